@@ -1,0 +1,45 @@
+"""A record as doivec ingests it: a DOI and, where given, its metadata."""
+
+import json
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+METADATA_FIELDS = ("title", "abstract", "year", "venue")
+
+
+class Document(BaseModel):
+    """One record: a canonical DOI (see `schemas.doi.normalize`) and the metadata known of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    doi: str
+    title: str | None = None
+    abstract: str | None = None
+    year: int | None = None
+    venue: str | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing but the DOI is given."""
+        return not self.metadata
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata fields that have a value, by name."""
+        values = ((name, getattr(self, name)) for name in METADATA_FIELDS)
+        return {name: value for name, value in values if value is not None}
+
+    @cached_property
+    def content_hash(self) -> str:
+        """The BLAKE2b-128 of the whole record, 32 hexadecimal characters.
+
+        It covers every field, not only those that a model's templates render, so that a
+        changed venue reaches the payload too.
+        """
+        content = {"doi": self.doi, **self.metadata}
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return blake2b(canonical.encode(), digest_size=16).hexdigest()

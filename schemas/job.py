@@ -1,0 +1,112 @@
+"""Jobs, batches, and the states in which a record ends."""
+
+import json
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.document import Document
+
+
+class State(StrEnum):
+    """How an accepted record ended; each record ends in exactly one."""
+
+    STORED = "stored"
+    UNCHANGED = "unchanged"
+    SUPERSEDED = "superseded"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class JobState(StrEnum):
+    """The life of a job: open while it is produced, sealed when all of it is in the ledger."""
+
+    OPEN = "open"
+    SEALED = "sealed"
+    PAUSED = "paused"
+    SETTLED = "settled"
+
+
+class Rejection(NamedTuple):
+    """A line or record that was not accepted, and why."""
+
+    source: str
+    line: int
+    raw: str
+    reason: str
+
+
+class DeadLetter(BaseModel):
+    """A record that could not be stored: at which stage, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job: str
+    sequence: int
+    stage: str
+    reason: str
+    document: Document
+
+
+class Batch(BaseModel):
+    """The records of one batch, as the ledger keeps them under (job, number).
+
+    `sequence` orders writes to the same DOI: microseconds since the epoch at acceptance, or the
+    last one plus one. A job holds a DOI once, so one number serves all records of a batch.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job: str
+    number: int
+    sequence: int
+    accepted_at: datetime
+    documents: tuple[Document, ...]
+
+
+class Job(BaseModel):
+    """A job's counts, as the ledger has them: read = accepted + repeated + invalid."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    source: str
+    state: JobState
+    created_at: datetime
+    settled_at: datetime | None = None
+    batch_records: int
+    batches: int = 0
+    settled_batches: int = 0
+    read: int = 0
+    accepted: int = 0
+    repeated: int = 0
+    invalid: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    note: str = ""
+
+    @property
+    def settled(self) -> int:
+        """How many records have reached their end state."""
+        return sum(getattr(self, state) for state in State)
+
+
+def pack(documents: Sequence[Document]) -> bytes:
+    """Documents as compressed JSON, about 10 bytes a bare DOI: a bare one is just its DOI."""
+    rows = [d.doi if d.is_bare else {"doi": d.doi, **d.metadata} for d in documents]
+    return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def unpack(body: bytes) -> tuple[Document, ...]:
+    """The documents that `pack` packed, in their order."""
+    rows = json.loads(zlib.decompress(body))
+    return tuple(
+        Document.model_construct(**({"doi": row} if isinstance(row, str) else row)) for row in rows
+    )

@@ -1,0 +1,1 @@
+"""Everything between labelled pairs and a promoted model."""

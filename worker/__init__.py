@@ -1,0 +1,1 @@
+"""Everything between Redis and Qdrant."""

@@ -1,0 +1,62 @@
+"""The worker's errors: one root, one subclass for each cause.
+
+Errors survive pickling: every value goes to `super().__init__`.
+"""
+
+
+class WorkerError(Exception):
+    """The root of all that the worker raises by intent."""
+
+
+class ConfigurationError(WorkerError):
+    """The settings ask for what can't be done; trying again changes nothing."""
+
+
+class SourceError(WorkerError):
+    """A source as a whole can't be read: absent, not what its name says, no `doi` column."""
+
+
+class LedgerUnavailable(WorkerError):
+    """Redis did not answer, or lost its connection; trying again may help."""
+
+
+class JobUnknown(WorkerError):
+    """The ledger has no such job."""
+
+
+class StoreUnavailable(WorkerError):
+    """The vector store did not answer or can't take writes now; trying again may help.
+
+    `retry_after_s` is the pause that the store asked for, in seconds, where it named one.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class StoreRejected(WorkerError):
+    """The vector store refused a request for what is in it; trying again changes nothing."""
+
+
+class CollectionMissing(WorkerError):
+    """The collection or alias that a request names does not exist."""
+
+
+class StoreBusy(WorkerError):
+    """Another process owns the embedded store or its data directory."""
+
+
+class ModelError(WorkerError):
+    """A model can't be loaded or trusted: missing, tampered with, pickled, or another version."""
+
+
+class EmbeddingError(WorkerError):
+    """The model's output is not what it must be: not unit length, not finite, canaries differ."""
+
+
+class OutOfMemory(WorkerError):
+    """The device had no memory for a batch; a smaller one may fit."""

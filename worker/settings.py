@@ -1,0 +1,135 @@
+"""The settings: the one place that reads the environment."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Slice(BaseModel):
+    """A part of the settings; frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RedisSettings(Slice):
+    """Where the ledger and the queues are."""
+
+    url: str | None = Field(
+        None,
+        description="redis://, rediss:// or unix:// URL; without one, a private server is started",
+    )
+    timeout_s: float = Field(10.0, gt=0, description="deadline of one call, in seconds")
+
+
+class QdrantSettings(Slice):
+    """Where the vectors are."""
+
+    url: str | None = Field(
+        None,
+        description="HTTP URL of a Qdrant server; without one, Qdrant Edge in the data directory",
+    )
+    grpc_port: int = Field(6334, ge=1, le=65535, description="the server's gRPC port")
+    api_key: SecretStr | None = Field(None, description="the server's API key")
+    timeout_s: float = Field(30.0, gt=0, description="deadline of one call, in seconds")
+    collection: dict[str, Any] = Field(
+        default_factory=dict,
+        description="passed to Qdrant when a collection is made, as JSON: shard_number, "
+        "replication_factor, vectors, hnsw_config, optimizers_config, quantization_config, ...",
+    )
+
+
+class ModelSettings(Slice):
+    """The model of the first collection; later ones come by promotion."""
+
+    name: str = Field(
+        "base",
+        description="`base` (all-MiniLM-L6-v2), a sentence-transformers directory, or a hub name",
+    )
+    revision: str | None = Field(None, description="the commit of a hub name; required for one")
+    templates: tuple[str, ...] = Field(
+        ("{doi}",),
+        min_length=1,
+        description="text templates; the first whose fields a record has applies",
+    )
+
+
+class EmbedSettings(Slice):
+    """How texts are embedded; none of this decides what a vector is."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: the fastest the device has that keeps parity"
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="torch's threads; without it, the cores divided by `workers_per_machine`",
+    )
+    workers_per_machine: int = Field(
+        1, ge=1, description="worker processes that share this machine's cores"
+    )
+
+
+class LimitSettings(Slice):
+    """What input may be at the most."""
+
+    doi_bytes: int = Field(2048, ge=1, description="a DOI, in bytes")
+    record_bytes: int = Field(1024 * 1024, ge=1, description="a line or record, in bytes")
+    text_bytes: int = Field(
+        32 * 1024, ge=1, description="a text before truncation to the model's length, in bytes"
+    )
+    batch_records: int = Field(4096, ge=1, description="a batch, in records")
+
+
+class IngestSettings(Slice):
+    """How work is cut, leased and kept."""
+
+    batch_records: int = Field(1024, ge=1, description="records a batch")
+    outstanding_batches: int = Field(
+        256, ge=1, description="a producer holds while so many batches are not settled"
+    )
+    concurrency: int = Field(
+        3,
+        ge=1,
+        description="batches that a worker has in hand at once: one embeds, others read and write",
+    )
+    lease_s: float = Field(
+        20.0,
+        gt=0,
+        description="a batch whose worker was silent for so long is queued again, in seconds",
+    )
+    sweep_s: float = Field(
+        5.0, gt=0, description="pause between two sweeps for lost batches, in seconds"
+    )
+    retention_s: float = Field(
+        30 * 86400.0, gt=0, description="how long settled batches and jobs are kept, in seconds"
+    )
+
+
+class Settings(BaseSettings):
+    """All settings, read from the environment (`DOIVEC_...`, nested by `__`)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DOIVEC_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    collection: str = Field(
+        "dois",
+        pattern=r"^[A-Za-z0-9_-]{1,100}$",
+        description="the alias under which the live collection answers",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".local" / "share" / "doivec",
+        description="models, and without servers the ledger and the vectors",
+    )
+    trace: Path | None = Field(
+        None, description="write a span per step of each batch to this file, as Chrome trace events"
+    )
+    redis: RedisSettings = RedisSettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    model: ModelSettings = ModelSettings()
+    embed: EmbedSettings = EmbedSettings()
+    limits: LimitSettings = LimitSettings()
+    ingest: IngestSettings = IngestSettings()
