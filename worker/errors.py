@@ -24,6 +24,10 @@ class JobUnknown(WorkerError):
     """The ledger has no such job."""
 
 
+class JobCancelled(WorkerError):
+    """A job was cancelled while it was produced."""
+
+
 class StoreUnavailable(WorkerError):
     """The vector store did not answer or can't take writes now; trying again may help.
 
@@ -42,8 +46,8 @@ class StoreRejected(WorkerError):
     """The vector store refused a request for what is in it; trying again changes nothing."""
 
 
-class CollectionMissing(WorkerError):
-    """The collection or alias that a request names does not exist."""
+class CollectionMissing(StoreUnavailable):
+    """The collection or alias that a request names does not exist (yet, or any more)."""
 
 
 class StoreBusy(WorkerError):
@@ -60,3 +64,15 @@ class EmbeddingError(WorkerError):
 
 class OutOfMemory(WorkerError):
     """The device had no memory for a batch; a smaller one may fit."""
+
+
+class DeviceLost(WorkerError):
+    """The accelerator is in a state that only a new process leaves."""
+
+
+class Stopped(WorkerError):
+    """The worker was told to stop while it waited."""
+
+
+class BatchLost(WorkerError):
+    """Another worker has taken over the batch that this one was working on."""

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from worker.errors import ConfigurationError
 
 
 class Slice(BaseModel):
@@ -103,6 +105,12 @@ class IngestSettings(Slice):
     sweep_s: float = Field(
         5.0, gt=0, description="pause between two sweeps for lost batches, in seconds"
     )
+    pause_records: int = Field(
+        2000, ge=1, description="a job may pause once so many of its records have settled"
+    )
+    pause_share: float = Field(
+        0.95, gt=0, le=1, description="a job pauses when this share of its records ended dead"
+    )
     retention_s: float = Field(
         30 * 86400.0, gt=0, description="how long settled batches and jobs are kept, in seconds"
     )
@@ -133,3 +141,15 @@ class Settings(BaseSettings):
     embed: EmbedSettings = EmbedSettings()
     limits: LimitSettings = LimitSettings()
     ingest: IngestSettings = IngestSettings()
+
+
+def read_settings() -> Settings:
+    """The settings that the environment gives; raises `ConfigurationError`, in one line."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "DOIVEC_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg']}") from error
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from error

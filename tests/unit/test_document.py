@@ -1,0 +1,33 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.document import Document
+from schemas.job import pack, unpack
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+DOCUMENTS = st.builds(
+    Document,
+    doi=TEXTS.map(lambda suffix: f"10.1000/{suffix}"),
+    title=st.none() | TEXTS,
+    abstract=st.none() | TEXTS,
+    year=st.none() | st.integers(1000, 3000),
+    venue=st.none() | TEXTS,
+)
+
+
+@given(st.lists(DOCUMENTS))
+def test_a_batch_is_unpacked_as_it_was_packed(documents: list[Document]) -> None:
+    assert unpack(pack(documents)) == tuple(documents)
+
+
+@given(DOCUMENTS, DOCUMENTS)
+def test_the_content_hash_covers_every_field(one: Document, other: Document) -> None:
+    assert (one.content_hash == other.content_hash) == (one == other)
+
+
+def test_the_content_hash_is_pinned() -> None:
+    # What is stored carries it: another hash would write every record anew.
+    assert Document(doi="10.1038/nphys1170").content_hash == "c6ef92803a5f93733b9a484dc9e1ee01"
+    assert Document(doi="10.1038/nphys1170", title="Über", year=2009).content_hash == (
+        "d81f37bec3e7b4746bce50ffe2c3c33f"
+    )

@@ -1,0 +1,53 @@
+import threading
+
+import pytest
+
+from worker.errors import LedgerUnavailable, Stopped, StoreRejected, StoreUnavailable
+from worker.patience import Patience
+
+
+class Flaky:
+    """Fails a number of times before it answers."""
+
+    def __init__(self, failures: int, error: Exception) -> None:
+        self.calls = 0
+        self._failures = failures
+        self._error = error
+
+    def __call__(self, word: str) -> str:
+        self.calls += 1
+        if self.calls <= self._failures:
+            raise self._error
+        return word
+
+
+@pytest.mark.parametrize("error", [LedgerUnavailable("away"), StoreUnavailable("away")])
+def test_it_repeats_what_may_pass(error: Exception) -> None:
+    flaky = Flaky(3, error)
+    assert Patience(first_s=0.001, longest_s=0.002)(flaky, "answer") == "answer"
+    assert flaky.calls == 4
+
+
+def test_what_will_not_pass_is_raised_at_once() -> None:
+    flaky = Flaky(1, StoreRejected("never"))
+    with pytest.raises(StoreRejected):
+        Patience(first_s=0.001)(flaky, "answer")
+    assert flaky.calls == 1
+
+
+def test_stopping_ends_a_long_pause_that_the_store_asked_for() -> None:
+    patience = Patience(first_s=0.001)
+    flaky = Flaky(10**9, StoreUnavailable("later", retry_after_s=3600.0))
+    waiting = threading.Timer(0.05, patience.stop)
+    waiting.start()
+    with pytest.raises(Stopped):
+        patience(flaky, "answer")
+    assert flaky.calls == 1, "it waits as long as the store asked, not its own short pause"
+    waiting.join()
+
+
+def test_after_stop_nothing_waits() -> None:
+    patience = Patience(first_s=60.0)
+    patience.stop()
+    with pytest.raises(Stopped):
+        patience(Flaky(1, LedgerUnavailable("away")), "answer")

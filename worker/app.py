@@ -1,0 +1,86 @@
+"""The Celery application and its options; `celery -A worker.app worker` is a worker."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+
+from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.settings import Settings, read_settings
+
+INTAKE, INGEST, BACKFILL = "celery", "ingest", "backfill"
+BATCH_TASK = "worker.batch"
+VISIBILITY_TIMEOUT_S = 30
+
+
+def broker_url(url: str | None) -> str:
+    """A redis, rediss or unix URL as Celery writes it."""
+    if not url:
+        raise ConfigurationError(
+            "set DOIVEC_REDIS__URL, or start the worker with `doi-worker run`, "
+            "which brings a private Redis"
+        )
+    return url.replace("unix://", "redis+socket://", 1)
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """Celery's configuration. Celery only carries: what must not be lost is in the ledger."""
+    timeout_s = settings.redis.timeout_s
+    return {
+        "broker_url": broker_url(settings.redis.url),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+            "socket_keepalive": True,
+        },
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_ignore_result": True,
+        "task_default_queue": INTAKE,
+        "task_queues": [Queue(INTAKE), Queue(INGEST), Queue(BACKFILL)],
+        "task_routes": {BATCH_TASK: {"queue": INGEST}},
+        "worker_pool": "threads",
+        "worker_concurrency": settings.ingest.concurrency,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_send_task_events": False,
+    }
+
+
+def make_app(settings: Callable[[], Settings]) -> Celery:
+    """A Celery application that reads its settings when it first needs them."""
+    made = Celery("doivec", set_as_current=False, include=["worker.tasks"])
+    made.add_defaults(lambda: options(settings()))
+    return made
+
+
+def sender(application: Celery) -> Callable[[str, int], None]:
+    """How a batch's claim check is queued; raises `LedgerUnavailable`."""
+
+    def send(job: str, number: int) -> None:
+        try:
+            application.send_task(BATCH_TASK, args=[job, number], queue=INGEST)
+        except OperationalError as error:
+            raise LedgerUnavailable(f"Redis: {error}") from error
+
+    return send
+
+
+def restore_unacknowledged(application: Celery) -> None:
+    """Give back to the queues what workers took longer ago than the visibility timeout.
+
+    Celery's own workers do so too, but only every hundred seconds.
+    """
+    try:
+        with application.connection_for_write() as connection:
+            connection.default_channel.qos.restore_visible(num=1000, interval=1)
+    except OperationalError as error:
+        raise LedgerUnavailable(f"Redis: {error}") from error
+
+
+app = make_app(read_settings)

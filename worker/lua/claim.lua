@@ -1,0 +1,32 @@
+-- Lease a batch to a worker.
+-- ARGV: job, number, token, lease_ms. Returns {verdict}, or {'claimed', body, sequence, claims,
+-- trying, deaths, contested, epoch}. `contested`: a record of another job that is older may
+-- still be written. `epoch`: the newest tombstone.
+local job, number, member = ARGV[1], ARGV[2], ARGV[1] .. ':' .. ARGV[2]
+local batch = 'doivec:batch:' .. member
+if redis.call('GETBIT', 'doivec:settled:' .. job, number) == 1 then return {'settled'} end
+if redis.call('EXISTS', batch) == 0 then return {'unknown'} end
+if redis.call('HGET', 'doivec:job:' .. job, 'paused_at') then return {'paused'} end
+local time = redis.call('TIME')
+local now = math.floor(time[1] * 1000 + time[2] / 1000)
+local expiry = redis.call('ZSCORE', 'doivec:leases', member)
+if expiry and tonumber(expiry) > now and redis.call('HGET', batch, 'token') ~= ARGV[3] then
+  return {'leased'}
+end
+redis.call('HSET', batch, 'token', ARGV[3])
+redis.call('ZADD', 'doivec:leases', now + ARGV[4], member)
+local claims = redis.call('HINCRBY', batch, 'claims', 1)
+local fields = redis.call('HMGET', batch, 'body', 'sequence', 'trying', 'deaths')
+if fields[3] then
+  -- The worker before this one died on that record: count it.
+  local deaths = cjson.decode(fields[4] or '{}')
+  deaths[fields[3]] = (deaths[fields[3]] or 0) + 1
+  fields[4] = cjson.encode(deaths)
+  redis.call('HSET', batch, 'deaths', fields[4])
+  redis.call('HDEL', batch, 'trying')
+end
+local older = redis.call('ZCOUNT', 'doivec:unsettled', '-inf', '(' .. fields[2])
+if redis.call('ZSCORE', 'doivec:unsettled', job) then older = older - 1 end
+local contested = (older > 0 or redis.call('SCARD', 'doivec:dead') > 0) and 1 or 0
+return {'claimed', fields[1], fields[2], claims, fields[4] or '{}', contested,
+  redis.call('GET', 'doivec:epoch') or '0'}

@@ -1,0 +1,25 @@
+-- Queue dead letters of one sequence again, as a further batch of their job.
+-- ARGV: job, sequence, records, body, then their DOIs. Returns the batch's number, -1 where one
+-- of them is no longer dead, or -2 where the job is not sealed.
+local job, key = ARGV[1], 'doivec:job:' .. ARGV[1]
+if not redis.call('HGET', key, 'sealed_at') then return -2 end
+local dead = 'doivec:dead:' .. job
+for index = 5, #ARGV do
+  if redis.call('HEXISTS', dead, ARGV[index]) == 0 then return -1 end
+end
+for index = 5, #ARGV do redis.call('HDEL', dead, ARGV[index]) end
+if redis.call('EXISTS', dead) == 0 then redis.call('SREM', 'doivec:dead', job) end
+local number = redis.call('HINCRBY', key, 'batches', 1) - 1
+local member = job .. ':' .. number
+local time = redis.call('TIME')
+redis.call('SETBIT', 'doivec:accepted:' .. job, number, 1)
+redis.call('HSET', 'doivec:batch:' .. member, 'body', ARGV[4], 'records', ARGV[3],
+  'sequence', ARGV[2], 'queued_at', string.format('%.0f', time[1] * 1000))
+redis.call('ZADD', 'doivec:outstanding', ARGV[2], member)
+redis.call('HINCRBY', key, 'dead', -ARGV[3])
+redis.call('HDEL', key, 'settled_at')
+redis.call('ZADD', 'doivec:unsettled', redis.call('HGET', key, 'created_at'), job)
+for _, name in ipairs({'job', 'accepted', 'settled', 'dead', 'rejects'}) do
+  redis.call('PERSIST', 'doivec:' .. name .. ':' .. job)
+end
+return number

@@ -1,0 +1,41 @@
+-- What several scripts do; it stands before each of them.
+local function settled_records(key)
+  local total = 0
+  for _, count in ipairs(redis.call('HMGET', key, 'stored', 'unchanged', 'superseded', 'dead',
+    'cancelled')) do
+    total = total + (count or 0)
+  end
+  return total
+end
+
+local function finish_batch(job, number, retention_s)
+  local member = job .. ':' .. number
+  redis.call('SETBIT', 'doivec:settled:' .. job, number, 1)
+  redis.call('ZREM', 'doivec:outstanding', member)
+  redis.call('ZREM', 'doivec:leases', member)
+  redis.call('HDEL', 'doivec:batch:' .. member, 'token', 'trying', 'deaths', 'claims', 'queued_at')
+  redis.call('EXPIRE', 'doivec:batch:' .. member, retention_s)
+  redis.call('HINCRBY', 'doivec:job:' .. job, 'settled_batches', 1)
+end
+
+local function settle_job_if_done(job, now, retention_s)
+  local key = 'doivec:job:' .. job
+  local fields = redis.call('HMGET', key, 'sealed_at', 'settled_batches', 'batches')
+  if not fields[1] or (fields[2] or '0') ~= (fields[3] or '0') then return end
+  redis.call('HSET', key, 'settled_at', now)
+  redis.call('ZREM', 'doivec:unsettled', job)
+  redis.call('DEL', 'doivec:source:' .. (redis.call('HGET', key, 'identity') or ''))
+  for _, name in ipairs({'job', 'accepted', 'settled', 'dead', 'rejects'}) do
+    redis.call('EXPIRE', 'doivec:' .. name .. ':' .. job, retention_s)
+  end
+end
+
+local function pause_job_if_failing(job, now, records, share)
+  local key = 'doivec:job:' .. job
+  local fields = redis.call('HMGET', key, 'dead', 'forgiven_dead', 'forgiven_records', 'settled_at')
+  local dead = (fields[1] or 0) - (fields[2] or 0)
+  local settled = settled_records(key) - (fields[3] or 0)
+  if fields[4] or settled < records or dead < share * settled then return end
+  redis.call('HSET', key, 'paused_at', now,
+    'note', dead .. ' of the last ' .. settled .. ' records ended as dead letters')
+end

@@ -1,0 +1,42 @@
+"""Finding the item that makes all of them fail."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from worker.errors import BatchLost, ConfigurationError, DeviceLost, Stopped
+from worker.patience import TRANSIENT
+
+INFRASTRUCTURE = (*TRANSIENT, Stopped, BatchLost, DeviceLost, ConfigurationError)
+T = TypeVar("T")
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+
+class Failure(NamedTuple):
+    """An item that failed when it was tried alone."""
+
+    item: Any
+    error: Exception
+
+
+def narrow(
+    attempt: Callable[[Sequence[T]], R], items: Sequence[T]
+) -> Iterator[tuple[Sequence[T], R] | Failure]:
+    """Try items together; where that fails, in halves, down to the one that fails alone.
+
+    Out of memory is narrowed like poison: a half may fit. What is the fault of the
+    infrastructure, not of the items, is raised.
+    """
+    try:
+        yield items, attempt(items)
+    except INFRASTRUCTURE:
+        raise
+    except Exception as error:  # noqa: BLE001 - any error may be one record's doing
+        if len(items) == 1:
+            yield Failure(items[0], error)
+            return
+        log.info("%d records failed together (%s); trying halves", len(items), error)
+        middle = len(items) // 2
+        yield from narrow(attempt, items[:middle])
+        yield from narrow(attempt, items[middle:])

@@ -1,0 +1,56 @@
+"""Waiting out what may pass: growing, jittered pauses until it does, or until told to stop."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from worker.errors import LedgerUnavailable, Stopped, StoreUnavailable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+TRANSIENT = (LedgerUnavailable, StoreUnavailable)
+log = logging.getLogger(__name__)
+
+
+class Patience:
+    """Repeats calls that fail for what may pass.
+
+    A worker whose store or ledger is away has nothing else to do, so it waits with what it has
+    in hand, as long as it takes; `stop` ends all waiting with `Stopped`.
+    """
+
+    def __init__(self, *, first_s: float = 0.1, longest_s: float = 5.0) -> None:
+        self._stop = threading.Event()
+        self._wait = wait_exponential_jitter(multiplier=first_s, max=longest_s, jitter=first_s)
+
+    def stop(self) -> None:
+        """End all waiting, now and later."""
+        self._stop.set()
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The answer of `call`, as soon as it answers; raises `Stopped` after `stop`."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(TRANSIENT),
+            wait=self._pause_s,
+            sleep=self._sleep,
+            before_sleep=_say,
+        )
+        return retrying(call, *args, **kwargs)
+
+    def _pause_s(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_s = getattr(error, "retry_after_s", None)
+        return max(self._wait(state), asked_s or 0.0)
+
+    def _sleep(self, pause_s: float) -> None:
+        if self._stop.wait(pause_s):
+            raise Stopped("told to stop while waiting")
+
+
+def _say(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    pause_s = state.next_action.sleep if state.next_action else 0.0
+    log.warning("waiting %.1f s, attempt %d: %s", pause_s, state.attempt_number, error)

@@ -1,0 +1,130 @@
+"""Byte streams: a file or standard input, opened, decompressed, and cut into bounded lines."""
+
+import gzip
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from worker.errors import SourceError
+
+STANDARD_INPUT = "-"
+COMPRESSIONS: dict[str, tuple[bytes, Callable[..., Any]]] = {
+    ".gz": (b"\x1f\x8b", gzip.open),
+    ".xz": (b"\xfd7zXZ\0", lzma.open),
+}
+FOREIGN = {
+    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet; save the table as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save the table as CSV",
+    b"%PDF-": "a PDF",
+    b"\x1f\x8b": "gzip data; its name must end in .gz",
+    b"\xfd7zXZ\0": "xz data; its name must end in .xz",
+    b"BZh": "bzip2 data; use gzip or xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard data; use gzip or xz",
+}
+BOM = b"\xef\xbb\xbf"
+BLOCK_BYTES = 128 * 1024
+
+Line = tuple[int, bytes]
+
+
+class _Pieces(io.RawIOBase):
+    """Decompressed bytes as they come.
+
+    A buffer that asks gzip or lzma for a full block loses what came before damage in that block.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, block: Any) -> int:
+        piece = self._stream.read1(len(block))
+        block[: len(piece)] = piece
+        return len(piece)
+
+
+@contextmanager
+def opened(source: str, *, compression: str) -> Iterator[io.BufferedReader]:
+    """The bytes of a path or of standard input (`-`), decompressed, without a byte order mark.
+
+    `compression` is what the path's name says: `.gz`, `.xz` or nothing; that of standard input
+    is told by its first bytes. What is read later may end early or be damaged, too.
+
+    Raises `SourceError` in one line where the source can't be read or isn't what its name says.
+    """
+    try:
+        with (
+            _bytes(source) as stream,
+            _buffered(_decompressed(stream, source, compression)) as plain,
+        ):
+            _refuse_foreign(plain)
+            yield plain
+    except EOFError as error:
+        raise SourceError("cut off: its compressed data ends too early") from error
+    except (zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise SourceError(f"damaged compressed data: {error}") from error
+    except OSError as error:
+        raise SourceError(error.strerror or str(error)) from error
+
+
+def lines(stream: io.BufferedReader, *, limit: int) -> Iterator[Line]:
+    """Numbered lines without their ends; of one longer than `limit` bytes, the first limit + 1."""
+    longest = limit + len(b"\r\n")
+    for number, line in enumerate(iter(partial(stream.readline, longest), b""), start=1):
+        if len(line) == longest and not line.endswith(b"\n"):
+            _skip_line(stream)
+        yield number, line.removesuffix(b"\n").removesuffix(b"\r")[: limit + 1]
+
+
+def _skip_line(stream: io.BufferedReader) -> None:
+    while (piece := stream.readline(BLOCK_BYTES)) and not piece.endswith(b"\n"):
+        pass
+
+
+@contextmanager
+def _bytes(source: str) -> Iterator[io.BufferedReader]:
+    if source == STANDARD_INPUT:
+        with _buffered(sys.stdin.buffer) as stream:
+            yield stream
+    else:
+        with Path(source).open("rb") as file:
+            yield file
+
+
+@contextmanager
+def _buffered(stream: BinaryIO) -> Iterator[io.BufferedReader]:
+    # In a buffer of its own, any stream can be peeked into and has readline in C. It is detached
+    # at the end, or it would close what is not its own: standard input.
+    reader = io.BufferedReader(cast(Any, stream), BLOCK_BYTES)
+    try:
+        yield reader
+    finally:
+        reader.detach()
+
+
+def _decompressed(stream: io.BufferedReader, source: str, compression: str) -> BinaryIO:
+    head = stream.peek(1)
+    found = next((name for name, (magic, _) in COMPRESSIONS.items() if head.startswith(magic)), "")
+    wanted = found if source == STANDARD_INPUT else compression
+    if wanted != found and wanted:
+        raise SourceError(f"not what its name says: it holds no {wanted[1:]} data")
+    return cast(BinaryIO, _Pieces(COMPRESSIONS[wanted][1](stream, "rb"))) if wanted else stream
+
+
+def _refuse_foreign(stream: io.BufferedReader) -> None:
+    head = stream.peek(1)
+    for magic, what in FOREIGN.items():
+        if head.startswith(magic):
+            raise SourceError(f"holds {what}")
+    if head.startswith(BOM):
+        stream.read(len(BOM))
