@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
-from kombu.entity import Queue
+from celery.signals import worker_init
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from worker.errors import ConfigurationError, LedgerUnavailable
@@ -42,7 +43,9 @@ def options(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "task_ignore_result": True,
         "task_default_queue": INTAKE,
-        "task_queues": [Queue(INTAKE), Queue(INGEST), Queue(BACKFILL)],
+        "task_queues": [
+            Queue(name, Exchange(name), routing_key=name) for name in (INTAKE, INGEST, BACKFILL)
+        ],
         "task_routes": {BATCH_TASK: {"queue": INGEST}},
         "worker_pool": "threads",
         "worker_concurrency": settings.ingest.concurrency,
@@ -84,3 +87,11 @@ def restore_unacknowledged(application: Celery) -> None:
 
 
 app = make_app(read_settings)
+
+
+@worker_init.connect
+def start_worker(sender: Any, **_: Any) -> None:
+    """Make this process a worker; a program that only queues imports none of that."""
+    from worker import tasks  # noqa: PLC0415 - torch and the store are the worker's alone
+
+    tasks.start(sender.pool_cls)

@@ -5,16 +5,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celery import Celery
 
 from schemas.model import ModelVersion, collection_name, guard_alias
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
 from worker.embedded import Owner, redis_settings
-from worker.embedder import Embedder
 from worker.errors import ConfigurationError
-from worker.ingest import Ingestor, Target
+from worker.ingest import Encoder, Ingestor, Target
 from worker.leases import Leases
 from worker.ledger import Ledger
 from worker.patience import Patience
@@ -27,7 +26,19 @@ from worker.store.protocol import VectorStore
 from worker.sweep import Sweeper
 from worker.telemetry import Trace
 
+if TYPE_CHECKING:
+    from worker.embedder import Embedder
+
 log = logging.getLogger(__name__)
+
+
+class Load(Protocol):
+    """How a worker comes to the model of the live collection."""
+
+    def __call__(
+        self, settings: Settings, *, store: VectorStore, ledger: Ledger
+    ) -> tuple[ModelVersion, Encoder]:
+        """The version and its encoder, checked."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ def open_searcher(settings: Settings) -> Iterator[Searcher]:
     """A searcher on the store of the settings; models are loaded when first needed."""
     registry = Registry(settings.data_dir / "models")
 
-    def load(collection: str) -> tuple[tuple[str, ...], Embedder]:
+    def load(collection: str) -> tuple[tuple[str, ...], "Embedder"]:
         version, embedder = load_model(settings, registry, collection=collection)
         return version.templates, embedder
 
@@ -111,17 +122,18 @@ def finish_store(settings: Settings) -> None:
             store.finish(live)
 
 
-def start_worker(settings: Settings, application: Celery, *, pool: type) -> Runtime:
+def start_worker(settings: Settings, application: Celery, *, pool: type, load: Load) -> Runtime:
     """All that a worker process needs, checked before it takes its first message.
 
-    Waits for a ledger or a store that is away. Raises `ConfigurationError` and `ModelError`.
+    `load` gives the model of the live collection (see `live_model`). Waits for a ledger or a
+    store that is away. Raises `ConfigurationError` and `ModelError`.
     """
     patience, trace = Patience(), Trace(settings.trace)
     _refuse_forks(pool)
     ledger = Ledger.connect(settings.redis, options=settings.ingest)
     patience(ledger.ping)
     store = open_store(settings.qdrant, data_dir=settings.data_dir)
-    version, encoder = patience(live_model, settings, store=store, ledger=ledger)
+    version, encoder = patience(load, settings, store=store, ledger=ledger)
     collection = collection_name(settings.collection, version.version)
     leases = Leases(ledger, lease_s=settings.ingest.lease_s)
     ingestor = Ingestor(
@@ -149,7 +161,7 @@ def start_worker(settings: Settings, application: Celery, *, pool: type) -> Runt
 
 def live_model(
     settings: Settings, *, store: VectorStore, ledger: Ledger
-) -> tuple[ModelVersion, Embedder]:
+) -> tuple[ModelVersion, "Embedder"]:
     """The model of the live collection, loaded and checked.
 
     Where the alias does not exist yet, makes the first collection, for the model that the
@@ -165,8 +177,10 @@ def live_model(
 
 def load_model(
     settings: Settings, registry: Registry, *, collection: str
-) -> tuple[ModelVersion, Embedder]:
+) -> tuple[ModelVersion, "Embedder"]:
     """The model of a collection, found by the version in its name; loaded and checked."""
+    from worker.embedder import Embedder  # noqa: PLC0415 - torch takes seconds to import
+
     prefix, _, version = collection.rpartition("-")
     if prefix != settings.collection:
         raise ConfigurationError(

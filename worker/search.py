@@ -13,7 +13,7 @@ from schemas.search import Hit
 from worker.errors import CollectionMissing, WorkerError
 from worker.ingest import Encoder
 from worker.settings import Settings, read_settings
-from worker.store.protocol import VectorStore
+from worker.store.protocol import PointMissing, VectorStore
 
 Query = str | NDArray[np.float32]
 Model = tuple[tuple[str, ...], Encoder]
@@ -53,8 +53,8 @@ class Searcher:
         canonical = normalize(doi) if doi is not None else None
         try:
             return self._search(canonical, text, k=k, registrant=registrant)
-        except CollectionMissing:
-            # The alias moved on, and the collection it named was removed: ask the new one.
+        except (CollectionMissing, PointMissing):
+            # The alias moved on and its old collection is gone, or the point was just deleted.
             return self._search(canonical, text, k=k, registrant=registrant)
 
     def _search(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Task
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from worker import bootstrap
 from worker.app import BATCH_TASK, app
@@ -42,12 +42,11 @@ def _guarded(call: Callable[..., None], *arguments: Any) -> None:
         log.exception("%s%r failed", call.__qualname__, arguments[:1])
 
 
-@worker_init.connect
-def start(sender: Any, **_: Any) -> None:
-    """Load the model and open the store before the first message is taken."""
+def start(pool: type, *, load: bootstrap.Load = bootstrap.live_model) -> None:
+    """Load the model and open the store, before the first message is taken."""
     global _runtime  # noqa: PLW0603 - one per process, made when it becomes a worker
     try:
-        _runtime = bootstrap.start_worker(read_settings(), app, pool=sender.pool_cls)
+        _runtime = bootstrap.start_worker(read_settings(), app, pool=pool, load=load)
     except WorkerError as error:
         raise SystemExit(f"doi-worker: {error}") from error
 

@@ -1,0 +1,1 @@
+"""What the README claims of speed, and how to measure it again."""

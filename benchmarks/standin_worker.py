@@ -1,0 +1,60 @@
+"""A worker whose embedder is a stand-in for a GPU: vectors from a hash, at no cost.
+
+It is the worker of `worker.app` but for the model, so that the queue, the ledger and the store
+can be measured at a GPU's rate on a machine that has none. Its vectors mean nothing.
+"""
+
+import sys
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from celery.signals import worker_init
+from numpy.typing import NDArray
+
+from schemas.model import ModelVersion, collection_name, guard_alias
+from worker import app as application
+from worker import tasks
+from worker.ledger import Ledger
+from worker.settings import Settings
+from worker.store.protocol import VectorStore
+
+DIMENSION = 384
+
+
+class StandIn:
+    """An encoder that computes nothing: rows of one random table, chosen by each text's CRC."""
+
+    def __init__(self) -> None:
+        table = np.random.default_rng(0).standard_normal((4099, DIMENSION), dtype=np.float32)
+        self._table = table / np.linalg.norm(table, axis=1, keepdims=True)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32 [n, 384]."""
+        return self._table[[zlib.crc32(text.encode()) % len(self._table) for text in texts]]
+
+
+def load(settings: Settings, *, store: VectorStore, ledger: Ledger) -> tuple[object, StandIn]:
+    """The stand-in for `bootstrap.live_model`."""
+    version = ModelVersion.model_construct(
+        version="0" * 64, name="stand-in", dimension=DIMENSION, templates=("{doi}",)
+    )
+    collection = collection_name(settings.collection, version.version)
+    with ledger.exclusive("first-collection", timeout_s=60):
+        if store.live(settings.collection) is None:
+            store.create(collection, dimension=DIMENSION)
+            aliases = [guard_alias(settings.collection, version.version), settings.collection]
+            store.publish(aliases, collection=collection)
+    return version, StandIn()
+
+
+def start(sender: object, **_: object) -> None:
+    """What `worker.tasks.start` does, with the stand-in."""
+    pool = sender.pool_cls  # type: ignore[attr-defined]
+    tasks.start(pool, load=load)
+
+
+if __name__ == "__main__":
+    worker_init.disconnect(application.start_worker)
+    worker_init.connect(start)
+    application.app.worker_main(["worker", "--loglevel", "INFO", *sys.argv[1:]])
