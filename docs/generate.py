@@ -1,0 +1,130 @@
+"""Write what the code knows into the documentation; a test holds the two against each other.
+
+`python docs/generate.py` renews docs/cli.md, and in README.md the tables of the settings and of
+what was measured.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel, SecretStr
+
+from worker.cli import cli
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def settings_table() -> str:
+    """A row for each setting: its variable, its default, what it does."""
+    rows = ["| variable | default | what |", "|---|---|---|"]
+    return "\n".join([*rows, *_settings(Settings, "DOIVEC")])
+
+
+def cli_reference() -> str:
+    """The help of every command, as it is printed."""
+    parts = ["# doi-worker\n\nWhat `doi-worker COMMAND --help` prints.\n"]
+    for path, command in commands(cli, "doi-worker"):
+        context = click.Context(command, info_name=path, max_content_width=90)
+        parts.append(f"## {path}\n\n```\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Each command with the words that call it, groups before their members."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from commands(command.commands[name], f"{path} {name}")
+
+
+def measured_table() -> str:
+    """What `make bench` wrote, in words."""
+    rows: list[str] = []
+    machine = {"cpu": "nothing measured yet", "cores": 0, "memory_gib": 0}
+    for name, tell in TELLERS.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            result = json.loads(path.read_text())
+            rows += [f"| {what} | {figure} |" for what, figure in tell(result)]
+            machine = result["machine"]
+    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    head = (
+        f"Medians, with the lowest and highest round, on: {where}.\n\n| what | figure |\n|---|---|"
+    )
+    return "\n".join([head, *rows])
+
+
+def renewed(readme: str) -> str:
+    """README.md with its generated parts renewed."""
+    for name, text in (("settings", settings_table()), ("measured", measured_table())):
+        before, opening, rest = readme.partition(f"<!-- {name} -->")
+        _, closing, after = rest.partition(f"<!-- /{name} -->")
+        readme = f"{before}{opening}\n{text}\n{closing}{after}"
+    return readme
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    separator = "_" if prefix == "DOIVEC" else "__"
+    for name, field in model.model_fields.items():
+        variable = f"{prefix}{separator}{name.upper()}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _settings(field.annotation, variable)
+        else:
+            default = _default(field.get_default(call_default_factory=True))
+            yield f"| `{variable}` | {default} | {field.description} |"
+
+
+def _default(value: Any) -> str:
+    if value is None or value == {} or isinstance(value, SecretStr):
+        return ""
+    if isinstance(value, Path):
+        return f"`{'~' / value.relative_to(Path.home())}`"
+    if isinstance(value, tuple):
+        return f"`{json.dumps(value)}`"
+    return f"`{value}`"
+
+
+def _figure(figures: dict[str, dict[str, float]], name: str, digits: int = 2) -> str:
+    f = figures[name]
+    return f"{f['median']:,.{digits}f} ({f['min']:,.{digits}f} to {f['max']:,.{digits}f})"
+
+
+def _pipeline(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    figures, count = result["figures"], result["dois"]
+    rate = count / figures["whole_s"]["median"]
+    yield f"end to end, {count:,} DOIs, all on the same cores", f"{rate:,.0f} DOIs/s"
+    yield "end to end, CPU time, of the sum of the parts alone", _figure(figures, "cpu_ratio")
+    yield "the same list again, time of the first", _figure(figures, "again_ratio", 3)
+    share = _figure(figures, "upsert_under_embedding")
+    yield "share of the upserts' time under another batch's embedding", share
+
+
+def _pinned(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    ratio = _figure(result["figures"], "rate_ratio")
+    yield "end to end, Qdrant on a core of its own: rate, of the slower part alone", ratio
+
+
+def _scale(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield (
+        f"{result['job']['accepted']:,} DOIs through queue, ledger and Qdrant, with a stand-in "
+        "for the GPU: rate at the start, at the end",
+        f"{result['rate_at_start']:,} and {result['rate_at_end']:,} DOIs/s",
+    )
+    yield (
+        "Redis's growth for the settled batches it keeps",
+        f"{result['redis_bytes_a_doi']} bytes a DOI",
+    )
+
+
+TELLERS = {"pipeline": _pipeline, "pipeline_pinned": _pinned, "scale": _scale}
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "cli.md").write_text(cli_reference())
+    readme = ROOT / "README.md"
+    readme.write_text(renewed(readme.read_text()))

@@ -1,0 +1,76 @@
+"""README, --help and docs/ say what the code does."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from schemas.doi import point_id
+from worker.cli import cli
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATE = generator()
+COMMANDS = dict(GENERATE.commands(cli, "doi-worker"))
+
+
+def test_the_settings_and_the_figures_in_the_readme_are_current() -> None:
+    assert GENERATE.renewed(README) == README, "run: python docs/generate.py"
+
+
+def test_the_command_reference_is_current() -> None:
+    assert GENERATE.cli_reference() == (ROOT / "docs" / "cli.md").read_text(), (
+        "run: python docs/generate.py"
+    )
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_each_command_has_help_and_an_example_that_it_takes(path: str) -> None:
+    command = COMMANDS[path]
+    assert command.help
+    if isinstance(command, click.Group):
+        return
+    assert command.epilog
+    words = shlex.split(command.epilog.removeprefix("Example: "))
+    words = [word for word in words if not word.startswith("DOIVEC_")]
+    assert " ".join(words).startswith(path)
+    command.make_context(path, words[len(path.split()) :], resilient_parsing=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_that_the_pages_name_exist(page: Path) -> None:
+    for name in re.findall(r"doi-worker ([a-z]+)", page.read_text()):
+        assert name in cli.commands, f"doi-worker {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_settings_that_the_pages_name_exist(page: Path) -> None:
+    known = set(re.findall(r"`(DOIVEC_[A-Z0-9_]+)`", GENERATE.settings_table()))
+    named = {n.rstrip("_") for n in re.findall(r"DOIVEC_[A-Z0-9_]+", page.read_text())}
+    assert named - known - {"DOIVEC_REDIS_PASSWORD", "DOIVEC_QDRANT_API_KEY"} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_point_id_of_the_readme_is_that_of_its_doi() -> None:
+    assert f'"query": "{point_id("10.1038/s41586-020-2649-2")}"' in README
