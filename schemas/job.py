@@ -107,6 +107,4 @@ def pack(documents: Sequence[Document]) -> bytes:
 def unpack(body: bytes) -> tuple[Document, ...]:
     """The documents that `pack` packed, in their order."""
     rows = json.loads(zlib.decompress(body))
-    return tuple(
-        Document.model_construct(**({"doi": row} if isinstance(row, str) else row)) for row in rows
-    )
+    return tuple(Document(**({"doi": row} if isinstance(row, str) else row)) for row in rows)

@@ -1,14 +1,35 @@
-"""What a model version is, and the names that carry it."""
+"""What a model version is, how it reads a record, and the names that carry it."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Sequence
+from functools import lru_cache
+from string import Formatter
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from schemas.document import METADATA_FIELDS, Document
 
 VERSION_CHARACTERS = 16
+FIELDS = ("doi", *METADATA_FIELDS)
+
+
+class InvalidTemplate(ValueError):
+    """A text template that asks for something else than a record's fields."""
+
+
+class Canary(BaseModel):
+    """A fixed text and its vector at registration: float32, little-endian, in base64."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    vector: str
 
 
 class ModelVersion(BaseModel):
     """The manifest of a model version: all that decides a vector, and its canaries.
 
-    `version` is the SHA-256 (64 hexadecimal characters) of the rest except the canaries.
+    `version` is a SHA-256 (64 hexadecimal characters) over the templates and the content of the
+    deciding files; `files` has the SHA-256 of each file's bytes, by its path in the directory.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -19,6 +40,33 @@ class ModelVersion(BaseModel):
     max_tokens: int
     templates: tuple[str, ...]
     files: dict[str, str]
+    canaries: tuple[Canary, ...] = ()
+
+    @field_validator("templates")
+    @classmethod
+    def _templates_are_valid(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        return check_templates(templates)
+
+
+def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates, if each is made of text and `{field}`; raises `InvalidTemplate`."""
+    if not templates:
+        raise InvalidTemplate("a model needs at least one text template, such as '{doi}'")
+    for template in templates:
+        _check(template)
+    return tuple(templates)
+
+
+def render(document: Document, templates: Sequence[str]) -> str | None:
+    """The text that a model reads of a document, by the first template whose fields it has.
+
+    None where no template applies: the document has not the metadata that the model needs.
+    """
+    for template in templates:
+        values = {name: getattr(document, name) for name in _fields(template)}
+        if all(value is not None and str(value).strip() for value in values.values()):
+            return template.format(**values)
+    return None
 
 
 def collection_name(alias: str, version: str) -> str:
@@ -29,3 +77,27 @@ def collection_name(alias: str, version: str) -> str:
 def guard_alias(alias: str, version: str) -> str:
     """The second alias of the live collection, by which a switch is compare-and-set."""
     return f"{alias}@{version[:VERSION_CHARACTERS]}"
+
+
+@lru_cache
+def _fields(template: str) -> tuple[str, ...]:
+    return tuple(name for _, name, _, _ in Formatter().parse(template) if name is not None)
+
+
+def _check(template: str) -> None:
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise InvalidTemplate(f"the template {template!r} can't be read: {error}") from error
+    fields = [part for part in parts if part[1] is not None]
+    if not fields:
+        raise InvalidTemplate(f"the template {template!r} names no field: {_known()}")
+    for _, name, spec, conversion in fields:
+        if name not in FIELDS:
+            raise InvalidTemplate(f"the template {template!r} asks for {{{name}}}; {_known()}")
+        if spec or conversion:
+            raise InvalidTemplate(f"the template {template!r} formats {{{name}}}; write it plainly")
+
+
+def _known() -> str:
+    return "the fields are " + ", ".join(f"{{{name}}}" for name in FIELDS)

@@ -1,5 +1,6 @@
 """The Celery application and its options; `celery -A worker.app worker` is a worker."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,12 +9,13 @@ from celery.signals import worker_init
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.errors import ConfigurationError, LedgerUnavailable, WorkerError
 from worker.settings import Settings, read_settings
 
 INTAKE, INGEST, BACKFILL = "celery", "ingest", "backfill"
 BATCH_TASK = "worker.batch"
 VISIBILITY_TIMEOUT_S = 30
+log = logging.getLogger(__name__)
 
 
 def broker_url(url: str | None) -> str:
@@ -92,6 +94,12 @@ app = make_app(read_settings)
 @worker_init.connect
 def start_worker(sender: Any, **_: Any) -> None:
     """Make this process a worker; a program that only queues imports none of that."""
-    from worker import tasks  # noqa: PLC0415 - torch and the store are the worker's alone
+    try:
+        from worker import tasks  # noqa: PLC0415 - torch and the store are the worker's alone
 
-    tasks.start(sender.pool_cls)
+        tasks.start(sender.pool_cls)
+    except Exception as error:
+        # Celery would go on without a model: it only logs what its signals' receivers raise.
+        log.debug("no start", exc_info=True)
+        reason = error if isinstance(error, WorkerError) else repr(error)
+        raise SystemExit(f"doi-worker: {reason}") from error

@@ -77,7 +77,7 @@ def document(raw: str | Mapping[str, Any], *, limits: LimitSettings) -> Document
     a wrong year rejects the record, since to drop it would lose it without a word.
     """
     if isinstance(raw, str):
-        return Document(doi=_doi(raw if raw.isascii() else _text("doi", raw) or "", limits))
+        return Document(doi=_doi(raw, limits))
     if not isinstance(raw, Mapping):
         raise ValueError("neither a DOI nor an object with a `doi`")  # noqa: TRY004
     fields = {str(name).casefold(): value for name, value in raw.items()} | dict(raw)

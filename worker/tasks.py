@@ -11,7 +11,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from worker import bootstrap
 from worker.app import BATCH_TASK, app
-from worker.errors import DeviceLost, WorkerError
+from worker.errors import DeviceLost
 from worker.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -45,10 +45,7 @@ def _guarded(call: Callable[..., None], *arguments: Any) -> None:
 def start(pool: type, *, load: bootstrap.Load = bootstrap.live_model) -> None:
     """Load the model and open the store, before the first message is taken."""
     global _runtime  # noqa: PLW0603 - one per process, made when it becomes a worker
-    try:
-        _runtime = bootstrap.start_worker(read_settings(), app, pool=pool, load=load)
-    except WorkerError as error:
-        raise SystemExit(f"doi-worker: {error}") from error
+    _runtime = bootstrap.start_worker(read_settings(), app, pool=pool, load=load)
 
 
 @worker_ready.connect

@@ -16,8 +16,8 @@ ROOMS = {
     "transformers": {"worker/embedder.py", "worker/forward.py", "trainer/train.py"},
     "sentence_transformers": {"worker/embedder.py", "trainer/train.py"},
     "redis": {"worker/ledger.py"},
-    "qdrant_client": {"worker/store/server.py"},
-    "qdrant_edge": {"worker/store/edge.py"},
+    "qdrant_client": {f"worker/store/{name}.py" for name in ("server", "messages", "failures")},
+    "qdrant_edge": {"worker/store/edge.py", "worker/store/shard.py"},
     "celery": {"worker/app.py", "worker/tasks.py", "worker/bootstrap.py", "trainer/tasks.py"},
 }
 LONGEST_LINES = 40

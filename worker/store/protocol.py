@@ -7,6 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.search import Hit
+from worker.errors import StoreRejected
+
+
+class PointMissing(StoreRejected):
+    """A query names a point that is not in the collection (any more)."""
 
 
 class Stored(NamedTuple):
@@ -19,7 +24,10 @@ class Stored(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Points to write under one condition: ids [n], vectors float32 [n, d], payloads [n]."""
+    """Points to write under one condition: ids [n], vectors float32 [n, d], payloads [n].
+
+    The values of a payload are strings and integers.
+    """
 
     ids: Sequence[str]
     vectors: NDArray[np.float32]
@@ -30,8 +38,9 @@ class VectorStore(Protocol):
     """One alias and its collections, on a Qdrant server or in this process.
 
     Every method raises `StoreUnavailable` for what may pass, `StoreRejected` for what will not,
-    and `CollectionMissing` for a collection that does not exist. All may be called from any
-    thread. Point ids are UUIDs in their 36-character form.
+    `CollectionMissing` for a collection that does not exist, and `ConfigurationError` for what
+    the settings got wrong. All may be called from any thread. Point ids are UUIDs in their
+    36-character form; a point is bare where it has no title, abstract, year or venue.
     """
 
     def live(self, alias: str) -> str | None:
@@ -40,11 +49,16 @@ class VectorStore(Protocol):
     def create(self, collection: str, *, dimension: int) -> None:
         """Make a collection of cosine vectors float32 [dimension], payload indexes first.
 
-        One that exists already with the same dimension is left as it is.
+        One that exists already with the same dimension is left as it is; with another one, it
+        raises `ConfigurationError`.
         """
 
     def publish(self, aliases: Sequence[str], *, collection: str) -> None:
-        """Point aliases that do not exist yet at `collection`."""
+        """Point aliases that do not exist yet at `collection`.
+
+        Qdrant has no compare-and-set for aliases: callers that could name different
+        collections take turns under a lock of their own.
+        """
 
     def read(self, collection: str, ids: Sequence[str]) -> dict[str, Stored]:
         """What is stored under `ids`; absent ids are absent in the answer."""
@@ -53,7 +67,8 @@ class VectorStore(Protocol):
         """Write points, each on its condition; returns when all are durable.
 
         A point replaces what is there only if that has a lower sequence or is bare; a write of
-        bare records (`bare`) replaces only bare ones with a lower sequence.
+        bare records (`bare`) replaces only bare ones with a lower sequence. Raises
+        `StoreRejected` for what can't be stored; other points of the write may be stored then.
         """
 
     def touch(self, collection: str, ids: Sequence[str], *, sequence: int) -> None:
@@ -68,7 +83,8 @@ class VectorStore(Protocol):
         """The `k` nearest points by cosine, best first.
 
         `query` is a vector float32 [d], or the id of a stored point, which is not among its
-        own hits. `registrant` keeps only DOIs of that prefix.
+        own hits. `registrant` keeps only DOIs of that prefix. Raises `PointMissing` where no
+        such point is stored.
         """
 
     def count(self, collection: str) -> int:

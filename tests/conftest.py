@@ -1,0 +1,36 @@
+"""Real servers for all tests of a session; one that is missing skips, and fails in CI."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.servers import QdrantServer, RedisServer, Server, ServiceMissing
+
+S = TypeVar("S", bound=Server)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    yield from running(RedisServer, tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture(scope="session")
+def qdrant_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QdrantServer]:
+    yield from running(QdrantServer, tmp_path_factory.mktemp("qdrant"))
+
+
+def running(make: Callable[[Path], S], folder: Path) -> Iterator[S]:
+    try:
+        server = make(folder)
+    except ServiceMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

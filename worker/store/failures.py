@@ -1,0 +1,80 @@
+"""The errors of gRPC and of the Qdrant client, made ours in one place."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import (
+    ApiException,
+    ResponseHandlingException,
+    UnexpectedResponse,
+)
+
+from worker.errors import (
+    CollectionMissing,
+    ConfigurationError,
+    StoreRejected,
+    StoreUnavailable,
+    WorkerError,
+)
+from worker.store.protocol import PointMissing
+
+Code = grpc.StatusCode
+REJECTED = {Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE, Code.ALREADY_EXISTS}
+MISCONFIGURED = {Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED}
+STATUSES = {  # of HTTP, as Qdrant gives them over gRPC; all others may pass
+    400: Code.INVALID_ARGUMENT,
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    409: Code.ALREADY_EXISTS,
+    413: Code.INVALID_ARGUMENT,
+    422: Code.INVALID_ARGUMENT,
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The one place where the client's and the server's errors become ours."""
+    try:
+        yield
+    except (grpc.RpcError, QdrantException, ApiException) as error:
+        raise translate(error) from error
+
+
+def translate(error: Exception) -> WorkerError:
+    """Our error for one of gRPC's or the client's; carries the pause that the server asked for.
+
+    What isn't known to be the request's or the settings' fault may pass: a full disk, a shard
+    that isn't active and a red collection are internal errors to Qdrant.
+    """
+    code, text, retry_after_s = _reading(error)
+    message = " ".join(f"Qdrant: {code.name}: {text}".split())
+    if code in MISCONFIGURED:
+        return ConfigurationError(message)
+    if code in REJECTED:
+        return StoreRejected(message)
+    if code is Code.NOT_FOUND:
+        return (PointMissing if "No point with id" in text else CollectionMissing)(message)
+    return StoreUnavailable(message, retry_after_s)
+
+
+def _reading(error: Exception) -> tuple[Any, str, float | None]:
+    """The code, text and asked-for pause of an error."""
+    if isinstance(error, ResourceExhaustedResponse):
+        return Code.RESOURCE_EXHAUSTED, str(error), float(error.retry_after_s)
+    if isinstance(error, UnexpectedResponse):
+        code = STATUSES.get(error.status_code or 0, Code.UNAVAILABLE)
+        return code, str(error), _seconds(error.headers.get("retry-after"))
+    if isinstance(error, grpc.Call):
+        trailing = dict(error.trailing_metadata() or ())
+        return error.code(), error.details() or "", _seconds(trailing.get("retry-after"))
+    if isinstance(error, ResponseHandlingException):
+        return Code.UNAVAILABLE, repr(error.source), None
+    return Code.UNKNOWN, repr(error), None
+
+
+def _seconds(value: str | None) -> float | None:
+    return float(value) if value is not None and value.isdecimal() else None

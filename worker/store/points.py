@@ -1,0 +1,62 @@
+"""What both stores keep beside a vector, and read back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from schemas.document import METADATA_FIELDS
+from schemas.search import Hit
+from worker.errors import ConfigurationError, StoreRejected
+from worker.store.protocol import Stored, Write
+
+T = TypeVar("T")
+STORED_FIELDS = ("content_hash", "sequence", "job", *METADATA_FIELDS)
+HIT_FIELDS = ("doi", *METADATA_FIELDS)
+INT64 = 2**63
+COLLECTION = "DOIVEC_QDRANT__COLLECTION"
+
+
+def stored(payload: Mapping[str, Any]) -> Stored:
+    """What a payload says of its point; fields that another program left out are empty."""
+    return Stored(
+        content_hash=str(payload.get("content_hash", "")),
+        sequence=int(payload.get("sequence", 0)),
+        job=str(payload.get("job", "")),
+        is_bare=all(payload.get(name) is None for name in METADATA_FIELDS),
+    )
+
+
+def hit(payload: Mapping[str, Any], *, score: float) -> Hit:
+    """A point that was found."""
+    metadata = {name: payload[name] for name in METADATA_FIELDS if name in payload}
+    return Hit(doi=str(payload.get("doi", "")), score=score, metadata=metadata)
+
+
+def vector_options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the settings want vectors kept; raises `ConfigurationError` where that isn't theirs."""
+    options = settings.get("vectors", {})
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(f"{COLLECTION}: vectors: a mapping is expected")
+    if ours := {"size", "distance"} & options.keys():
+        raise ConfigurationError(f"{COLLECTION}: vectors.{min(ours)}: the model decides that")
+    return options
+
+
+def check(write: Write) -> None:
+    """Raise `StoreRejected` for what Qdrant would take and keep as something else.
+
+    It never finds vectors that are not finite, and Edge rounds integers of more than 64 bits.
+    """
+    if not np.isfinite(write.vectors).all():
+        raise StoreRejected("a vector that is not finite")
+    for payload in write.payloads:
+        for name, value in payload.items():
+            if isinstance(value, int) and not -INT64 <= value < INT64:
+                raise StoreRejected(f"{payload.get('doi')}: {name}: {value} has over 64 bits")
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in runs of `size`, the last one shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
