@@ -58,7 +58,13 @@ class Deployment:
     """Redis, Qdrant, a model, and as many workers as a test starts."""
 
     def __init__(
-        self, folder: Path, *, redis: RedisServer, qdrant: QdrantServer, model: Path, **more: str
+        self,
+        folder: Path,
+        *,
+        redis: RedisServer,
+        qdrant: QdrantServer,
+        model: Path | str,
+        **more: str,
     ) -> None:
         self.folder = folder
         self.redis = redis
@@ -76,6 +82,11 @@ class Deployment:
             "DOIVEC_EMBED__THREADS": "1",
             **more,
         }
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The whole environment of a process of this deployment."""
+        return {**os.environ, **self.environment}
 
     @property
     def settings(self) -> Settings:
@@ -110,12 +121,12 @@ class Deployment:
         with bootstrap.connect(self.settings) as client:
             return client.ledger.job(job)
 
-    def settled(self, job: str) -> Job:
-        """The job once it has settled; fails after a minute."""
+    def settled(self, job: str, *, timeout_s: float = SETTLE_TIMEOUT_S) -> Job:
+        """The job once it has settled; fails after a minute, unless told otherwise."""
         with bootstrap.connect(self.settings) as client:
             wait_until(
                 lambda: client.ledger.job(job).state is JobState.SETTLED,
-                timeout_s=SETTLE_TIMEOUT_S,
+                timeout_s=timeout_s,
                 what=lambda: f"{client.ledger.job(job)}\n{self._words()}",
             )
             return client.ledger.job(job)
@@ -141,7 +152,9 @@ class Deployment:
     @contextmanager
     def qdrant_client(self) -> Iterator[QdrantClient]:
         """A plain Qdrant client."""
-        client = QdrantClient(url=self.qdrant.url, timeout=30, trust_env=False)
+        client = QdrantClient(
+            url=self.qdrant.url, timeout=30, trust_env=False, check_compatibility=False
+        )
         try:
             yield client
         finally:

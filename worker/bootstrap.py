@@ -2,17 +2,19 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from celery import Celery
+from numpy.typing import NDArray
 
 from schemas.model import ModelVersion, collection_name, guard_alias
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
 from worker.embedded import Owner, redis_settings
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, ModelError, WorkerError
 from worker.ingest import Encoder, Ingestor, Target
 from worker.leases import Leases
 from worker.ledger import Ledger
@@ -30,6 +32,23 @@ if TYPE_CHECKING:
     from worker.embedder import Embedder
 
 log = logging.getLogger(__name__)
+
+
+class Deferred:
+    """An encoder that is loaded when the first texts come; a load that fails is a `ModelError`."""
+
+    def __init__(self, load: Callable[[], Encoder]) -> None:
+        self._load = load
+        self._loaded: Encoder | None = None
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `Encoder`; callers take turns."""
+        if self._loaded is None:
+            try:
+                self._loaded = self._load()
+            except WorkerError as error:
+                raise ModelError(str(error)) from error
+        return self._loaded.encode(texts)
 
 
 class Load(Protocol):
@@ -106,7 +125,7 @@ def open_searcher(settings: Settings) -> Iterator[Searcher]:
     """A searcher on the store of the settings; models are loaded when first needed."""
     registry = Registry(settings.data_dir / "models")
 
-    def load(collection: str) -> tuple[tuple[str, ...], "Embedder"]:
+    def load(collection: str) -> tuple[tuple[str, ...], Encoder]:
         version, embedder = load_model(settings, registry, collection=collection)
         return version.templates, embedder
 
@@ -161,7 +180,7 @@ def start_worker(settings: Settings, application: Celery, *, pool: type, load: L
 
 def live_model(
     settings: Settings, *, store: VectorStore, ledger: Ledger
-) -> tuple[ModelVersion, "Embedder"]:
+) -> tuple[ModelVersion, Encoder]:
     """The model of the live collection, loaded and checked.
 
     Where the alias does not exist yet, makes the first collection, for the model that the
@@ -177,7 +196,7 @@ def live_model(
 
 def load_model(
     settings: Settings, registry: Registry, *, collection: str
-) -> tuple[ModelVersion, "Embedder"]:
+) -> tuple[ModelVersion, Encoder]:
     """The model of a collection, found by the version in its name; loaded and checked."""
     from worker.embedder import Embedder  # noqa: PLC0415 - torch takes seconds to import
 
@@ -188,14 +207,20 @@ def load_model(
             "which is not a collection that doivec made"
         )
     path, manifest = registry.get(version)
-    embedder = Embedder.load(
-        path,
-        device=settings.embed.device,
-        dtype=settings.embed.dtype,
-        threads=settings.embed.threads or _threads(settings.embed.workers_per_machine),
-    )
-    embedder.check_canaries(manifest)
-    return manifest, embedder
+
+    def load() -> "Embedder":
+        embedder = Embedder.load(
+            path,
+            device=settings.embed.device,
+            dtype=settings.embed.dtype,
+            threads=settings.embed.threads or _threads(settings.embed.workers_per_machine),
+        )
+        embedder.check_canaries(manifest)
+        return embedder
+
+    # A worker that ends with its command may find everything there already: it doesn't wait
+    # for torch before it looks. One that stays says now whether its model is good.
+    return manifest, Deferred(load) if settings.qdrant.url is None else load()
 
 
 def _first_collection(settings: Settings, registry: Registry, store: VectorStore) -> str:

@@ -106,6 +106,8 @@ class Ingestor:
     def _ingest(self, claim: Claim, documents: Sequence[Document], outcome: Outcome) -> None:
         missing = self._skip_known(claim, documents, outcome)
         texts = list(self._render(claim.batch, missing, outcome))
+        if not texts:
+            return
         for piece in narrow(self._embed, texts):
             if isinstance(piece, Failure):
                 self._bury(claim.batch, piece.item[0], piece.error, stage="embed", outcome=outcome)

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from worker import bootstrap
 from worker.app import BATCH_TASK, app
-from worker.errors import DeviceLost
+from worker.errors import DeviceLost, ModelError
 from worker.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ def _guarded(call: Callable[..., None], *arguments: Any) -> None:
     # and idle. The batch's lease runs out, and the loss is counted.
     try:
         call(*arguments)
-    except DeviceLost:
-        log.critical("the accelerator is lost; this worker ends", exc_info=True)
+    except (DeviceLost, ModelError) as error:
+        log.critical("this worker ends", exc_info=True)
+        print(f"doi-worker: {error}", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGTERM)
     except BaseException:
         log.exception("%s%r failed", call.__qualname__, arguments[:1])
