@@ -31,6 +31,7 @@ from worker.telemetry import Trace
 if TYPE_CHECKING:
     from worker.embedder import Embedder
 
+GIVE_UP_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +68,7 @@ class Client:
     settings: Settings
     ledger: Ledger
     producer: Producer
+    patience: Patience
     owner: Owner | None
 
 
@@ -117,7 +119,9 @@ def connect(settings: Settings, *, command: str = "client") -> Iterator[Client]:
         ledger.ping()
         application = make_app(lambda: reachable)
         stack.callback(application.close)
-        yield Client(reachable, ledger, _producer(ledger, application, settings), owner)
+        patience = Patience(give_up_s=GIVE_UP_S)
+        producer = _producer(ledger, application, settings, patience=patience)
+        yield Client(reachable, ledger, producer, patience, owner)
 
 
 @contextmanager
@@ -173,7 +177,7 @@ def start_worker(settings: Settings, application: Celery, *, pool: type, load: L
         restore=lambda: restore_unacknowledged(application),
         pause_s=settings.ingest.sweep_s,
     )
-    producer = _producer(ledger, application, settings)
+    producer = _producer(ledger, application, settings, patience=patience)
     log.info("writing to %s with model %s", collection, version.name)
     return Runtime(ledger, store, producer, ingestor, leases, sweeper, patience, trace)
 
@@ -234,8 +238,16 @@ def _first_collection(settings: Settings, registry: Registry, store: VectorStore
     return collection
 
 
-def _producer(ledger: Ledger, application: Celery, settings: Settings) -> Producer:
-    return Producer(ledger, sender(application), options=settings.ingest, limits=settings.limits)
+def _producer(
+    ledger: Ledger, application: Celery, settings: Settings, *, patience: Patience
+) -> Producer:
+    return Producer(
+        ledger,
+        sender(application),
+        options=settings.ingest,
+        limits=settings.limits,
+        patience=patience,
+    )
 
 
 def _threads(workers_per_machine: int) -> int:

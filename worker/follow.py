@@ -35,7 +35,7 @@ class Watch:
 
     def look(self) -> Job:
         """The job as it stands; raises `WorkerError` where the embedded worker gave up."""
-        job = self._client.ledger.job(self._job)
+        job = self._client.patience(self._client.ledger.job, self._job)
         self._bar.show(job)
         if self._worker:
             self._worker.check(progressed=job.settled > self._settled)

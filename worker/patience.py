@@ -5,7 +5,14 @@ import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_never,
+    wait_exponential_jitter,
+)
 
 from worker.errors import LedgerUnavailable, Stopped, StoreUnavailable
 
@@ -19,10 +26,14 @@ class Patience:
     """Repeats calls that fail for what may pass.
 
     A worker whose store or ledger is away has nothing else to do, so it waits with what it has
-    in hand, as long as it takes; `stop` ends all waiting with `Stopped`.
+    in hand, as long as it takes; a command waits until `give_up_s` and then raises the error.
+    `stop` ends all waiting with `Stopped`.
     """
 
-    def __init__(self, *, first_s: float = 0.1, longest_s: float = 5.0) -> None:
+    def __init__(
+        self, *, first_s: float = 0.1, longest_s: float = 5.0, give_up_s: float | None = None
+    ) -> None:
+        self._until = stop_never if give_up_s is None else stop_after_delay(give_up_s)
         self._stop = threading.Event()
         self._wait = wait_exponential_jitter(multiplier=first_s, max=longest_s, jitter=first_s)
 
@@ -35,7 +46,9 @@ class Patience:
         retrying = Retrying(
             retry=retry_if_exception_type(TRANSIENT),
             wait=self._pause_s,
+            stop=self._until,
             sleep=self._sleep,
+            reraise=True,
             before_sleep=_say,
         )
         return retrying(call, *args, **kwargs)

@@ -13,6 +13,7 @@ from schemas.document import Document
 from schemas.job import Job, Rejection
 from worker.errors import JobCancelled, LedgerUnavailable, SourceError
 from worker.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
+from worker.patience import Patience
 from worker.settings import IngestSettings, LimitSettings, Settings, read_settings
 from worker.sources import document
 
@@ -81,9 +82,16 @@ class Producer:
     """Cuts records into batches, takes them into the ledger, and sends their claim checks."""
 
     def __init__(
-        self, ledger: Ledger, send: Send, *, options: IngestSettings, limits: LimitSettings
+        self,
+        ledger: Ledger,
+        send: Send,
+        *,
+        options: IngestSettings,
+        limits: LimitSettings,
+        patience: Patience,
     ) -> None:
         self._ledger = ledger
+        self._patience = patience
         self.send = send
         self._options = options
         self._batch_records = min(options.batch_records, limits.batch_records)
@@ -117,8 +125,8 @@ class Producer:
             batches = self._accept_all(
                 job, records(), tally, hooks=hooks or Hooks(), bounded=bounded
             )
-            self._ledger.note_rejections(job.id, tally.samples)
-            if self._ledger.seal(job.id, batches, **tally.counts):
+            self._patience(self._ledger.note_rejections, job.id, tally.samples)
+            if self._patience(self._ledger.seal, job.id, batches, **tally.counts):
                 break
             # Redis lost batches it had acknowledged (a crash under appendfsync everysec).
         else:
@@ -131,7 +139,9 @@ class Producer:
 
         Repeated under the same `job`, it is the same job. Raises `LedgerUnavailable`.
         """
-        given = list(dois)
+        # What another program sent may be no list at all: then it is one record, good or bad.
+        is_list = isinstance(dois, Iterable) and not isinstance(dois, str | Mapping)
+        given: list[Any] = list(dois) if is_list else [dois]
         opened = self.open(source=f"{len(given)} given", job=job)
         self.fill(opened, lambda: self._documents(given), bounded=False)
         return opened.id
@@ -167,19 +177,19 @@ class Producer:
         return number
 
     def _accept(self, job: str, number: int, batch: list[Document]) -> Acceptance:
-        acceptance = self._ledger.accept(job, number, batch)
+        acceptance = self._patience(self._ledger.accept, job, number, batch)
         if acceptance.verdict == "cancelled":
             raise JobCancelled(f"job {job} was cancelled")
         if acceptance.verdict == "unknown":
             raise LedgerUnavailable(f"Redis lost job {job}; run the command again")
         if acceptance.verdict == "accepted":
-            self.send(job, number)
+            self._patience(self.send, job, number)
         return acceptance
 
     def _hold(self, outstanding: int, wait: Callable[[float], None]) -> None:
         while outstanding >= self._options.outstanding_batches:
             wait(0.1)
-            outstanding = self._ledger.outstanding()
+            outstanding = self._patience(self._ledger.outstanding)
 
 
 def enqueue(
