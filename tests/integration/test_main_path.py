@@ -68,7 +68,7 @@ def test_a_list_sent_by_name_is_a_job_of_the_tasks_id_and_repeated_the_same_job(
     task = str(uuid.uuid4())
     for _ in range(2):
         stranger.send_task("worker.ingest", kwargs={"dois": records}, task_id=task)
-    stranger.send_task("worker.ingest", kwargs={"dois": "10.1038/nphys1170"})
+    stranger.send_task("worker.ingest", kwargs={"dois": "10.1038/srep17338"})
     stranger.close()
     worker = deployment.start_worker()
 
@@ -81,7 +81,8 @@ def test_a_list_sent_by_name_is_a_job_of_the_tasks_id_and_repeated_the_same_job(
     wait_until(has_settled, what=lambda: worker.words)
     job = deployment.job(task)
     assert (job.read, job.accepted, job.invalid, job.stored) == (4, 2, 2, 2)
-    assert deployment.ids() == expected_ids(["10.1038/nphys1170", "10.1038/nature11543"])
+    three = expected_ids(["10.1038/nphys1170", "10.1038/nature11543", "10.1038/srep17338"])
+    wait_until(lambda: deployment.ids() == three, what=lambda: worker.words)
     with deployment.redis_client() as redis:
         wait_until(lambda: redis.llen("celery") == 0 and redis.hlen("unacked") == 0)
     assert worker.process.poll() is None
