@@ -115,8 +115,7 @@ def measure(source: Path, folder: Path) -> dict[str, Any]:
 def summary(job: Job, rows: list[Sample], *, redis_mib: float) -> dict[str, Any]:
     """The figures: rates of the second and the last tenth, memory in the middle and at the end."""
     rates = [
-        (b["settled"] - a["settled"]) / (b["elapsed_s"] - a["elapsed_s"])
-        for a, b in pairwise(rows)
+        (b["settled"] - a["settled"]) / (b["elapsed_s"] - a["elapsed_s"]) for a, b in pairwise(rows)
     ]
     part = max(1, len(rates) // 5)
     return {
