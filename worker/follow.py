@@ -13,9 +13,10 @@ from schemas.job import Job, JobState, Rejection
 from worker import console, sources
 from worker.bootstrap import Client, finish_store
 from worker.embedded import Owner, WorkerProcess, refuse_other_owner
-from worker.errors import SourceError, StoreBusy
+from worker.errors import SourceError, StoreBusy, WorkerError
 from worker.producer import Hooks
 from worker.store import open_store
+from worker.streams import STANDARD_INPUT
 
 POLL_S = 0.2
 
@@ -123,7 +124,21 @@ def queue(
             for name in names:
                 yield from sources.read(name, limits=limits)
 
-        client.producer.fill(job, records, hooks=hooks)
+        try:
+            client.producer.fill(job, records, hooks=hooks)
+        except KeyboardInterrupt:
+            if STANDARD_INPUT in names:
+                raise _cancelled(client, job) from None
+            raise
+
+
+def _cancelled(client: Client, job: Job) -> WorkerError:
+    """Give up a job that can't be produced again; what workers have in hand still settles."""
+    count = client.ledger.cancel(job.id)
+    return WorkerError(
+        f"interrupted; standard input can't be read again, so the {count:,} records of job "
+        f"{job.id} that no worker had taken are cancelled"
+    )
 
 
 def delete(client: Client, dois: Sequence[str]) -> bool:

@@ -55,3 +55,5 @@ class Leases:
                 log.warning("batch %s is no longer held by this worker", claim.member)
         except LedgerUnavailable as error:
             log.warning("could not renew batch %s: %s", claim.member, error)
+        except Exception:  # whatever it is, the other leases must be renewed
+            log.exception("could not renew batch %s", claim.member)

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable
 
-from worker.errors import WorkerError
 from worker.ingest import delete_buried
 from worker.ledger import Ledger
 from worker.patience import TRANSIENT
@@ -67,7 +66,7 @@ class Sweeper:
                 self.sweep()
             except TRANSIENT as error:
                 log.warning("no sweep: %s", error)
-            except WorkerError:
+            except Exception:  # whatever it is, the next sweep must come
                 log.exception("the sweep failed")
 
     def _requeue(self) -> None:

@@ -14,6 +14,8 @@ from tests.tiny_model import make_tiny_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dois.txt"
 DOIS = [line for line in EXAMPLES.read_text().splitlines() if line and not line.startswith("#")]
+# Two DOIs at a time, each pair when the one before has settled: it takes half a minute.
+SLOWLY = {"DOIVEC_INGEST__BATCH_RECORDS": "2", "DOIVEC_INGEST__OUTSTANDING_BATCHES": "1"}
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -125,8 +127,7 @@ def test_a_source_that_breaks_off_settles_what_came_before(shell: Shell) -> None
 
 
 def test_an_interrupted_job_goes_on_with_the_same_command(shell: Shell) -> None:
-    small = {"DOIVEC_INGEST__BATCH_RECORDS": "2", "DOIVEC_INGEST__OUTSTANDING_BATCHES": "4"}
-    process = shell.start("ingest", str(EXAMPLES), **small)
+    process = shell.start("ingest", str(EXAMPLES), **SLOWLY)
 
     def settled() -> int:
         jobs = json.loads(shell("status", "--json"))
@@ -146,8 +147,7 @@ def test_an_interrupted_job_goes_on_with_the_same_command(shell: Shell) -> None:
 
 
 def test_a_killed_command_leaves_nothing_behind_that_stops_the_next(shell: Shell) -> None:
-    small = {"DOIVEC_INGEST__BATCH_RECORDS": "2", "DOIVEC_INGEST__OUTSTANDING_BATCHES": "4"}
-    process = shell.start("ingest", str(EXAMPLES), **small)
+    process = shell.start("ingest", str(EXAMPLES), **SLOWLY)
     log = shell.folder / "data" / "worker.log"
     wait_until(lambda: log.exists() and "succeeded" in log.read_text())
     process.kill()
@@ -187,3 +187,30 @@ def test_dead_letters_are_listed_and_replayed(shell: Shell) -> None:
     assert "10.1000/bare  render: missing_metadata" in shell("dead", "list", str(job["id"]))
     replayed = json.loads(shell("dead", "replay", "--json", expect=3))
     assert replayed[0]["dead"] == 1
+
+
+def test_standard_input_that_is_interrupted_is_cancelled_not_left_open(shell: Shell) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker.cli", "queue", "-"],
+        env={**shell.environment, "DOIVEC_INGEST__BATCH_RECORDS": "100"},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    # More than a pipe and a buffer hold, so that batches are accepted while the input is open.
+    process.stdin.write("\n".join(f"10.1103/physrevlett.{n}" for n in range(20_000)))
+    process.stdin.flush()
+
+    def accepted() -> int:
+        jobs = json.loads(shell("status", "--json"))
+        return int(jobs[0]["accepted"]) if jobs else 0
+
+    wait_until(lambda: accepted() > 0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert "standard input can't be read again" in err
+    (job,) = json.loads(shell("status", "--json"))
+    assert job["state"] == "settled"
+    assert job["cancelled"] == job["accepted"] > 0

@@ -1,5 +1,7 @@
 """The main path whole: real DOIs, the base model, two worker processes, real servers."""
 
+import json
+import re
 import subprocess
 import sys
 import uuid
@@ -18,7 +20,8 @@ from worker.errors import JobUnknown
 from worker.producer import enqueue
 from worker.search import search
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "dois_100k.txt"
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data" / "dois_100k.txt"
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -133,3 +136,53 @@ def test_a_worker_that_cannot_start_says_why_in_one_line(deployment: Deployment)
     assert worker.process.wait(60) == 1
     assert "Traceback" not in worker.words
     assert worker.words.strip().splitlines()[-1].startswith("doi-worker: ")
+
+
+def test_the_examples_of_the_readme_run_as_they_stand(deployment: Deployment) -> None:
+    deployment.start_worker()
+    deployment.settled(deployment.queue(ROOT / "examples" / "dois.txt"))
+    blocks = re.findall(r"```(python|bash)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert [language for language, _ in blocks] == ["python", "python", "python", "bash"]
+    told = []
+    for language, written in blocks:
+        code = written.replace("redis://localhost:6379/0", deployment.redis.url)
+        code = code.replace("localhost:6333", f"127.0.0.1:{deployment.qdrant.port}")
+        shown = "\nprint(globals().get('hits') or job)" if language == "python" else ""
+        command = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
+        told.append(
+            subprocess.run(
+                [*command, code + shown],
+                env=deployment.environ,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+    sent, enqueued, found, curled = told
+    assert deployment.settled(sent.strip()).stored == 2
+    assert "Hit(doi=" in enqueued
+    assert "ScoredPoint(" in found
+    answer = json.loads(curled)
+    assert len(answer["result"]["points"]) == 5
+    assert answer["result"]["points"][0]["payload"]["doi"] in found
+
+
+def test_plain_celery_is_a_worker_in_threads_and_refuses_to_fork(deployment: Deployment) -> None:
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
+    forking = subprocess.run(
+        [*command, "--pool", "prefork"],
+        env=deployment.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert forking.returncode == 1
+    assert "doi-worker: the prefork pool would load a model in every process" in forking.stderr
+    plain = subprocess.Popen(command, env=deployment.environ, stderr=subprocess.DEVNULL)
+    try:
+        job = deployment.settled(deployment.queue(ROOT / "examples" / "dois.txt"))
+        assert job.stored == job.accepted
+    finally:
+        plain.terminate()
+        plain.wait(60)
