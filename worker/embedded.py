@@ -24,6 +24,7 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 SOCKET_PATH_BYTES = 100
 RESTARTS = 5
+LASTING = {"ingest", "run", "queue"}
 PR_SET_PDEATHSIG = 1
 
 
@@ -58,6 +59,7 @@ def redis_settings(
         else:
             with _server(folder, path):
                 yield private, None
+            lock.truncate(0)
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -139,22 +141,33 @@ def refuse_other_owner(owner: Owner | None) -> None:
 
 
 def _lock(lock: IO[str], *, command: str) -> Owner | None:
+    """Take the data directory; the command that has it, where that one is there to stay.
+
+    A command that only asks or says something ends soon: it is waited for.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            with suppress(ValueError, TypeError):
-                return Owner(**json.loads(lock.read()))
+            owner = _signature(lock)
+            if owner and owner.command in LASTING:
+                return owner
             if time.monotonic() > deadline:
-                raise StoreBusy(f"{lock.name} is held by a process that says nothing") from None
-            time.sleep(0.02)  # taken, but not signed yet
+                raise StoreBusy(f"the data directory is in use: {owner or lock.name}") from None
+            time.sleep(0.02)
             continue
         lock.truncate(0)
         lock.write(json.dumps(Owner(os.getpid(), command)._asdict()))
         lock.flush()
         return None
+
+
+def _signature(lock: IO[str]) -> Owner | None:
+    lock.seek(0)
+    with suppress(ValueError, TypeError):
+        return Owner(**json.loads(lock.read()))
+    return None  # taken, but not signed yet
 
 
 @contextmanager

@@ -146,6 +146,15 @@ def test_an_interrupted_job_goes_on_with_the_same_command(shell: Shell) -> None:
     assert whole["stored"] == whole["accepted"] == len(DOIS)
 
 
+def test_a_short_command_does_not_turn_an_ingest_away(shell: Shell) -> None:
+    for _ in range(5):
+        asking = [shell.start("status") for _ in range(3)]
+        shell("cancel", shell("queue", str(EXAMPLES)).strip())
+        for process in asking:
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+
+
 def test_a_killed_command_leaves_nothing_behind_that_stops_the_next(shell: Shell) -> None:
     process = shell.start("ingest", str(EXAMPLES), **SLOWLY)
     log = shell.folder / "data" / "worker.log"
