@@ -70,6 +70,7 @@ class Client:
     producer: Producer
     patience: Patience
     owner: Owner | None
+    is_private: bool
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def connect(settings: Settings, *, command: str = "client") -> Iterator[Client]:
         stack.callback(application.close)
         patience = Patience(give_up_s=GIVE_UP_S)
         producer = _producer(ledger, application, settings, patience=patience)
-        yield Client(reachable, ledger, producer, patience, owner)
+        is_private = settings.redis.url is None
+        yield Client(reachable, ledger, producer, patience, owner, is_private)
 
 
 @contextmanager

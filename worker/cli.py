@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -215,15 +216,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except (WorkerError, InvalidDoi) as error:
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except (WorkerError, InvalidDoi, OSError, sqlite3.Error) as error:
         click.echo(f"doi-worker: {error}", err=True)
         code = 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("\ndoi-worker: interrupted; the same command goes on from here", err=True)
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
     sys.exit(code)
 
 

@@ -24,6 +24,7 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 SOCKET_PATH_BYTES = 100
 RESTARTS = 5
+LONG_LIFE_S = 15.0  # one that dies sooner has not even tried a lost batch
 LASTING = {"ingest", "run", "queue"}
 PR_SET_PDEATHSIG = 1
 
@@ -97,7 +98,7 @@ class WorkerProcess:
 
         Raises `WorkerError` with its last words when it has died too often without progress.
         """
-        if progressed:
+        if progressed or time.monotonic() - self._started > LONG_LIFE_S:
             self._restarts = 0
         if self._process.poll() is None:
             return
@@ -117,6 +118,7 @@ class WorkerProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "worker.cli", "run"]
+        self._started = time.monotonic()
         if self._log is None:
             return _popen(command, env=self._environment)
         with self._log.open("ab") as log:

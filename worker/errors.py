@@ -28,6 +28,10 @@ class JobCancelled(WorkerError):
     """A job was cancelled while it was produced."""
 
 
+class JobPaused(WorkerError):
+    """A job paused while it was produced: nearly all of its records fail."""
+
+
 class StoreUnavailable(WorkerError):
     """The vector store did not answer or can't take writes now; trying again may help.
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -77,8 +77,9 @@ def ingest(client: Client, names: Sequence[str], *, rejects: Path | None) -> Job
         except SourceError as error:
             failure = error
         settled = watch.until_settled()
-    if worker:
-        finish_store(client.settings)
+    if worker and not client.settings.qdrant.url:
+        with suppress(StoreBusy):  # a search has it open; the next job builds the index
+            finish_store(client.settings)
     if failure:
         raise failure
     return settled
@@ -89,7 +90,8 @@ def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
 
     Where other workers do, the jobs are given back as they stand.
     """
-    if not jobs or client.settings.qdrant.url or client.owner:
+    served = client.settings.qdrant.url and not client.is_private
+    if not jobs or served or client.owner:
         return [client.ledger.job(name) for name in jobs]
     settled = []
     with embedded_worker(client) as worker:
@@ -172,7 +174,7 @@ def refuse_any_owner(owner: Owner | None) -> None:
 def embedded_worker(client: Client) -> Iterator[WorkerProcess | None]:
     """A worker for as long as the context is open; none where others do the work."""
     settings = client.settings
-    if settings.qdrant.url or client.owner:
+    if client.owner or (settings.qdrant.url and not client.is_private):
         yield None
         return
     settings.data_dir.mkdir(parents=True, exist_ok=True)

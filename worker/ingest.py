@@ -14,7 +14,7 @@ from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch, State
 from schemas.model import render
-from worker.errors import BatchLost, ConfigurationError, Stopped
+from worker.errors import BatchLost, ConfigurationError, ModelError, Stopped
 from worker.leases import Leases
 from worker.ledger import Claim, Ledger
 from worker.narrow import Failure, narrow
@@ -70,7 +70,7 @@ class Ingestor:
     def run(self, job: str, number: int) -> None:
         """Claim, work and settle a batch; nothing where it isn't to be had.
 
-        Waits out a store or a ledger that is away. Raises `DeviceLost`.
+        Waits out a store or a ledger that is away. Raises `DeviceLost` and `ModelError`.
         """
         claim = self._patience(self._ledger.claim, job, number)
         if claim is None:
@@ -81,6 +81,9 @@ class Ingestor:
             except (Stopped, BatchLost, ConfigurationError) as error:
                 log.warning("giving batch %s back: %s", claim.member, error)
                 self._ledger.release(claim)
+            except ModelError:
+                self._ledger.release(claim)  # no record's fault: the claim doesn't count
+                raise
 
     def _work(self, claim: Claim) -> Outcome:
         outcome = Outcome()
@@ -121,24 +124,21 @@ class Ingestor:
         with self._trace.span("read", batch=claim.member):
             buried = self._patience(self._ledger.buried, list(ids))
             stored = self._patience(self._store.read, self._target.collection, list(ids))
-        missing, stale = [], []
+        # What a deletion has yet to reach would refuse the writing of a bare record.
+        late = {i: buried[i] for i, s in stored.items() if s.sequence < buried.get(i, 0)}
+        self._patience(delete_buried, self._store, self._target.collection, late)
+        missing = []
         for i, document in ids.items():
             there = stored.get(i)
             state = standing(document, claim.batch, stored=there, tombstone=buried.get(i, 0))
-            if state is None:
+            # An older record of another job that is written later would replace what this newer
+            # one found to be current, unless it leaves its number: it is written again.
+            rewrite = claim.contested and is_overtaken(document, claim.batch, there, state)
+            if state is None or rewrite:
                 missing.append(document)
-                continue
-            outcome.end([document], state)
-            if is_overtaken(document, claim.batch, there, state):
-                stale.append(i)
-        if stale and claim.contested:
-            self._touch(stale, claim.batch.sequence)
+            else:
+                outcome.end([document], state)
         return missing
-
-    def _touch(self, ids: Sequence[str], sequence: int) -> None:
-        # Otherwise an older record of another job, written later, would replace what this
-        # newer one found to be current.
-        self._patience(self._store.touch, self._target.collection, ids, sequence=sequence)
 
     def _render(
         self, batch: Batch, documents: Sequence[Document], outcome: Outcome

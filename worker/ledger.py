@@ -18,7 +18,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from schemas.job import Batch, DeadLetter, Job, JobState, Rejection, State, pack, unpack
-from worker.errors import ConfigurationError, JobUnknown, LedgerUnavailable
+from worker.errors import ConfigurationError, JobUnknown, LedgerUnavailable, SourceError
 from worker.settings import IngestSettings, RedisSettings
 
 SWEEP_LIMIT = 1000
@@ -132,6 +132,8 @@ class Ledger:
     def seal(self, job: str, batches: int, *, read: int, repeated: int, invalid: int) -> bool:
         """Say that a job is complete; False where some of its batches are not there."""
         there = self._run("seal", job, batches, read, repeated, invalid, self._retention_s)
+        if there > batches:
+            raise SourceError(f"job {job} has {there} batches, but its source now gives {batches}")
         return cast(int, there) == batches
 
     def note_rejections(self, job: str, rejections: Sequence[Rejection]) -> None:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from schemas.document import Document
-from schemas.job import Job, Rejection
-from worker.errors import JobCancelled, LedgerUnavailable, SourceError
+from schemas.job import Job, JobState, Rejection
+from worker.errors import JobCancelled, JobPaused, LedgerUnavailable, SourceError
 from worker.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
 from worker.patience import Patience
 from worker.settings import IngestSettings, LimitSettings, Settings, read_settings
@@ -173,7 +173,7 @@ class Producer:
                 hooks.accepted(tally.accepted)
                 number += 1
                 if bounded:
-                    self._hold(acceptance.outstanding, hooks.wait)
+                    self._hold(job, acceptance.outstanding, wait=hooks.wait)
         return number
 
     def _accept(self, job: str, number: int, batch: list[Document]) -> Acceptance:
@@ -186,9 +186,12 @@ class Producer:
             self._patience(self.send, job, number)
         return acceptance
 
-    def _hold(self, outstanding: int, wait: Callable[[float], None]) -> None:
+    def _hold(self, job: Job, outstanding: int, *, wait: Callable[[float], None]) -> None:
         while outstanding >= self._options.outstanding_batches:
             wait(0.1)
+            now = self._patience(self._ledger.job, job.id)
+            if now.state is JobState.PAUSED:
+                raise JobPaused(f"job {job.id} is paused: {now.note}")
             outstanding = self._patience(self._ledger.outstanding)
 
 

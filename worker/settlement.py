@@ -54,7 +54,9 @@ def standing(
     return None
 
 
-def is_overtaken(document: Document, batch: Batch, stored: Stored | None, state: State) -> bool:
+def is_overtaken(
+    document: Document, batch: Batch, stored: Stored | None, state: State | None
+) -> bool:
     """Whether a current record is stored under an older batch's sequence.
 
     Bare records are left out: they say nothing that an older one could contradict.

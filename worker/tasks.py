@@ -4,17 +4,20 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from celery import Task
+from celery.exceptions import Reject
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from worker import bootstrap
 from worker.app import BATCH_TASK, app
-from worker.errors import DeviceLost, ModelError
+from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError
 from worker.settings import read_settings
 
+INTAKE_PAUSE_S = 1.0
 log = logging.getLogger(__name__)
 _runtime: bootstrap.Runtime
 
@@ -28,7 +31,15 @@ def batch(job: str, number: int) -> None:
 @app.task(name="worker.ingest", bind=True, acks_late=True)
 def ingest(self: Task, dois: list[Any]) -> None:
     """Take a list of DOIs, or of objects with a `doi` and metadata, as a job of this task's id."""
-    _guarded(_runtime.intake, self.request.id, dois)
+    try:
+        _runtime.intake(self.request.id, dois)
+    except (JobCancelled, SourceError) as error:
+        log.warning("list %s is dropped: %s", self.request.id, error)
+    except BaseException as error:
+        # The list is nowhere else: it goes back to its queue, after a pause.
+        log.exception("list %s goes back to its queue", self.request.id)
+        time.sleep(INTAKE_PAUSE_S)
+        raise Reject(str(error), requeue=True) from error
 
 
 def _guarded(call: Callable[..., None], *arguments: Any) -> None:
@@ -36,10 +47,12 @@ def _guarded(call: Callable[..., None], *arguments: Any) -> None:
     # and idle. The batch's lease runs out, and the loss is counted.
     try:
         call(*arguments)
-    except (DeviceLost, ModelError) as error:
-        log.critical("this worker ends", exc_info=True)
-        print(f"doi-worker: {error}", file=sys.stderr, flush=True)
+    except DeviceLost:
+        log.critical("the accelerator is lost; this worker ends", exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)
+    except ModelError as error:
+        print(f"doi-worker: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # nothing is in hand that another start would finish
     except BaseException:
         log.exception("%s%r failed", call.__qualname__, arguments[:1])
 

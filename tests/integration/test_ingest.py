@@ -354,3 +354,13 @@ def test_many_jobs_at_random_leave_what_the_newest_records_say(bench: Bench) -> 
         given = [documents[doi] for documents in jobs if doi in documents]
         rich = [d for d in given if not d.is_bare]
         assert bench.hash_of(doi) == (rich or given)[-1].content_hash
+
+
+def test_a_bare_record_is_stored_though_a_deletion_has_yet_to_reach_its_titled_forerunner(
+    bench: Bench,
+) -> None:
+    bench.ingest("job", FIRST)
+    bench.ledger.bury([point_id(DOI)])  # and the command that deletes is killed
+    assert bench.ingest("anew", BARE).stored == 1
+    bench.sweeper().sweep()
+    assert bench.hash_of() == BARE.content_hash

@@ -10,9 +10,8 @@ if redis.call('HGET', 'doivec:job:' .. job, 'paused_at') then return {'paused'} 
 local time = redis.call('TIME')
 local now = math.floor(time[1] * 1000 + time[2] / 1000)
 local expiry = redis.call('ZSCORE', 'doivec:leases', member)
-if expiry and tonumber(expiry) > now and redis.call('HGET', batch, 'token') ~= ARGV[3] then
-  return {'leased'}
-end
+local holder = redis.call('HGET', batch, 'token')
+if expiry and tonumber(expiry) > now and holder and holder ~= ARGV[3] then return {'leased'} end
 redis.call('HSET', batch, 'token', ARGV[3])
 redis.call('ZADD', 'doivec:leases', now + ARGV[4], member)
 local claims = redis.call('HINCRBY', batch, 'claims', 1)

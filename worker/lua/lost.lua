@@ -4,7 +4,11 @@
 local time = redis.call('TIME')
 local now = math.floor(time[1] * 1000 + time[2] / 1000)
 local lost = redis.call('ZRANGE', 'doivec:leases', '-inf', '(' .. now, 'BYSCORE', 'LIMIT', 0, ARGV[3])
-for _, member in ipairs(lost) do redis.call('ZREM', 'doivec:leases', member) end
+for _, member in ipairs(lost) do
+  -- Nobody's, but looked at again should this message be lost too.
+  redis.call('HDEL', 'doivec:batch:' .. member, 'token')
+  redis.call('ZADD', 'doivec:leases', now + ARGV[1], member)
+end
 if ARGV[2] == '1' then
   for _, member in ipairs(redis.call('ZRANGE', 'doivec:outstanding', 0, ARGV[3] - 1)) do
     local job = string.match(member, '^(.*):%d+$')

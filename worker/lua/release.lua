@@ -3,6 +3,6 @@ local batch = 'doivec:batch:' .. ARGV[1]
 if redis.call('HGET', batch, 'token') ~= ARGV[2] then return 0 end
 redis.call('HDEL', batch, 'token', 'trying')
 redis.call('HINCRBY', batch, 'claims', -1)
-redis.call('ZREM', 'doivec:leases', ARGV[1])
+redis.call('ZADD', 'doivec:leases', 0, ARGV[1])
 redis.call('HSET', batch, 'queued_at', 0)
 return 1

@@ -24,7 +24,8 @@ local function settle_job_if_done(job, now, retention_s)
   if not fields[1] or (fields[2] or '0') ~= (fields[3] or '0') then return end
   redis.call('HSET', key, 'settled_at', now)
   redis.call('ZREM', 'doivec:unsettled', job)
-  redis.call('DEL', 'doivec:source:' .. (redis.call('HGET', key, 'identity') or ''))
+  local source = 'doivec:source:' .. (redis.call('HGET', key, 'identity') or '')
+  if redis.call('GET', source) == job then redis.call('DEL', source) end
   for _, name in ipairs({'job', 'accepted', 'settled', 'dead', 'rejects'}) do
     redis.call('EXPIRE', 'doivec:' .. name .. ':' .. job, retention_s)
   end
