@@ -193,18 +193,6 @@ def test_the_newest_of_concurrent_writes_stays(store: VectorStore, collection: s
     assert len(there) == store.count(collection) == len(DOIS)
 
 
-def test_touch_raises_lower_sequences_only(store: VectorStore, collection: str) -> None:
-    put(store, collection, bare(DOIS[:2]), NOW)
-    put(store, collection, bare(DOIS[2:4]), NOW + 2)
-    ids = [point_id(doi) for doi in DOIS[:5]]
-    before = store.read(collection, ids)
-    store.touch(collection, ids, sequence=NOW + 1)
-    assert store.read(collection, ids) == {
-        i: stored._replace(sequence=max(stored.sequence, NOW + 1)) for i, stored in before.items()
-    }
-    assert store.search(collection, ids[0], k=1, registrant=None), "it kept its vector"
-
-
 def test_delete_removes_older_points_only(store: VectorStore, collection: str) -> None:
     put(store, collection, bare(DOIS[:2]), NOW)
     put(store, collection, bare(DOIS[2:4]), NOW + 1)
@@ -260,14 +248,13 @@ def test_a_query_of_another_dimension_is_rejected(store: VectorStore, collection
     [
         lambda s: s.read("absent", [point_id(NUMPY)]),
         lambda s: s.upsert("absent", write(bare()), sequence=NOW, bare=True),
-        lambda s: s.touch("absent", [point_id(NUMPY)], sequence=NOW),
         lambda s: s.delete("absent", [point_id(NUMPY)], below=NOW),
         lambda s: s.search("absent", point_id(NUMPY), k=1, registrant=None),
         lambda s: s.search("absent", vectors([NUMPY])[0], k=1, registrant=None),
         lambda s: s.count("absent"),
         lambda s: list(s.ids("absent")),
     ],
-    ids=["read", "upsert", "touch", "delete", "search id", "search vector", "count", "ids"],
+    ids=["read", "upsert", "delete", "search id", "search vector", "count", "ids"],
 )
 def test_a_missing_collection_is_named_as_such(
     store: VectorStore, call: Callable[[VectorStore], object]

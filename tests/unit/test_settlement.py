@@ -43,11 +43,6 @@ def test_standing(
     assert standing(document, BATCH, stored=there, tombstone=tombstone) is expected
 
 
-def test_a_touched_record_counts_as_unchanged_again_when_its_batch_is_repeated() -> None:
-    touched = stored(RICH, sequence=100, job="other")
-    assert standing(RICH, BATCH, stored=touched, tombstone=0) is State.UNCHANGED
-
-
 def test_only_rich_records_found_current_under_an_older_sequence_are_overtaken() -> None:
     assert is_overtaken(RICH, BATCH, stored(RICH, sequence=50), State.UNCHANGED)
     assert not is_overtaken(RICH, BATCH, stored(RICH, sequence=150), State.UNCHANGED)

@@ -110,13 +110,6 @@ class EdgeStore:
             ),
         )
 
-    def touch(self, collection: str, ids: Sequence[str], *, sequence: int) -> None:
-        """See `VectorStore`."""
-        raised = {"sequence": sequence}
-        chosen = (older(chunk, sequence) for chunk in chunks(ids, POINTS_A_CALL))
-        operations = (engine.UpdateOperation.set_payload_by_filter(f, raised) for f in chosen)
-        self._update(collection, operations)
-
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:
         """See `VectorStore`."""
         chosen = (older(chunk, below) for chunk in chunks(ids, POINTS_A_CALL))

@@ -71,9 +71,6 @@ class VectorStore(Protocol):
         `StoreRejected` for what can't be stored; other points of the write may be stored then.
         """
 
-    def touch(self, collection: str, ids: Sequence[str], *, sequence: int) -> None:
-        """Raise the sequence of the stored points `ids` that have a lower one; durable."""
-
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:
         """Remove those of `ids` whose sequence is lower than `below`; durable on return."""
 

@@ -120,18 +120,6 @@ class ServerStore:
             points.update_filter.CopyFrom(condition)
             self._call(self._client.grpc_points.Upsert, points)
 
-    def touch(self, collection: str, ids: Sequence[str], *, sequence: int) -> None:
-        """See `VectorStore`."""
-        for chunk in chunks(ids, IDS_A_CALL):
-            request = wire.SetPayloadPoints(
-                collection_name=collection,
-                wait=True,
-                ordering=ORDERING,
-                payload={"sequence": wire.Value(integer_value=sequence)},
-                points_selector=older(chunk, sequence),
-            )
-            self._call(self._client.grpc_points.SetPayload, request)
-
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:
         """See `VectorStore`."""
         for chunk in chunks(ids, IDS_A_CALL):
