@@ -258,7 +258,7 @@ def _threads(workers_per_machine: int) -> int:
 
 
 def _refuse_forks(pool: type) -> None:
-    if "prefork" in pool.__module__:
+    if "prefork" in str(pool):
         raise ConfigurationError(
             "the prefork pool would load a model in every process, and CUDA does not survive "
             "a fork: use `--pool threads` (the default) or `--pool solo`, and more workers"

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
+from celery.concurrency.prefork import TaskPool
 
 from schemas.doi import normalize, point_id
 from schemas.job import JobState
 from tests.deployment import Deployment, expected_ids
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
-from worker.errors import JobUnknown
+from worker import bootstrap
+from worker.app import make_app
+from worker.errors import ConfigurationError, JobUnknown
 from worker.producer import enqueue
 from worker.search import search
 
@@ -167,18 +170,8 @@ def test_the_examples_of_the_readme_run_as_they_stand(deployment: Deployment) ->
     assert answer["result"]["points"][0]["payload"]["doi"] in found
 
 
-def test_plain_celery_is_a_worker_in_threads_and_refuses_to_fork(deployment: Deployment) -> None:
+def test_plain_celery_is_a_worker(deployment: Deployment) -> None:
     command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
-    forking = subprocess.run(
-        [*command, "--pool", "prefork"],
-        env=deployment.environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert forking.returncode == 1
-    assert "doi-worker: the prefork pool would load a model in every process" in forking.stderr
     plain = subprocess.Popen(command, env=deployment.environ, stderr=subprocess.DEVNULL)
     try:
         job = deployment.settled(deployment.queue(ROOT / "examples" / "dois.txt"))
@@ -186,3 +179,12 @@ def test_plain_celery_is_a_worker_in_threads_and_refuses_to_fork(deployment: Dep
     finally:
         plain.terminate()
         plain.wait(60)
+
+
+def test_a_worker_that_would_fork_is_refused(deployment: Deployment) -> None:
+    application = make_app(lambda: deployment.settings)
+    with pytest.raises(ConfigurationError, match="the prefork pool would load a model"):
+        bootstrap.start_worker(
+            deployment.settings, application, pool=TaskPool, load=bootstrap.live_model
+        )
+    application.close()
