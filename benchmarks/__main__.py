@@ -1,0 +1,18 @@
+"""All benchmarks, one after the other, and the README's table renewed from their results."""
+
+import subprocess
+import sys
+
+from benchmarks.machine import ROOT
+
+STEPS = (
+    ["-m", "benchmarks.embedding"],
+    ["-m", "benchmarks.pipeline"],
+    ["-m", "benchmarks.pipeline", "--pinned", "--dois", "10000"],
+    ["-m", "benchmarks.scale"],
+    ["docs/generate.py"],
+)
+
+if __name__ == "__main__":
+    for step in STEPS:
+        subprocess.run([sys.executable, *step], cwd=ROOT, check=True)
