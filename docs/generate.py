@@ -12,7 +12,8 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 
-from worker.cli import cli
+from trainer.cli import cli as trainer_cli
+from worker.cli import cli as worker_cli
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -27,11 +28,19 @@ def settings_table() -> str:
 
 def cli_reference() -> str:
     """The help of every command, as it is printed."""
-    parts = ["# doi-worker\n\nWhat `doi-worker COMMAND --help` prints.\n"]
-    for path, command in commands(cli, "doi-worker"):
+    parts = [
+        "# Commands\n\nWhat `doi-worker COMMAND --help` and `doi-trainer COMMAND --help` print.\n"
+    ]
+    for path, command in all_commands():
         context = click.Context(command, info_name=path, max_content_width=90)
         parts.append(f"## {path}\n\n```\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
+
+
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    """Each command of both programs with the words that call it."""
+    yield from commands(worker_cli, "doi-worker")
+    yield from commands(trainer_cli, "doi-trainer")
 
 
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

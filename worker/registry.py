@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -64,30 +65,40 @@ class Registry:
         _compare(path, manifest)
         return path, manifest
 
-    def register(self, source: Path, *, name: str, templates: Sequence[str]) -> ModelVersion:
+    def register(
+        self,
+        source: Path,
+        *,
+        name: str,
+        templates: Sequence[str],
+        notes: Mapping[str, str] = MappingProxyType({}),
+    ) -> ModelVersion:
         """Take the sentence-transformers directory `source` in, and say which version it is.
 
         The vectors of a few fixed texts are recorded, computed by sentence-transformers itself
-        in float32. A version that is there already is left as it is; two processes may register
-        the same one at once. Raises `ModelError`.
+        in float32. `notes` are further files (name: text) that decide no vector. A version that
+        is there already is left as it is; two processes may register the same one at once.
+        Raises `ModelError`.
         """
-        version = _version(_deciding_files(source), _checked(templates))
+        version = identify(source, templates=templates)
         try:
             if version not in self.versions():
                 self._root.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as made:
-                    self._take_in(source, Path(made) / version, name=name, templates=templates)
+                    target = Path(made) / version
+                    for relative, path in _deciding_files(source).items():
+                        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(path, target / relative)
+                    for note, text in notes.items():
+                        (target / note).write_text(text, "utf-8")
+                    self._take_in(target, _describe(target, name=name, templates=templates))
         except OSError as error:
             raise ModelError(
                 f"the model {name!r} can't be kept in the registry: {error}"
             ) from error
         return self.get(version)[1]
 
-    def _take_in(self, source: Path, target: Path, *, name: str, templates: Sequence[str]) -> None:
-        for relative, path in _deciding_files(source).items():
-            (target / relative).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target / relative)
-        manifest = _describe(target, name=name, templates=templates)
+    def _take_in(self, target: Path, manifest: ModelVersion) -> None:
         (target / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
         _sync(target)
         try:
@@ -104,6 +115,14 @@ class Registry:
         if len(found) > 1:
             raise ModelError(f"{version!r} could be any of the model versions {', '.join(found)}")
         return found[0]
+
+
+def identify(source: Path, *, templates: Sequence[str]) -> str:
+    """The version that `source` has with these templates, registered or not.
+
+    Raises `ModelError`.
+    """
+    return _version(_deciding_files(source), _checked(templates))
 
 
 def resolve_source(name: str, revision: str | None = None) -> Path:

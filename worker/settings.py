@@ -116,6 +116,35 @@ class IngestSettings(Slice):
     )
 
 
+class PairSettings(Slice):
+    """What labelled pairs may be at the most: labels are input from outside."""
+
+    file_pairs: int = Field(10_000_000, ge=1, description="pairs in one import")
+    store_pairs: int = Field(50_000_000, ge=1, description="pairs in the store")
+    source_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="share of all pairs that one source may have, where there are several",
+    )
+
+
+class GateSettings(Slice):
+    """What a challenger must show to replace a champion; see `trainer.gate`."""
+
+    metric: str = Field(
+        "ndcg@10", description="the metric that must get better by more than chance"
+    )
+    guards: dict[str, float] = Field(
+        default={"roc_auc": 0.02, "average_precision": 0.02, "recall@10": 0.01, "mrr": 0.01},
+        description="how much each of these metrics may fall over all held-out pairs",
+    )
+    slice_margin: float = Field(
+        0.03, ge=0, description="how much the metric and the guards may fall in a slice"
+    )
+    minimum_groups: int = Field(20, ge=2, description="groups that a decision needs")
+
+
 class Settings(BaseSettings):
     """All settings, read from the environment (`DOIVEC_...`, nested by `__`)."""
 
@@ -141,6 +170,8 @@ class Settings(BaseSettings):
     embed: EmbedSettings = EmbedSettings()
     limits: LimitSettings = LimitSettings()
     ingest: IngestSettings = IngestSettings()
+    pairs: PairSettings = PairSettings()
+    gate: GateSettings = GateSettings()
 
 
 def read_settings() -> Settings:

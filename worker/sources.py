@@ -4,24 +4,22 @@ A bad line is a `Rejection`, and the next line is read as if it had not been the
 as a whole isn't what its name says is a `SourceError`, after all that could be read of it.
 """
 
-import csv
 import io
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from schemas.document import METADATA_FIELDS, Document
 from schemas.doi import normalize
 from schemas.job import Rejection
 from worker.errors import SourceError
 from worker.settings import LimitSettings
-from worker.streams import COMPRESSIONS, STANDARD_INPUT, Line, lines, opened
+from worker.streams import COMPRESSIONS, STANDARD_INPUT, Line, decoded, lines, opened
+from worker.tables import table
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -31,6 +29,7 @@ CUT_CHARACTERS = 200
 YEAR = re.compile(r"([0-9]{4})(?:\.0*|[-/ ].*)?", re.DOTALL)
 NO_YEAR = {"na", "n/a", "nan", "n.d.", "none", "null"}
 FIRST_YEAR, LAST_YEAR = 1000, 3000
+T = TypeVar("T")
 
 
 class _Format(NamedTuple):
@@ -50,13 +49,31 @@ def read(source: str, *, limits: LimitSettings) -> Iterator[Document | Rejection
 
     Raises `SourceError` where the source can't be read (on), after all that came before.
     """
+    return records(source, partial(document, limits=limits), columns=({"doi"},), limits=limits)
+
+
+def records(
+    source: str,
+    parse: Callable[[Any], T],
+    *,
+    columns: Sequence[Set[str]],
+    limits: LimitSettings,
+) -> Iterator[T | Rejection]:
+    """Each record of a source as `parse` makes it, in order, as `read` does for documents.
+
+    `parse` is given a mapping for a row of a table (by lower-case column name), any JSON value
+    for a line of JSON, and a text for a line of text; where it raises ValueError, the record is
+    rejected for that reason. A table must have all columns of one set of `columns`, each once.
+
+    Raises `SourceError` where the source can't be read (on), after all that came before.
+    """
     try:
         suffix, compression = _suffixes(source)
         with opened(source, compression=compression) as stream:
-            records, parse = _format(stream, suffix, limit=limits.record_bytes)
-            for number, raw in records:
+            found = _format(stream, suffix, columns=columns, limit=limits.record_bytes)
+            for number, raw in found.records:
                 try:
-                    yield document(parse(_decoded(raw, limits.record_bytes)), limits=limits)
+                    yield parse(found.parse(decoded(raw, limits.record_bytes)))
                 except ValueError as error:
                     shown = _shown(raw, limits.record_bytes)
                     yield Rejection(source, number, shown, str(error))
@@ -124,10 +141,12 @@ def _suffixes(source: str) -> tuple[str, str]:
     return suffix, compression
 
 
-def _format(stream: io.BufferedReader, suffix: str, *, limit: int) -> _Format:
+def _format(
+    stream: io.BufferedReader, suffix: str, *, columns: Sequence[Set[str]], limit: int
+) -> _Format:
     numbered = lines(stream, limit=limit)
     if suffix in DELIMITERS:
-        return _table(numbered, DELIMITERS[suffix], limit=limit)
+        return _Format(*table(numbered, DELIMITERS[suffix], columns=columns, limit=limit))
     start = stream.peek(1).lstrip()[:1]
     records = (line for line in numbered if line[1].strip())
     if suffix in JSON_LINES or (not suffix and start == b"{"):
@@ -146,90 +165,7 @@ def _json(text: str) -> Any:
         raise ValueError("JSON nested too deeply") from error
 
 
-def _table(numbered: Iterator[Line], delimiter: str, *, limit: int) -> _Format:
-    # csv's limit is one for the whole process, 128 KiB at first; ours is the record's.
-    csv.field_size_limit(max(csv.field_size_limit(), limit))
-    rows = (row for row in _rows(numbered, delimiter, limit=limit) if row[1].strip(b" ,\t\r\n"))
-    try:
-        header = _cells(_decoded(next(rows, (0, b""))[1], limit), delimiter)
-    except ValueError as error:
-        raise SourceError(f"its header line can't be read: {error}") from error
-    names = [name.strip().casefold() for name in header]
-    if names.count("doi") != 1:
-        count = "more than one" if "doi" in names else "no"
-        raise SourceError(f"{count} column `doi` in its header line")
-    return _Format(rows, partial(_record, names=names, delimiter=delimiter))
-
-
-def _record(text: str, *, names: list[str], delimiter: str) -> dict[str, str]:
-    cells = _cells(text, delimiter)
-    if any(cells[len(names) :]):
-        raise ValueError(f"{len(cells)} fields where the header line has {len(names)}")
-    return dict(zip(names, cells, strict=False))
-
-
-def _cells(text: str, delimiter: str) -> list[str]:
-    if '"' not in text:
-        return text.split(delimiter)
-    try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        if delimiter == "\t":  # some .tsv have quoting (Excel's), some have none (IANA's)
-            return text.split(delimiter)
-        raise ValueError("a quoted field does not end where it should") from error
-
-
-def _rows(numbered: Iterator[Line], delimiter: str, *, limit: int) -> Iterator[Line]:
-    """Lines, but those that a quoted field runs across joined, by the first one's number.
-
-    Where a quoted field does not end properly within `limit` bytes, its first line stands
-    alone, and the others are read again as lines of their own.
-    """
-    ahead: deque[Line] = deque()
-
-    def take() -> Line | None:
-        return ahead.popleft() if ahead else next(numbered, None)
-
-    for first in iter(take, None):
-        taken = [first]
-        rest = iter(take, None)  # its own, since one that has met the end stays at the end
-        if b'"' in first[1] and not _closes(taken, rest, delimiter=delimiter, limit=limit):
-            ahead.extendleft(reversed(taken[1:]))
-            del taken[1:]
-        yield first[0], b"\n".join(line for _, line in taken)
-
-
-def _closes(taken: list[Line], rest: Iterator[Line], *, delimiter: str, limit: int) -> bool:
-    """Whether the record that begins with `taken` ends properly; adds to it the lines it read."""
-
-    def fed() -> Iterator[str]:
-        size = 0
-        for line in chain(tuple(taken), rest):
-            if line is not taken[0]:
-                taken.append(line)
-            size += len(line[1])
-            if size > limit:
-                return
-            yield line[1].decode(errors="replace") + "\n"
-
-    try:
-        return bool(next(csv.reader(fed(), delimiter=delimiter, strict=True), ()))
-    except csv.Error:
-        return False
-
-
 # Values
-
-
-def _decoded(raw: bytes, limit: int) -> str:
-    if len(raw) > limit:
-        raise ValueError(f"longer than the limit of {limit} bytes")
-    if (zero := raw.find(0)) >= 0:
-        raise ValueError(f"a NUL at byte {zero + 1}")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start + 1}") from error
 
 
 def _shown(raw: bytes, limit: int) -> str:

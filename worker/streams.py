@@ -86,6 +86,18 @@ def lines(stream: io.BufferedReader, *, limit: int) -> Iterator[Line]:
         yield number, line.removesuffix(b"\n").removesuffix(b"\r")[: limit + 1]
 
 
+def decoded(raw: bytes, limit: int) -> str:
+    """The text of a line or record; ValueError for a long one, a NUL, and what is not UTF-8."""
+    if len(raw) > limit:
+        raise ValueError(f"longer than the limit of {limit} bytes")
+    if (zero := raw.find(0)) >= 0:
+        raise ValueError(f"a NUL at byte {zero + 1}")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start + 1}") from error
+
+
 def _skip_line(stream: io.BufferedReader) -> None:
     while (piece := stream.readline(BLOCK_BYTES)) and not piece.endswith(b"\n"):
         pass

@@ -12,9 +12,14 @@ PACKAGES = ("schemas", "worker", "trainer")
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 ALLOWED = {"schemas": {"schemas"}, "worker": {"schemas", "worker"}, "trainer": set(PACKAGES)}
 ROOMS = {
-    "torch": {"worker/embedder.py", "worker/forward.py", "trainer/train.py"},
+    "torch": {"worker/embedder.py", "worker/forward.py", "trainer/train.py", "trainer/packed.py"},
     "transformers": {"worker/embedder.py", "worker/forward.py", "trainer/train.py"},
     "sentence_transformers": {"worker/embedder.py", "trainer/train.py"},
+    "datasets": {"trainer/train.py"},
+    "matplotlib": {"trainer/plots.py"},
+    "pyarrow": {
+        f"trainer/{name}.py" for name in ("shards", "pairs", "pair_files", "metadata", "held_out")
+    },
     "redis": {"worker/ledger.py"},
     "qdrant_client": {f"worker/store/{name}.py" for name in ("server", "messages", "failures")},
     "qdrant_edge": {"worker/store/edge.py", "worker/store/shard.py"},

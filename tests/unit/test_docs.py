@@ -10,7 +10,8 @@ import click
 import pytest
 
 from schemas.doi import point_id
-from worker.cli import cli
+from trainer.cli import cli as trainer_cli
+from worker.cli import cli as worker_cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,7 +28,8 @@ def generator() -> ModuleType:
 
 
 GENERATE = generator()
-COMMANDS = dict(GENERATE.commands(cli, "doi-worker"))
+COMMANDS = dict(GENERATE.all_commands())
+PROGRAMS = {"doi-worker": worker_cli, "doi-trainer": trainer_cli}
 
 
 def test_the_settings_and_the_figures_in_the_readme_are_current() -> None:
@@ -55,8 +57,8 @@ def test_each_command_has_help_and_an_example_that_it_takes(path: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_that_the_pages_name_exist(page: Path) -> None:
-    for name in re.findall(r"doi-worker ([a-z]+)", page.read_text()):
-        assert name in cli.commands, f"doi-worker {name}"
+    for program, name in re.findall(r"(doi-worker|doi-trainer) ([a-z]+)", page.read_text()):
+        assert name in PROGRAMS[program].commands, f"{program} {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

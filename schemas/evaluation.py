@@ -1,0 +1,77 @@
+"""What an evaluation says of a model, and what the gate says of two."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Frozen(BaseModel):
+    """A contract: changed by copy only."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Estimate(Frozen):
+    """A figure with its 95 % interval from a bootstrap over groups; 0 to 1 unless said."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Slice(Frozen):
+    """A part of the held-out pairs (`all`, `source:NAME`, `template:TEXT`) and its figures.
+
+    `metrics` has those that the part allows: `roc_auc`, `average_precision`, `spearman`,
+    `pearson` where it has both labels; `ndcg@10`, `recall@10`, `mrr` where it has queries.
+    """
+
+    name: str
+    pairs: int
+    positives: int
+    groups: int
+    queries: int
+    metrics: dict[str, Estimate]
+
+
+class EvalReport(Frozen):
+    """A model or a baseline on a frozen held-out set.
+
+    `subject` is a version, or `prefix` or `trigrams`; `unread` counts held-out pairs of which
+    the model's templates cover one side or none; `corpus` is how many documents were searched;
+    `seen` counts held-out pairs of which a DOI was in the subject's training pairs.
+    """
+
+    subject: str
+    name: str
+    held_out: str
+    pairs: int
+    unread: int
+    seen: int
+    corpus: int
+    slices: tuple[Slice, ...]
+
+    def metric(self, name: str, part: str = "all") -> Estimate | None:
+        """The figure `name` of the slice `part`, where there is one."""
+        found = (s.metrics.get(name) for s in self.slices if s.name == part)
+        return next(found, None)
+
+
+class Difference(Frozen):
+    """A metric of the challenger minus the champion's, on the same pairs and draws."""
+
+    metric: str
+    part: str
+    champion: float
+    challenger: float
+    difference: Estimate
+    groups: int
+
+
+class Verdict(Frozen):
+    """The gate's decision: `reasons` has a sentence for each rule that was looked at."""
+
+    promote: bool
+    champion: str
+    challenger: str
+    held_out: str
+    reasons: tuple[str, ...]
+    differences: tuple[Difference, ...]

@@ -1,0 +1,49 @@
+"""How a model version came to be: its recipe, its data, its run."""
+
+from datetime import datetime
+from typing import Any
+
+from schemas.evaluation import Frozen
+
+
+class LossPoint(Frozen):
+    """The mean training loss since the point before, at an optimizer step."""
+
+    step: int
+    epoch: float
+    loss: float
+
+
+class PairCounts(Frozen):
+    """What became of a dataset's pairs: trained on, or left out and why."""
+
+    trained: int
+    positives: int
+    held_out_group: int
+    held_out_doi: int
+    unread: int
+
+
+class TrainingRecord(Frozen):
+    """The provenance of a version: all that is needed to make it again.
+
+    `recipe` has every value that was in force; `parent` is a version or `base`; `dataset` is the
+    hash of `shards`, `metadata` that of the metadata's; `code` is the SHA-256 of doivec's own
+    sources; `packages` has the versions of the libraries that decide the result.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    parent: str
+    dataset: str
+    shards: tuple[str, ...]
+    metadata: str
+    held_out: str
+    pairs: PairCounts
+    code: str
+    packages: dict[str, str]
+    device: str
+    started_at: datetime
+    train_s: float
+    steps: int
+    log: tuple[LossPoint, ...]

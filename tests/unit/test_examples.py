@@ -1,0 +1,96 @@
+"""Pairs become the columns of a loss; negatives are never known positives."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.document import Document
+from schemas.pair import LabelledPair
+from trainer import examples, recipe
+
+# A citing paper, what it cites, and what it doesn't (real pairs and titles).
+A, B, C, D = (
+    "10.1155/2018/8516785",
+    "10.1002/2014wr015634",
+    "10.1021/jf00118a036",
+    "10.1371/journal.pone.0041438",
+)
+PAIRS = [
+    LabelledPair(A, B, 1, "tigr2ess-review:cites", f"epmc:{A}"),
+    LabelledPair(A, C, 0, "tigr2ess-review:not-cited-random", f"epmc:{A}"),
+    LabelledPair(A, D, 1, "tigr2ess-review:cites", f"epmc:{A}"),
+]
+TITLES = {
+    A: "Assessing drought in an irrigated basin",
+    B: "Water balance of an irrigated basin",
+    C: "Flavour of stored peanuts",
+}
+DOCUMENTS = {doi: Document(doi=doi, title=title) for doi, title in TITLES.items()}
+
+
+def test_the_cosine_losses_read_both_sides_and_the_label() -> None:
+    made = examples.build(PAIRS, {}, recipe=recipe.load("seed"))
+    assert made.tables == {
+        "pairs": {"sentence_0": [A, A, A], "sentence_1": [B, C, D], "label": [1.0, 0.0, 1.0]}
+    }
+    assert (made.trained, made.positives, made.unread) == (3, 2, 0)
+
+
+def test_a_pair_without_a_text_is_counted_and_left_out() -> None:
+    made = examples.build(PAIRS, DOCUMENTS, recipe=recipe.load("seed", overrides=TITLE))
+    assert made.tables["pairs"]["sentence_1"] == [TITLES[B], TITLES[C]]
+    assert (made.trained, made.positives, made.unread) == (2, 1, 1)
+
+
+def test_ranking_trains_on_positives_with_the_labelled_negative_of_their_anchor() -> None:
+    made = examples.build(PAIRS, DOCUMENTS, recipe=ranking("labelled"))
+    assert made.tables == {
+        "triplets": {"anchor": [TITLES[A]], "positive": [TITLES[B]], "negative": [TITLES[C]]}
+    }
+    made = examples.build(PAIRS, DOCUMENTS, recipe=ranking())
+    assert made.tables == {"pairs": {"anchor": [TITLES[A]], "positive": [TITLES[B]]}}
+
+
+def test_a_group_gives_no_more_positives_than_the_recipe_allows() -> None:
+    made = examples.build(PAIRS, {}, recipe=ranking(templates="{doi}", group_positives=1))
+    assert made.trained == 1
+    assert made.tables["pairs"]["positive"][0] in {B, D}
+
+
+@given(
+    st.lists(
+        st.builds(
+            LabelledPair,
+            st.sampled_from("abcdefg"),
+            st.sampled_from("abcdefg"),
+            st.sampled_from([0, 1]),
+            st.just("s"),
+            st.sampled_from("xyz"),
+        ),
+        max_size=40,
+    )
+)
+def test_no_negative_is_a_known_positive_of_its_anchor(pairs: list[LabelledPair]) -> None:
+    made = examples.build(pairs, {}, recipe=ranking("labelled", templates="{doi}"))
+    table = made.tables.get("triplets", {"anchor": [], "negative": []})
+    together = {frozenset((p.doi_a, p.doi_b)) for p in pairs if p.label}
+    for anchor, negative in zip(table["anchor"], table["negative"], strict=True):
+        assert anchor != negative
+        assert frozenset((anchor, negative)) not in together
+    rows = sum(len(columns["anchor"]) for columns in made.tables.values())
+    assert rows == sum(p.label for p in pairs) == made.trained
+
+
+TITLE = ['templates=["{title}"]']
+
+
+def ranking(*negatives: str, templates: str = "{title}", group_positives: int = 0) -> recipe.Recipe:
+    kinds = ", ".join(f'"{kind}"' for kind in negatives)
+    return recipe.load(
+        "seed",
+        overrides=[
+            "loss=multiple_negatives_ranking",
+            f'templates=["{templates}"]',
+            f"negatives=[{kinds}]",
+            f"group_positives={group_positives}",
+        ],
+    )

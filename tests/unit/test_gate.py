@@ -1,0 +1,174 @@
+"""The gate: never promotes a worse model, seldom an equal one, and says why."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.evaluation import Difference, Estimate, Verdict
+from trainer import metrics
+from trainer.gate import decide
+from worker.settings import GateSettings
+
+RULES = GateSettings()
+GUARDS = RULES.guards
+METRICS = ("ndcg@10", *GUARDS, "spearman", "pearson")
+NEGATIVES = "negatives:tigr2ess:not-cited-random"
+
+
+def change(
+    metric: str, part: str = "all", *, by: float, within: float = 0.002, groups: int = 200
+) -> Difference:
+    return Difference(
+        metric=metric,
+        part=part,
+        champion=0.5,
+        challenger=0.5 + by,
+        difference=Estimate(value=by, low=by - within, high=by + within),
+        groups=groups,
+    )
+
+
+def judge(*found: Difference, rules: GateSettings = RULES) -> Verdict:
+    """The verdict where the guarded metrics that aren't `found` on all pairs stay as they are."""
+    given_ = {d.metric for d in found if d.part == "all"}
+    rest = [change(metric, by=0.0) for metric in GUARDS if metric not in given_]
+    return decide([*found, *rest], champion="a", challenger="b", held_out="h", rules=rules)
+
+
+def test_a_clearly_better_model_is_promoted_with_its_figures() -> None:
+    verdict = judge(change("ndcg@10", by=0.03))
+    assert verdict.promote
+    assert verdict.reasons[0] == (
+        "ndcg@10 on all goes from 0.500 to 0.530 (+0.030, 95 % interval +0.028 to +0.032): "
+        "better by more than chance."
+    )
+
+
+def test_the_title_model_by_ranking_is_accepted_though_easy_pairs_lose() -> None:
+    easy, hard = change("roc_auc", NEGATIVES, by=-0.019), change("roc_auc", by=0.011)
+    assert judge(change("ndcg@10", by=0.008), hard, easy).promote
+
+
+def test_the_title_model_by_cosine_is_refused_with_every_reason() -> None:
+    easy = change("roc_auc", NEGATIVES, by=-0.034)
+    verdict = judge(change("ndcg@10", by=-0.089), change("roc_auc", by=-0.023), easy)
+    assert not verdict.promote
+    said = "\n".join(verdict.reasons)
+    assert "ndcg@10 on all goes from 0.500 to 0.411" in said
+    assert "roc_auc on all goes from 0.500 to 0.477" in said
+    assert "worse by more than the margin of 0.03" in said
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ([], "ndcg@10 was not measured on both."),
+        ([change("ndcg@10", by=0.01, within=0.011)], "not better by more than chance"),
+        ([change("ndcg@10", by=0.1, groups=19)], "from 19 groups; 20 are required"),
+        ([change("ndcg@10", by=0.1), change("mrr", by=-0.011)], "the margin of 0.01"),
+        ([change("ndcg@10", by=0.1), change("ndcg@10", "source:x", by=-0.04)], "source:x goes"),
+        ([change("ndcg@10", by=float("nan"))], "not better"),
+        ([change("ndcg@10", by=0.1), change("mrr", by=float("nan"))], "worse by more than"),
+    ],
+)
+def test_each_rule_refuses_alone(found: list[Difference], says: str) -> None:
+    verdict = judge(*found)
+    assert not verdict.promote
+    assert any(says in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    "fall",
+    [
+        change("roc_auc", "source:x", by=-0.2, groups=19),
+        change("roc_auc", "source:x", by=-0.05, within=0.03),
+        change("pearson", by=-0.4),
+        change("pearson", "source:x", by=-0.4),
+    ],
+    ids=["few groups", "uncertain", "not guarded", "not guarded in a slice"],
+)
+def test_what_does_not_refuse(fall: Difference) -> None:
+    assert judge(change("ndcg@10", by=0.1), fall).promote
+
+
+def test_a_challenger_that_reads_less_is_judged_on_what_both_read_and_says_so() -> None:
+    verdict = judge(change("ndcg@10", by=0.1), change("read", by=-0.3))
+    assert verdict.promote
+    assert any("cover 20.0% of the pairs, the champion's 50.0%" in r for r in verdict.reasons)
+
+
+def test_a_guard_that_was_not_measured_refuses() -> None:
+    verdict = decide(
+        [change("ndcg@10", by=0.1)], champion="a", challenger="b", held_out="h", rules=RULES
+    )
+    assert not verdict.promote
+    assert "roc_auc is guarded, but was not measured on both." in verdict.reasons
+
+
+def test_the_rules_can_be_set() -> None:
+    rules = GateSettings(metric="roc_auc", guards={}, minimum_groups=2)
+    assert judge(change("roc_auc", by=0.1, groups=2), rules=rules).promote
+    assert not judge(change("ndcg@10", by=0.1), change("roc_auc", by=0.0), rules=rules).promote
+
+
+figures = st.floats(-1, 1) | st.just(float("nan"))
+estimates = st.builds(Estimate, value=figures, low=figures, high=figures)
+anything = st.lists(
+    st.builds(
+        Difference,
+        metric=st.sampled_from(METRICS),
+        part=st.sampled_from(["all", "source:x", NEGATIVES]),
+        champion=figures,
+        challenger=figures,
+        difference=estimates,
+        groups=st.integers(0, 100),
+    ),
+    max_size=20,
+)
+
+
+@given(found=anything, better=st.booleans())
+def test_a_worse_model_is_never_promoted(found: list[Difference], better: bool) -> None:
+    fine = [change(metric, by=0.1) for metric in ("ndcg@10", *GUARDS)] if better else []
+    found = [*fine, *found]
+    verdict = decide(found, champion="a", challenger="b", held_out="h", rules=RULES)
+    whole = [d for d in found if d.part == "all"]
+    chosen = [d.difference for d in whole if d.metric == "ndcg@10"]
+    slices = [d for d in found if d.part != "all" and d.metric in GUARDS]
+    worse = (
+        not chosen
+        or any(not (d.value > 0 and d.low > 0) for d in chosen)
+        or any(not d.difference.value >= -GUARDS.get(d.metric, 9.0) for d in whole)
+        or any(d.difference.high < -0.03 and d.groups >= 20 for d in slices)
+    )
+    assert not (verdict.promote and worse)
+    assert len(verdict.reasons) >= 2
+
+
+def promotions(gain: float, *, groups: int, skewed: bool, seed: int) -> int:
+    """How many of 400 challengers are promoted, each with noise of its own in every group."""
+    generator = np.random.default_rng(seed)
+    promoted = 0
+    for _ in range(400):
+        if skewed:
+            noise = generator.exponential(0.2, groups) - generator.exponential(0.2, groups)
+        else:
+            noise = generator.normal(0, 0.2, groups)
+        draws = metrics.resample_groups(noise + gain, groups=np.arange(groups))
+        found = metrics.estimate(draws)
+        assert found is not None
+        ndcg = change("ndcg@10", by=0.0, groups=groups).model_copy(update={"difference": found})
+        promoted += judge(ndcg).promote
+    return promoted
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("groups", [20, 60])
+def test_equal_models_are_promoted_in_at_most_5_of_100_draws(groups: int, skewed: bool) -> None:
+    promoted = promotions(0.0, groups=groups, skewed=skewed, seed=groups)
+    assert 0 < promoted <= 0.05 * 400
+
+
+def test_a_better_model_is_promoted_in_nearly_all_draws() -> None:
+    assert promotions(0.1, groups=60, skewed=False, seed=1) >= 0.95 * 400

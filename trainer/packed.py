@@ -1,0 +1,121 @@
+"""The training pass of a BERT encoder over texts of any lengths, without padding.
+
+It works on the very parameters of the transformers model, so that optimizer, checkpoints and
+saving are the Trainer's own. All columns of a batch go through in one pass.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Packed(NamedTuple):
+    """The tokens of some texts, shortest text first, without padding.
+
+    `ids` and `positions` are int64 [tokens]; `groups` has (texts, tokens each) of every run of
+    texts of one length; `order` int64 [texts] says which text of the input each one is.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    groups: list[tuple[int, int]]
+    order: Tensor
+
+
+def pack(columns: Sequence[dict[str, Tensor]]) -> Packed:
+    """Pack the padded `input_ids` and `attention_mask`, int64 [texts, tokens], of all columns."""
+    texts = [
+        row[mask.bool()]
+        for column in columns
+        for row, mask in zip(column["input_ids"], column["attention_mask"], strict=True)
+    ]
+    lengths = [len(text) for text in texts]
+    order = sorted(range(len(texts)), key=lengths.__getitem__)
+    sizes = [lengths[row] for row in order]
+    return Packed(
+        ids=torch.cat([texts[row] for row in order]),
+        positions=torch.cat([torch.arange(size) for size in sizes]),
+        groups=[(len(list(run)), size) for size, run in groupby(sizes)],
+        order=torch.tensor(order),
+    )
+
+
+class PackedEncoder:
+    """Mean-pooled unit vectors of a `BertModel` in training, in one pass for all columns."""
+
+    def __init__(self, bert: Any) -> None:
+        self._bert = bert
+        self._heads = bert.config.num_attention_heads
+        self._dropout = bert.config.hidden_dropout_prob
+        self._attention_dropout = bert.config.attention_probs_dropout_prob
+
+    def __call__(self, columns: Sequence[dict[str, Tensor]]) -> list[Tensor]:
+        """Vectors float32 [texts, width] for each column, all columns of as many texts."""
+        packed = pack(columns)
+        x = self._embed(packed)
+        for layer in self._bert.encoder.layer:
+            x = self._encode(layer, x, packed.groups)
+        means = [
+            piece.view(texts, tokens, -1).mean(1)
+            for piece, (texts, tokens) in zip(_pieces(x, packed.groups), packed.groups, strict=True)
+        ]
+        vectors = functional.normalize(torch.cat(means))
+        back = torch.empty_like(packed.order).scatter_(
+            0, packed.order, torch.arange(len(packed.order))
+        )
+        return list(vectors[back].chunk(len(columns)))
+
+    def _embed(self, packed: Packed) -> Tensor:
+        parts = self._bert.embeddings
+        x = parts.word_embeddings(packed.ids) + parts.position_embeddings(packed.positions)
+        return self._drop(parts.LayerNorm(x + parts.token_type_embeddings.weight[0]))
+
+    def _encode(self, layer: Any, x: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
+        output = layer.attention.output
+        attended = self._attend(layer.attention.self, x, groups)
+        x = output.LayerNorm(self._drop(output.dense(attended)) + x)
+        widened = functional.gelu(layer.intermediate.dense(x))
+        changed: Tensor = layer.output.LayerNorm(self._drop(layer.output.dense(widened)) + x)
+        return changed
+
+    def _attend(self, own: Any, x: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
+        projections = (own.query, own.key, own.value)
+        qkv = functional.linear(
+            x,
+            torch.cat([p.weight for p in projections]),
+            torch.cat([p.bias for p in projections]),
+        )
+        pieces = zip(_pieces(qkv, groups), groups, strict=True)
+        return torch.cat([self._within(piece, group) for piece, group in pieces])
+
+    def _within(self, qkv: Tensor, group: tuple[int, int]) -> Tensor:
+        texts, tokens = group
+        q, k, v = qkv.view(texts, tokens, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        rate = self._attention_dropout if self._bert.training else 0.0
+        mixed = functional.scaled_dot_product_attention(q, k, v, dropout_p=rate)
+        return mixed.transpose(1, 2).reshape(texts * tokens, -1)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self._dropout, training=self._bert.training)
+
+
+def covers(modules: Sequence[nn.Module]) -> bool:
+    """Whether the pass gives what these modules do: BERT, mean pooling, unit length."""
+    kinds = [type(module).__name__ for module in modules]
+    if kinds != ["Transformer", "Pooling", "Normalize"]:
+        return False
+    bert: Any = getattr(modules[0], "model", None)
+    pooling: Any = modules[1]
+    return (
+        type(bert).__name__ == "BertModel"
+        and bert.config.hidden_act == "gelu"
+        and pooling.get_config_dict().get("pooling_mode") in ("mean", ("mean",), ["mean"])
+    )
+
+
+def _pieces(x: Tensor, groups: Sequence[tuple[int, int]]) -> Sequence[Tensor]:
+    return torch.split(x, [texts * tokens for texts, tokens in groups])

@@ -1,0 +1,54 @@
+"""What a subject gives to each pair and each query of a held-out set; kept as a file."""
+
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import EvaluationError
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of a subject that reads by `templates`, on the set `held_out` (its id).
+
+    `cosine` float32 [pairs] is NaN where a side has no text; `template` int8 [pairs] is the place
+    of the template that reads `doi_a`, or -1. `ndcg`, `recall` and `mrr`, float32 [queries], are
+    at 10, at 10, and over the full ranking, NaN where the query has no text; `query_template`
+    int8 [queries].
+    """
+
+    held_out: str
+    templates: tuple[str, ...]
+    cosine: NDArray[np.float32]
+    template: NDArray[np.int8]
+    ndcg: NDArray[np.float32]
+    recall: NDArray[np.float32]
+    mrr: NDArray[np.float32]
+    query_template: NDArray[np.int8]
+
+    @property
+    def of_queries(self) -> dict[str, NDArray[np.float32]]:
+        """The figures of each query, by the name of the metric."""
+        return {"ndcg@10": self.ndcg, "recall@10": self.recall, "mrr": self.mrr}
+
+    def save(self, path: Path) -> None:
+        """Write them as .npz without pickle, under another name first."""
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        with aside.open("wb") as file:
+            np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Scores":
+        """Read what `save` wrote; raises `EvaluationError` where that is not what is there."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+                values = {field.name: found[field.name] for field in fields(cls)}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise EvaluationError(f"the scores in {path.name} can't be read: {error}") from error
+        held_out, templates = str(values.pop("held_out")), values.pop("templates").tolist()
+        return cls(held_out=held_out, templates=tuple(templates), **values)

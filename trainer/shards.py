@@ -1,0 +1,168 @@
+"""Content-addressed Parquet shards: append-only, whole or not there, checked when they are read."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainer.errors import PairsError
+
+NAME = re.compile(r"[0-9a-f]{64}\.parquet")
+FACTS = b"doivec"
+NEW = ".new"
+
+
+class Facts(NamedTuple):
+    """What a shard says of its import: `number` is its place, `files` are names without folders.
+
+    `after` is what its rows were hashed with (see `ShardFolder.write`).
+    """
+
+    id: str
+    number: int
+    rows: int
+    files: tuple[str, ...]
+    created_at: datetime
+    after: str = ""
+
+
+class ShardFolder:
+    """The shards in a directory, each a Parquet file of the columns of `schema`."""
+
+    def __init__(self, path: Path, *, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for writing; another process that wants to waits."""
+        with locked(self._path):
+            yield
+
+    def facts(self) -> list[Facts]:
+        """The facts of all shards, in the order of their import; raises `PairsError`."""
+        found = [_facts(path) for path in self._path.glob("*") if NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda facts: (facts.number, facts.created_at, facts.id))
+
+    def write(self, rows: Sequence[Sequence[Any]], *, files: Sequence[str], after: str = "") -> str:
+        """Keep `rows` as one shard, durably, and return its id; `locked` must be held.
+
+        The id is the SHA-256 (hexadecimal) of the rows. Where the same rows may come a second
+        time and mean something then, `after` is hashed before them. Raises `PairsError`.
+        """
+        facts = Facts(
+            id=digest(rows, after=after),
+            number=max((known.number for known in self.facts()), default=0) + 1,
+            rows=len(rows),
+            files=tuple(Path(file).name for file in files),
+            created_at=datetime.now(UTC),
+            after=after,
+        )
+        try:
+            self._place(rows, facts)
+        except OSError as error:
+            raise PairsError(f"the shard can't be kept in {self._path}: {error}") from error
+        return facts.id
+
+    def read(self, facts: Facts) -> Iterator[tuple[Any, ...]]:
+        """The rows of a shard; raises `PairsError` where they are not those of its id."""
+        path = self._path / f"{facts.id}.parquet"
+        rows = read_rows(path, schema=self._schema)
+        if digest(rows, after=facts.after) != facts.id:
+            raise PairsError(f"the shard {path} was changed: its rows are not those of its name")
+        return iter(rows)
+
+    def _place(self, rows: Sequence[Sequence[Any]], facts: Facts) -> None:
+        note = json.dumps({**facts._asdict(), "created_at": facts.created_at.isoformat()})
+        made = (
+            self._path / NEW
+        )  # an import that was killed may have left it; the lock makes it ours
+        write_rows(made, rows, schema=self._schema.with_metadata({FACTS: note}))
+        made.replace(self._path / f"{facts.id}.parquet")
+        sync(self._path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make `folder`, and hold its lock, which ends with the process; others wait for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a")
+    except OSError as error:
+        raise PairsError(f"{folder} can't be written: {error}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def version(ids: Iterable[str]) -> str:
+    """The SHA-256 (hexadecimal) of a set of shards: of their ids, sorted."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+
+
+def digest(rows: Iterable[Sequence[Any]], *, after: str = "") -> str:
+    """The SHA-256 (hexadecimal) of `after` and the rows in their order, each as a JSON array."""
+    found = hashlib.sha256(after.encode())
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    for row in rows:
+        found.update(encode(row).encode() + b"\n")
+    return found.hexdigest()
+
+
+def write_rows(path: Path, rows: Sequence[Sequence[Any]], *, schema: pa.Schema) -> None:
+    """Write rows as a Parquet file with the columns of `schema`, and bring it to the disk."""
+    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, compression="zstd")
+    sync(path)
+
+
+def read_rows(path: Path, *, schema: pa.Schema) -> list[tuple[Any, ...]]:
+    """The rows of a Parquet file, equal texts as one object; raises `PairsError`."""
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise PairsError(f"{path} can't be read: {_first_line(error)}") from error
+    if not table.schema.equals(schema):
+        raise PairsError(f"{path} was changed: it has other columns")
+    return list(zip(*map(_values, table.columns), strict=True))
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a directory's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    encoded = column.combine_chunks().dictionary_encode()
+    words = [*encoded.dictionary.to_pylist(), None]
+    return [words[place] for place in encoded.indices.fill_null(len(words) - 1).to_pylist()]
+
+
+def _facts(path: Path) -> Facts:
+    try:
+        note = json.loads((pq.read_schema(path).metadata or {})[FACTS])
+        note["created_at"] = datetime.fromisoformat(note["created_at"])
+        facts = Facts(**{**note, "files": tuple(note["files"])})
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise PairsError(f"{path} is no shard: {_first_line(error)}") from error
+    if facts.id != path.stem:
+        raise PairsError(f"the shard {path} was renamed: it is {facts.id}")
+    return facts
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0]

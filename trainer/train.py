@@ -1,0 +1,255 @@
+"""One fine-tuning run through the sentence-transformers Trainer; it goes on where it was killed."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import datasets
+import torch
+import transformers
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    CoSENTLoss,
+    CosineSimilarityLoss,
+    MultipleNegativesRankingLoss,
+)
+from sentence_transformers.util import mine_hard_negatives
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from schemas.training import LossPoint
+from trainer import checkpoints
+from trainer.errors import TrainingError, TrainingInterrupted
+from trainer.examples import Columns
+from trainer.packed import PackedEncoder, covers
+from trainer.recipe import Recipe
+from worker.forward import pick_device, use_threads
+
+FINISHED, MODEL = "finished.json", "model"
+# Mined negatives: not the nearest, which are often unlabelled positives, and at most 95 % as
+# similar as the positive (Moreira et al. 2024, NV-Retriever, "TopK-PercPos").
+MINED_FROM, MINED_TO, MINED_MARGIN = 10, 50, 0.05
+Progress = Callable[[int, int, float | None], None]
+Stop = Callable[[], bool]
+
+
+class Finished(NamedTuple):
+    """What a run made: a sentence-transformers directory with its model card, and its log."""
+
+    path: Path
+    log: tuple[LossPoint, ...]
+    steps: int
+    train_s: float
+    device: str
+
+
+def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
+    recipe: Recipe,
+    tables: Mapping[str, Columns],
+    *,
+    parent: Path,
+    parent_name: str,
+    folder: Path,
+    device: str = "auto",
+    threads: int | None = None,
+    on_step: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> Finished:
+    """Train the model in `parent` by `recipe` on named tables of columns, inside `folder`.
+
+    A run that was cut off goes on from its last whole checkpoint, with the same weights (a loss
+    is logged as the mean since the last entry or the resumption); one that ended is returned as
+    it is. `on_step` hears (step, steps, loss where one was logged). Raises
+    `TrainingError`, and `TrainingInterrupted` where `should_stop` said so, after a checkpoint.
+    """
+    if (done := _finished(folder)) is not None:
+        return done
+    place = pick_device(device)
+    if place.type == "cpu" and threads:
+        use_threads(threads)
+    with _quiet():
+        model = _open(parent, recipe, device=place)
+        model.model_card_data.base_model = parent_name
+        trainer = _Trainer.made(recipe, model, _tables(recipe, tables, model), folder)
+        run = _Run(on_step, should_stop, started=time.monotonic())
+        trainer.add_callback(run)
+        resumed, run.before_s = checkpoints.last(folder) or (None, 0.0)
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        if run.stopped:
+            raise TrainingInterrupted(
+                f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; "
+                "the same command goes on from there"
+            )
+        return _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """The stock Trainer; where the packed pass covers the model, it computes the vectors."""
+
+    _encode: PackedEncoder | None = None
+
+    @classmethod
+    def made(
+        cls, recipe: Recipe, model: SentenceTransformer, tables: Any, folder: Path
+    ) -> "_Trainer":
+        on_cpu = model.device.type == "cpu"
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=str(folder),
+            **recipe.arguments.model_dump(),
+            use_cpu=on_cpu,
+            dataloader_pin_memory=not on_cpu,
+            disable_tqdm=True,
+            report_to="none",
+        )
+        loss = _loss(recipe, model)
+        trainer = cls(model=model, args=arguments, train_dataset=tables, loss=loss)
+        trainer.remove_callback(transformers.PrinterCallback)
+        if on_cpu and covers(list(model)) and hasattr(loss, "compute_loss_from_embeddings"):
+            trainer._encode = PackedEncoder(model[0].model)
+        return trainer
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        if self._encode is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs.pop("dataset_name", None)
+        features, labels = self.collect_features(inputs)
+        stock: Any = self.loss
+        loss: Tensor = stock.compute_loss_from_embeddings(self._encode(features), labels)
+        return (loss, {}) if return_outputs else loss
+
+
+class _Run(TrainerCallback):
+    """Tells how far a run is, stops it on demand, and seals its checkpoints."""
+
+    def __init__(self, on_step: Progress | None, should_stop: Stop | None, started: float) -> None:
+        self._on_step = on_step
+        self._should_stop = should_stop
+        self._started = started
+        self.before_s = 0.0
+        self.stopped = False
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.before_s + time.monotonic() - self._started
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._on_step:
+            self._on_step(state.global_step, state.max_steps, None)
+        if self._should_stop and self._should_stop() and state.global_step < state.max_steps:
+            self.stopped = control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs = kwargs.get("logs")
+        if self._on_step and logs and "loss" in logs:
+            self._on_step(state.global_step, state.max_steps, float(logs["loss"]))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        path = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        checkpoints.seal(path, train_s=self.elapsed_s)
+
+
+def _open(parent: Path, recipe: Recipe, *, device: torch.device) -> SentenceTransformer:
+    model = SentenceTransformer(
+        str(parent),
+        device=str(device),
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+    )
+    if recipe.max_seq_length:
+        model.max_seq_length = recipe.max_seq_length
+    return model
+
+
+def _loss(recipe: Recipe, model: SentenceTransformer) -> nn.Module:
+    if recipe.loss == "cosine":
+        return CosineSimilarityLoss(model)
+    if recipe.loss == "cosent":
+        return CoSENTLoss(model, scale=recipe.scale)
+    if recipe.loss == "multiple_negatives_ranking":
+        return MultipleNegativesRankingLoss(model, scale=recipe.scale)
+    return CachedMultipleNegativesRankingLoss(
+        model, scale=recipe.scale, mini_batch_size=recipe.mini_batch_size
+    )
+
+
+def _tables(recipe: Recipe, tables: Mapping[str, Columns], model: SentenceTransformer) -> Any:
+    if not any(columns for columns in tables.values()):
+        raise TrainingError("no pair is left to train on")
+    made = {name: datasets.Dataset.from_dict(columns) for name, columns in tables.items()}
+    if "mined" in recipe.negatives and "pairs" in made:
+        made |= _mined(made.pop("pairs"), model)
+    return datasets.DatasetDict(made) if len(made) > 1 else next(iter(made.values()))
+
+
+def _mined(pairs: datasets.Dataset, model: SentenceTransformer) -> dict[str, datasets.Dataset]:
+    """The pairs with a negative from among all texts; those for which none is found without one."""
+    found = mine_hard_negatives(
+        pairs,
+        model,
+        corpus=list(dict.fromkeys([*pairs["anchor"], *pairs["positive"]])),
+        range_min=MINED_FROM,
+        range_max=MINED_TO,
+        relative_margin=MINED_MARGIN,
+        num_negatives=1,
+        verbose=False,
+    )
+    have = set(zip(found["anchor"], found["positive"], strict=True))
+    rows = zip(pairs["anchor"], pairs["positive"], strict=True)
+    rest = pairs.select([number for number, row in enumerate(rows) if row not in have])
+    return {name: table for name, table in (("mined", found), ("pairs", rest)) if len(table)}
+
+
+def _finish(trainer: _Trainer, folder: Path, *, train_s: float, device: str) -> Finished:
+    made = folder / f".new-{MODEL}"
+    shutil.rmtree(made, ignore_errors=True)
+    trainer.model.save_pretrained(str(made))
+    shutil.rmtree(folder / MODEL, ignore_errors=True)
+    made.replace(folder / MODEL)
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    points = [LossPoint(step=e["step"], epoch=e["epoch"], loss=float(e["loss"])) for e in log]
+    steps = int(trainer.state.global_step)
+    dumped = [point.model_dump() for point in points]
+    facts = {"log": dumped, "steps": steps, "train_s": round(train_s, 3), "device": device}
+    checkpoints.write(folder / FINISHED, json.dumps(facts))
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    return Finished(folder / MODEL, tuple(points), steps, round(train_s, 3), device)
+
+
+def _finished(folder: Path) -> Finished | None:
+    try:
+        facts = json.loads((folder / FINISHED).read_text())
+    except FileNotFoundError:
+        return None
+    log = tuple(LossPoint.model_validate(point) for point in facts["log"])
+    return Finished(folder / MODEL, log, facts["steps"], facts["train_s"], facts["device"])
+
+
+def _named(place: torch.device) -> str:
+    if place.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(place)}"
+    return f"{place.type}, {torch.get_num_threads()} threads"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of the libraries: the command shows its own."""
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()
+    yield
