@@ -110,7 +110,7 @@ def pairs_hold_out(
 @rejects_file
 @as_json
 def metadata_import(files: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
-    """Take records of DOIs in, the way that doi-worker does, for the templates of recipes."""
+    """Take records of DOIs in, for the templates of recipes."""
     report = open_stores(read_settings()).metadata.import_files(files)
     _keep(report.rejected, rejects)
     shown.metadata_report(report, as_json=as_json)
@@ -144,8 +144,7 @@ def train(
         reports = assessment.write_card(
             stores, subject, stores.held_out.load(plan.held_out), on_progress=texts.show
         )
-    shown.reports(reports, as_json=as_json)
-    shown.registered(version, subject.path, as_json=as_json)
+    shown.trained(version, stores.registry.get(version)[0], reports, as_json=as_json)
     return 0
 
 

@@ -9,7 +9,7 @@ from trainer.markdown import code, section, short, table
 
 def lineage(version: str, record: TrainingRecord) -> str:
     """The section `Lineage`: parent, data, code, device and durations, the recipe, the packages."""
-    recipe = [[code(name), code(value)] for name, value in _flat(record.recipe)]
+    recipe = [[code(name), code(value)] for name, value in flat(record.recipe)]
     return section(
         "Lineage",
         table(["what", "value"], _facts(version, record)),
@@ -41,9 +41,10 @@ def _facts(version: str, record: TrainingRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _flat(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of nested mappings, under its names joined by dots."""
     for name, value in recipe.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from flat(value, f"{above}{name}.")
         else:
             yield above + name, value

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from pydantic import TypeAdapter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from schemas.evaluation import EvalReport, Slice, Verdict
 from schemas.model import ModelVersion
 from schemas.training import TrainingRecord
 from trainer.held_out import HeldOutSet
+from trainer.lineage import flat
 from trainer.metadata import MetadataReport
 from trainer.pairs import Balance, ImportReport
 from worker.console import err, out, print_rejections
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 METRICS = ("ndcg@10", "recall@10", "mrr", "roc_auc", "average_precision", "spearman", "pearson")
 SHORT = 12
+LONGEST_NAME = 32  # of a baseline; a version's has 64
 EVALUATION, RECORD = "evaluation.json", "training.json"
 
 
@@ -211,11 +213,15 @@ def reports(found: Sequence[EvalReport], *, as_json: bool) -> None:
             )
 
 
-def registered(version: str, path: Path | None, *, as_json: bool) -> None:
-    """The last lines of a training run."""
-    if not as_json:
-        out.print(f"registered {version}")
-        out.print(f"model card: {path}/README.md", soft_wrap=True)
+def trained(version: str, path: Path, found: Sequence[EvalReport], *, as_json: bool) -> None:
+    """What a training run made: its version, where it is, how good it is."""
+    if as_json:
+        evaluation = [report.model_dump(mode="json") for report in found]
+        _json({"version": version, "path": str(path), "evaluation": evaluation})
+        return
+    reports(found, as_json=False)
+    out.print(f"registered {version}")
+    out.print(f"model card: {path}/README.md")
 
 
 def verdict(found: Verdict, *, as_json: bool) -> None:
@@ -234,7 +240,11 @@ def versions(found: Iterable[Version], *, as_json: bool) -> None:
     if as_json:
         _json([one.account for one in found])
         return
-    table = Table("version", "name", "templates", "from", "trained", "nDCG@10", "on")
+    table = Table(
+        Column("version", no_wrap=True), "name", "templates", Column("from", no_wrap=True)
+    )
+    for column in ("trained", "nDCG@10", "on"):
+        table.add_column(column, no_wrap=column != "trained")
     for one in found:
         best = one.reports[0].metric("ndcg@10") if one.reports else None
         table.add_row(
@@ -258,8 +268,11 @@ def version(one: Version, *, as_json: bool) -> None:
     training = account.pop("training") or {}
     files = account.pop("files")
     account.pop("evaluation")
-    for name, value in [*account.items(), *training.items()]:
-        out.print(f"{name}: {_log(value) if name == 'log' else value}", markup=False)
+    log = training.pop("log", [])
+    for name, value in [*flat(account), *flat(training)]:
+        out.print(f"{name}: {value}", markup=False)
+    for point in log:
+        out.print(f"loss at step {point['step']}: {point['loss']:.4f}")
     for name, digest in files.items():
         out.print(f"file {name}: {digest}", markup=False)
     if one.reports:
@@ -267,22 +280,20 @@ def version(one: Version, *, as_json: bool) -> None:
 
 
 def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:
-    measured = [m for m in METRICS if any(m in s.metrics for _, s in rows)]
     counts = rows[0][1]
     title = (
         f"{part}: {counts.pairs:,} pairs of {counts.groups:,} groups, {counts.queries:,} queries"
     )
-    table = Table("subject", *measured, title=title, title_justify="left")
-    for report, s in rows:
-        name = report.name if len(report.subject) < SHORT else f"{report.name} {report.subject[:8]}"
-        found = (s.metrics.get(metric) for metric in measured)
-        cells = (f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" if e else "" for e in found)
-        table.add_row(name, *(cell.replace("[", r"\[") for cell in cells))
+    table = Table("metric", title=title, title_justify="left")
+    for report, _ in rows:
+        is_version = len(report.subject) > LONGEST_NAME
+        table.add_column(f"{report.name} {report.subject[:8]}" if is_version else report.name)
+    for metric in METRICS:
+        found = [part.metrics.get(metric) for _, part in rows]
+        cells = (f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})" if e else "" for e in found)
+        if any(found):
+            table.add_row(metric, *cells)
     return table
-
-
-def _log(points: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(f"{point['step']}: {point['loss']:.4f}" for point in points)
 
 
 def _shift(before: Balance, after: Balance) -> Table:

@@ -4,7 +4,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +115,8 @@ class _Trainer(SentenceTransformerTrainer):
         trainer = cls(model=model, args=arguments, train_dataset=tables, loss=loss)
         trainer.remove_callback(transformers.PrinterCallback)
         if on_cpu and covers(list(model)) and hasattr(loss, "compute_loss_from_embeddings"):
-            trainer._encode = PackedEncoder(model[0].model)
+            used = () if recipe.arguments.weight_decay else _tokens(model, tables)
+            trainer._encode = PackedEncoder(model[0].model, used)
         return trainer
 
     def compute_loss(
@@ -131,6 +133,18 @@ class _Trainer(SentenceTransformerTrainer):
         stock: Any = self.loss
         loss: Tensor = stock.compute_loss_from_embeddings(self._encode(features), labels)
         return (loss, {}) if return_outputs else loss
+
+    def whole(self) -> AbstractContextManager[None]:
+        """The model as the stock Trainer has it, for the time that it is saved or loaded."""
+        return self._encode.whole() if self._encode else nullcontext()
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        with self.whole():
+            super()._save(output_dir, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        with self.whole():
+            super()._load_from_checkpoint(resume_from_checkpoint)
 
 
 class _Run(TrainerCallback):
@@ -197,6 +211,14 @@ def _tables(recipe: Recipe, tables: Mapping[str, Columns], model: SentenceTransf
     return datasets.DatasetDict(made) if len(made) > 1 else next(iter(made.values()))
 
 
+def _tokens(model: SentenceTransformer, tables: Any) -> list[int]:
+    """The token ids that the texts of all tables hold."""
+    every = list(tables.values()) if isinstance(tables, datasets.DatasetDict) else [tables]
+    columns = [table[name] for table in every for name in table.column_names if name != "label"]
+    texts = list(dict.fromkeys(chain.from_iterable(columns)))
+    return list(set(chain.from_iterable(model.tokenizer(texts, truncation=True)["input_ids"])))
+
+
 def _mined(pairs: datasets.Dataset, model: SentenceTransformer) -> dict[str, datasets.Dataset]:
     """The pairs with a negative from among all texts; those for which none is found without one."""
     found = mine_hard_negatives(
@@ -218,7 +240,8 @@ def _mined(pairs: datasets.Dataset, model: SentenceTransformer) -> dict[str, dat
 def _finish(trainer: _Trainer, folder: Path, *, train_s: float, device: str) -> Finished:
     made = folder / f".new-{MODEL}"
     shutil.rmtree(made, ignore_errors=True)
-    trainer.model.save_pretrained(str(made))
+    with trainer.whole():
+        trainer.model.save_pretrained(str(made))
     shutil.rmtree(folder / MODEL, ignore_errors=True)
     made.replace(folder / MODEL)
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
