@@ -21,6 +21,12 @@ from trainer.train import Finished, fine_tune
 
 SOURCE = Path(__file__).parents[2] / "examples" / "dois.txt"
 DOIS = [line for line in SOURCE.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def tail(doi: str) -> str:
+    return doi.partition("/")[2]
+
+
 ROWS = list(zip(DOIS[:160], DOIS[160:320], strict=True))
 LABELLED = {
     "pairs": {
@@ -29,7 +35,15 @@ LABELLED = {
         "label": [float(number % 3 > 0) for number in range(len(ROWS))],
     }
 }
-RANKED = {"pairs": {"anchor": [a for a, _ in ROWS], "positive": [b for _, b in ROWS]}}
+# A DOI belongs with its own suffix, and not with another DOI: that can be learnt in a few steps.
+LEARNABLE = {
+    "pairs": {
+        "sentence_0": [a for a, _ in ROWS],
+        "sentence_1": [b if number % 2 else tail(a) for number, (a, b) in enumerate(ROWS)],
+        "label": [float(number % 2 == 0) for number in range(len(ROWS))],
+    }
+}
+RANKED = {"pairs": {"anchor": [a for a, _ in ROWS], "positive": [tail(a) for a, _ in ROWS]}}
 TRIPLETS = {"triplets": RANKED["pairs"] | {"negative": DOIS[320:480]}, "pairs": RANKED["pairs"]}
 SMALL = (
     "per_device_train_batch_size=8",
@@ -168,9 +182,9 @@ def test_nothing_to_train_on_is_an_error(parent: Path, tmp_path: Path) -> None:
     ids=lambda overrides: overrides[0].partition("=")[2],
 )
 def test_every_loss_learns(parent: Path, tmp_path: Path, overrides: list[str]) -> None:
-    tables = LABELLED if "cosent" in overrides[0] else TRIPLETS
+    tables = LEARNABLE if "cosent" in overrides[0] else TRIPLETS
     done = fine_tune(
-        recipe.load("seed", overrides=[*SMALL, "max_steps=80", "learning_rate=3e-3", *overrides]),
+        recipe.load("seed", overrides=[*SMALL, "max_steps=60", *overrides]),
         tables,
         parent=parent,
         parent_name="tiny",
