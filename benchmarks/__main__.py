@@ -10,6 +10,7 @@ STEPS = (
     ["-m", "benchmarks.pipeline"],
     ["-m", "benchmarks.pipeline", "--pinned", "--dois", "10000"],
     ["-m", "benchmarks.scale"],
+    ["-m", "benchmarks.training"],
     ["docs/generate.py"],
 )
 

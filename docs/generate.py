@@ -158,11 +158,29 @@ def _embedding(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
 
 
+def _training(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    speed = result["speed"]
+    rates = speed["steps_a_second"]
+    yield "training by recipe `seed`, batches of 32 pairs", f"{_range(rates['doivec'], 2)} steps/s"
+    yield "the same, stock Trainer, fused AdamW", f"{_range(rates['stock_fused'], 2)} steps/s"
+    yield "ratio, round by round", _range(speed["times_stock_fused"]["doivec"], 2)
+    yield (
+        "ratio to the stock Trainer with unfused AdamW",
+        _range(speed["times_stock"]["doivec"], 2),
+    )
+    same = result["same_losses_without_dropout"]
+    yield (
+        f"largest difference of a loss in {same['steps']} steps without dropout",
+        f"{same['largest_loss_difference']:.1e}",
+    )
+
+
 TELLERS = {
     "embedding_cpu": _embedding,
     "pipeline": _pipeline,
     "pipeline_pinned": _pinned,
     "scale": _scale,
+    "training_cpu": _training,
 }
 
 

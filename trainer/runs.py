@@ -118,7 +118,7 @@ def train(
     if done.is_file() and (known := done.read_text().strip()) in stores.registry.versions():
         return known
     plan.folder.mkdir(parents=True, exist_ok=True)
-    started = _started(plan.folder)
+    started, code = _started(plan.folder), code_version()
     finished = fine_tune(
         plan.recipe,
         plan.examples.tables,
@@ -130,7 +130,7 @@ def train(
         on_step=on_step,
         should_stop=should_stop,
     )
-    made = _register(stores, plan, finished, started=started)
+    made = _register(stores, plan, finished, started=started, code=code)
     checkpoints.write(done, made)
     shutil.rmtree(finished.path, ignore_errors=True)
     return made
@@ -165,7 +165,9 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
-def _register(stores: Stores, plan: Plan, finished: Finished, *, started: datetime) -> str:
+def _register(
+    stores: Stores, plan: Plan, finished: Finished, *, started: datetime, code: str
+) -> str:
     record = TrainingRecord(
         name=plan.recipe.name,
         recipe=plan.recipe.model_dump(mode="json"),
@@ -175,7 +177,7 @@ def _register(stores: Stores, plan: Plan, finished: Finished, *, started: dateti
         metadata=plan.metadata,
         held_out=plan.held_out,
         pairs=_counts(plan),
-        code=code_version(),
+        code=code,
         packages={name: installed(name) for name in DECIDING_PACKAGES},
         device=finished.device,
         started_at=started,

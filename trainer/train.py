@@ -80,7 +80,7 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
     with _quiet():
         model = _open(parent, recipe, device=place)
         model.model_card_data.base_model = parent_name
-        trainer = _Trainer.made(recipe, model, _tables(recipe, tables, model), folder)
+        trainer = _trainer(recipe, model, _tables(recipe, tables, model), folder=folder)
         run = _Run(on_step, should_stop, started=time.monotonic())
         trainer.add_callback(run)
         resumed, run.before_s = checkpoints.last(folder) or (None, 0.0)
@@ -93,31 +93,10 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
         return _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
 
 
-class _Trainer(SentenceTransformerTrainer):
+class PackedTrainer(SentenceTransformerTrainer):
     """The stock Trainer; where the packed pass covers the model, it computes the vectors."""
 
-    _encode: PackedEncoder | None = None
-
-    @classmethod
-    def made(
-        cls, recipe: Recipe, model: SentenceTransformer, tables: Any, folder: Path
-    ) -> "_Trainer":
-        on_cpu = model.device.type == "cpu"
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=str(folder),
-            **recipe.arguments.model_dump(),
-            use_cpu=on_cpu,
-            dataloader_pin_memory=not on_cpu,
-            disable_tqdm=True,
-            report_to="none",
-        )
-        loss = _loss(recipe, model)
-        trainer = cls(model=model, args=arguments, train_dataset=tables, loss=loss)
-        trainer.remove_callback(transformers.PrinterCallback)
-        if on_cpu and covers(list(model)) and hasattr(loss, "compute_loss_from_embeddings"):
-            used = () if recipe.arguments.weight_decay else _tokens(model, tables)
-            trainer._encode = PackedEncoder(model[0].model, used)
-        return trainer
+    encode: PackedEncoder | None = None
 
     def compute_loss(
         self,
@@ -126,17 +105,18 @@ class _Trainer(SentenceTransformerTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        if self._encode is None:
+        """The loss of a batch; with a packed encoder, of all its columns in one pass."""
+        if self.encode is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs.pop("dataset_name", None)
         features, labels = self.collect_features(inputs)
         stock: Any = self.loss
-        loss: Tensor = stock.compute_loss_from_embeddings(self._encode(features), labels)
+        loss: Tensor = stock.compute_loss_from_embeddings(self.encode(features), labels)
         return (loss, {}) if return_outputs else loss
 
     def whole(self) -> AbstractContextManager[None]:
         """The model as the stock Trainer has it, for the time that it is saved or loaded."""
-        return self._encode.whole() if self._encode else nullcontext()
+        return self.encode.whole() if self.encode else nullcontext()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         with self.whole():
@@ -177,6 +157,52 @@ class _Run(TrainerCallback):
         checkpoints.seal(path, train_s=self.elapsed_s)
 
 
+def arguments_of(recipe: Recipe, folder: Path, *, cpu: bool) -> Any:
+    """The recipe's arguments as the Trainer takes them, writing checkpoints into `folder`."""
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        **recipe.arguments.model_dump(),
+        use_cpu=cpu,
+        dataloader_pin_memory=not cpu,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def loss_of(recipe: Recipe, model: SentenceTransformer) -> nn.Module:
+    """The recipe's loss."""
+    if recipe.loss == "cosine":
+        return CosineSimilarityLoss(model)
+    if recipe.loss == "cosent":
+        return CoSENTLoss(model, scale=recipe.scale)
+    if recipe.loss == "multiple_negatives_ranking":
+        return MultipleNegativesRankingLoss(model, scale=recipe.scale)
+    return CachedMultipleNegativesRankingLoss(
+        model, scale=recipe.scale, mini_batch_size=recipe.mini_batch_size
+    )
+
+
+def tokens_of(model: SentenceTransformer, tables: Any) -> list[int]:
+    """The token ids that the texts of all tables hold."""
+    every = list(tables.values()) if isinstance(tables, datasets.DatasetDict) else [tables]
+    columns = [table[name] for table in every for name in table.column_names if name != "label"]
+    texts = list(dict.fromkeys(chain.from_iterable(columns)))
+    return list(set(chain.from_iterable(model.tokenizer(texts, truncation=True)["input_ids"])))
+
+
+def _trainer(
+    recipe: Recipe, model: SentenceTransformer, tables: Any, *, folder: Path
+) -> PackedTrainer:
+    cpu, loss = model.device.type == "cpu", loss_of(recipe, model)
+    arguments = arguments_of(recipe, folder, cpu=cpu)
+    trainer = PackedTrainer(model=model, args=arguments, train_dataset=tables, loss=loss)
+    trainer.remove_callback(transformers.PrinterCallback)
+    if cpu and covers(list(model)) and hasattr(loss, "compute_loss_from_embeddings"):
+        used = () if recipe.arguments.weight_decay else tokens_of(model, tables)
+        trainer.encode = PackedEncoder(model[0].model, used)
+    return trainer
+
+
 def _open(parent: Path, recipe: Recipe, *, device: torch.device) -> SentenceTransformer:
     model = SentenceTransformer(
         str(parent),
@@ -190,18 +216,6 @@ def _open(parent: Path, recipe: Recipe, *, device: torch.device) -> SentenceTran
     return model
 
 
-def _loss(recipe: Recipe, model: SentenceTransformer) -> nn.Module:
-    if recipe.loss == "cosine":
-        return CosineSimilarityLoss(model)
-    if recipe.loss == "cosent":
-        return CoSENTLoss(model, scale=recipe.scale)
-    if recipe.loss == "multiple_negatives_ranking":
-        return MultipleNegativesRankingLoss(model, scale=recipe.scale)
-    return CachedMultipleNegativesRankingLoss(
-        model, scale=recipe.scale, mini_batch_size=recipe.mini_batch_size
-    )
-
-
 def _tables(recipe: Recipe, tables: Mapping[str, Columns], model: SentenceTransformer) -> Any:
     if not any(columns for columns in tables.values()):
         raise TrainingError("no pair is left to train on")
@@ -209,14 +223,6 @@ def _tables(recipe: Recipe, tables: Mapping[str, Columns], model: SentenceTransf
     if "mined" in recipe.negatives and "pairs" in made:
         made |= _mined(made.pop("pairs"), model)
     return datasets.DatasetDict(made) if len(made) > 1 else next(iter(made.values()))
-
-
-def _tokens(model: SentenceTransformer, tables: Any) -> list[int]:
-    """The token ids that the texts of all tables hold."""
-    every = list(tables.values()) if isinstance(tables, datasets.DatasetDict) else [tables]
-    columns = [table[name] for table in every for name in table.column_names if name != "label"]
-    texts = list(dict.fromkeys(chain.from_iterable(columns)))
-    return list(set(chain.from_iterable(model.tokenizer(texts, truncation=True)["input_ids"])))
 
 
 def _mined(pairs: datasets.Dataset, model: SentenceTransformer) -> dict[str, datasets.Dataset]:
@@ -237,7 +243,7 @@ def _mined(pairs: datasets.Dataset, model: SentenceTransformer) -> dict[str, dat
     return {name: table for name, table in (("mined", found), ("pairs", rest)) if len(table)}
 
 
-def _finish(trainer: _Trainer, folder: Path, *, train_s: float, device: str) -> Finished:
+def _finish(trainer: PackedTrainer, folder: Path, *, train_s: float, device: str) -> Finished:
     made = folder / f".new-{MODEL}"
     shutil.rmtree(made, ignore_errors=True)
     with trainer.whole():
