@@ -37,7 +37,7 @@ class EvalReport(Frozen):
 
     `subject` is a version, or `prefix` or `trigrams`; `unread` counts held-out pairs of which
     the model's templates cover one side or none; `corpus` is how many documents were searched;
-    `seen` counts held-out pairs of which a DOI was in the subject's training pairs.
+    `seen` counts held-out pairs of which a DOI or the group was in the subject's training.
     """
 
     subject: str

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from string import Formatter
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.document import METADATA_FIELDS, Document
 
@@ -29,7 +29,8 @@ class ModelVersion(BaseModel):
     """The manifest of a model version: all that decides a vector, and its canaries.
 
     `version` is a SHA-256 (64 hexadecimal characters) over the templates and the content of the
-    deciding files; `files` has the SHA-256 of each file's bytes, by its path in the directory.
+    deciding files; `files` has the SHA-256 of each file's bytes, by its path in the directory,
+    `notes` that of files which decide no vector, but say how the version came to be.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +42,7 @@ class ModelVersion(BaseModel):
     templates: tuple[str, ...]
     files: dict[str, str]
     canaries: tuple[Canary, ...] = ()
+    notes: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("templates")
     @classmethod

@@ -29,7 +29,8 @@ class TrainingRecord(Frozen):
 
     `recipe` has every value that was in force; `parent` is a version or `base`; `dataset` is the
     hash of `shards`, `metadata` that of the metadata's; `code` is the SHA-256 of doivec's own
-    sources; `packages` has the versions of the libraries that decide the result.
+    sources (of each, where a run went on under others); `packages` has the versions of the
+    libraries that decide the result.
     """
 
     name: str
@@ -40,7 +41,7 @@ class TrainingRecord(Frozen):
     metadata: str
     held_out: str
     pairs: PairCounts
-    code: str
+    code: tuple[str, ...]
     packages: dict[str, str]
     device: str
     started_at: datetime

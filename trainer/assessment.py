@@ -1,6 +1,5 @@
 """Subjects (versions, the base model, baselines) on a held-out set: scores, reports, verdicts."""
 
-import json
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -8,18 +7,20 @@ from typing import NamedTuple
 
 from schemas.evaluation import EvalReport, Verdict
 from schemas.training import TrainingRecord
-from trainer import checkpoints, evaluate, gate, report, runs, split
+from trainer import evaluate, gate, report, runs, split
 from trainer.baselines import Prefix, Trigrams
 from trainer.bootstrap import Stores
 from trainer.errors import EvaluationError
 from trainer.evaluate import Encoder, Progress
+from trainer.files import write_text
 from trainer.held_out import HeldOutSet
+from trainer.records import EVALUATION, REPORTS, STOCK_CARD, read_record
 from trainer.scores import Scores
 from worker.embedder import Embedder
 from worker.registry import BASE, identify, resolve_source
 from worker.settings import GateSettings
 
-EVALUATION = "evaluation.json"
+SCORES_FORMAT = 1  # raised where queries are chosen or scored in another way
 
 
 class Subject(NamedTuple):
@@ -45,7 +46,7 @@ def version_subject(stores: Stores, version: str) -> Subject:
         embedder.check_canaries(manifest)
         return embedder
 
-    record = runs.read_record(path)
+    record = read_record(path)
     return Subject(manifest.version, manifest.name, manifest.templates, load, record, path)
 
 
@@ -89,7 +90,9 @@ def scores(
     stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
 ) -> Scores:
     """The subject's scores on the set, computed once and kept."""
-    path = stores.root / "scores" / held_out.id / f"{subject.id}.npz"
+    embed = stores.settings.embed
+    kind = f"{SCORES_FORMAT}-{embed.device}-{embed.dtype}"
+    path = stores.root / "scores" / held_out.id / kind / f"{subject.id}.npz"
     if path.exists():
         return Scores.load(path)
     found = evaluate.score(
@@ -109,7 +112,7 @@ def assess(
         held_out,
         subject=subject.id,
         name=subject.name,
-        seen=_seen(stores, subject),
+        seen=_seen(stores, subject, held_out),
     )
 
 
@@ -150,11 +153,10 @@ def write_card(
         raise EvaluationError(f"{subject.name} was not trained here: there is no card to write")
     beside = (subject, *baselines(stores, subject.templates))
     reports = [assess(stores, one, held_out, on_progress=on_progress) for one in beside]
-    kept = json.dumps([r.model_dump(mode="json") for r in reports], indent=1)
-    checkpoints.write(subject.path / EVALUATION, kept)
+    write_text(subject.path / EVALUATION, REPORTS.dump_json(reports, indent=1).decode())
     report.write_card(
         subject.path,
-        stock_card=(subject.path / runs.STOCK_CARD).read_text("utf-8"),
+        stock_card=(subject.path / STOCK_CARD).read_text("utf-8"),
         version=subject.id,
         record=subject.record,
         reports=reports,
@@ -164,19 +166,16 @@ def write_card(
     return reports
 
 
-def _seen(stores: Stores, subject: Subject) -> set[str]:
+def _seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> int:
     if subject.record is None:
-        return set()
-    return split.dois(runs.trained_pairs(stores, subject.record))
+        return 0
+    return split.touched(held_out.pairs, runs.trained_pairs(stores, subject.record))
 
 
 def _refuse_seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> None:
-    if subject.record is None or subject.record.held_out == held_out.id:
-        return
-    known = _seen(stores, subject)
-    seen = sum(pair.doi_a in known or pair.doi_b in known for pair in held_out.pairs)
+    seen = _seen(stores, subject, held_out)
     if seen:
         raise EvaluationError(
-            f"{subject.name} {subject.id[:12]} was trained on DOIs of {seen:,} of the "
-            f"{len(held_out.pairs):,} held-out pairs: a comparison would flatter it"
+            f"{subject.name} {subject.id[:12]} was trained on DOIs or groups of {seen:,} of "
+            f"the {len(held_out.pairs):,} held-out pairs: a comparison would flatter it"
         )

@@ -1,12 +1,12 @@
 """Training checkpoints that a run trusts: sealed when whole, refused when changed."""
 
 import json
-import os
 import re
 from hashlib import file_digest
 from pathlib import Path
 
 from trainer.errors import TrainingError
+from trainer.files import sync, write_text
 
 SEAL = "doivec.json"
 NAME = re.compile(r"checkpoint-([0-9]+)")
@@ -15,7 +15,10 @@ NAME = re.compile(r"checkpoint-([0-9]+)")
 def seal(checkpoint: Path, *, train_s: float) -> None:
     """Say that a checkpoint is whole: the SHA-256 of each of its files, and the time it took."""
     facts = {"files": _hashes(checkpoint), "train_s": train_s}
-    write(checkpoint / SEAL, json.dumps(facts))
+    for path in checkpoint.rglob("*"):
+        sync(path)
+    sync(checkpoint)
+    write_text(checkpoint / SEAL, json.dumps(facts))
 
 
 def last(folder: Path) -> tuple[Path, float] | None:
@@ -33,16 +36,6 @@ def last(folder: Path) -> tuple[Path, float] | None:
     if facts["files"] != _hashes(path):
         raise TrainingError(f"the checkpoint {path} was changed; remove it to train without it")
     return path, float(facts["train_s"])
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file so that it is there in whole or not at all."""
-    made = path.with_name(f".new-{path.name}")
-    with made.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    made.replace(path)
 
 
 def _step(checkpoint: Path) -> int:

@@ -78,27 +78,31 @@ def pairs_stats(recipe: str, as_json: bool) -> int:
     return 0
 
 
-@pairs.example("doi-trainer pairs hold-out --share 0.15 --apart retractionwatch", name="hold-out")
+@pairs.example("doi-trainer pairs hold-out --share 0.15 --keep 3f2a9c01", name="hold-out")
 @click.option("--share", default=0.1, show_default=True, type=click.FloatRange(0, 1, min_open=True))
 @click.option("--keep", multiple=True, metavar="SHARD", help="A shard whose pairs must all train.")
-@click.option("--apart", multiple=True, metavar="SOURCE", help="Report it, but not in the totals.")
-@click.option("--corpus", default=50_000, show_default=True, help="Other documents searched.")
+@click.option(
+    "--corpus",
+    default=50_000,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Other documents searched.",
+)
 @as_json
-def pairs_hold_out(
-    share: float, keep: tuple[str, ...], apart: tuple[str, ...], corpus: int, as_json: bool
-) -> int:
+def pairs_hold_out(share: float, keep: tuple[str, ...], corpus: int, as_json: bool) -> int:
     """Freeze a held-out set: whole groups, on which no model trains from now on.
 
     Of each source a SHARE of the groups. Training leaves out every pair that touches one of its
     DOIs. Without this command, the first training run freezes a tenth of all groups.
     """
-    stores = open_stores(read_settings())
+    settings = read_settings()
+    stores = open_stores(settings)
     held_out = stores.held_out.freeze(
         stores.pairs.dataset(),
         stores.metadata.documents(),
         share=share,
         keep=stores.pairs.dataset(keep).pairs if keep else (),
-        apart=apart,
+        apart=settings.pairs.apart,
         corpus=corpus,
     )
     shown.held_out(held_out, as_json=as_json)
@@ -248,7 +252,7 @@ def _keep(rejections: Sequence[Rejection], path: Path | None) -> None:
 
 def _versions(stores: Stores) -> Iterator["shown.Version"]:
     for version in stores.registry.versions():
-        yield shown.Version.read(*stores.registry.get(version))
+        yield shown.Version.read(*stores.registry.look(version))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A model and a held-out set: its scores, its report, and the differences of two models."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -79,17 +79,17 @@ def score(
 
 
 def report(
-    scores: Scores, held_out: HeldOutSet, *, subject: str, name: str, seen: Collection[str] = ()
+    scores: Scores, held_out: HeldOutSet, *, subject: str, name: str, seen: int = 0
 ) -> EvalReport:
     """The figures of a subject with their intervals, over all and slice by slice.
 
     Pair metrics weigh each pair that was read alike; search metrics are means over groups of
     the group's mean, for a review with 20 queries is one piece of evidence. The slice `all`
-    leaves out the families in `held_out.apart`. `seen` are the DOIs of the subject's training
-    pairs. Raises `EvaluationError` where the scores are of another held-out set.
+    leaves out the families in `held_out.apart`. `seen` counts the held-out pairs of which the
+    subject's training knew a DOI or the group. Raises `EvaluationError` where the scores are of
+    another held-out set.
     """
     _check(scores, held_out)
-    known = set(seen)
     found = (_slice(scores, part) for part in parts(held_out, scores))
     return EvalReport(
         subject=subject,
@@ -97,7 +97,7 @@ def report(
         held_out=held_out.id,
         pairs=len(held_out.pairs),
         unread=int(np.isnan(scores.cosine).sum()),
-        seen=sum(pair.doi_a in known or pair.doi_b in known for pair in held_out.pairs),
+        seen=seen,
         corpus=len(searched(held_out)),
         slices=tuple(part for part in found if part.pairs or part.queries),
     )
@@ -188,7 +188,9 @@ def _check(scores: Scores, held_out: HeldOutSet) -> None:
 
 def _slice(scores: Scores, part: Part) -> Slice:
     part = part.only(~np.isnan(scores.cosine), ~np.isnan(scores.ndcg))
-    estimates = {name: metrics.estimate(v) for name, v, _ in _resampled(scores, part)}
+    estimates = {name: metrics.estimate(v) for name, v, _ in _of_pairs(scores, part)}
+    for name, values in scores.of_queries.items() if len(part.queries) else ():
+        estimates[name] = metrics.mean_of_groups(values[part.queries], groups=part.query_groups)
     return Slice(
         name=part.name,
         pairs=len(part.pairs),
@@ -199,24 +201,33 @@ def _slice(scores: Scores, part: Part) -> Slice:
     )
 
 
-def _resampled(scores: Scores, part: Part) -> Iterator[tuple[str, Floats, int]]:
-    """Each metric of the part: its name, value and draws [1 + draws], number of groups."""
+def _of_pairs(scores: Scores, part: Part) -> Iterator[tuple[str, Floats, int]]:
+    """Each pair metric of the part: its name, value and draws [1 + draws], number of groups."""
     if len(np.unique(part.labels)) == BOTH_LABELS:
         chosen = {name: metrics.PAIR_METRICS[name] for name in part.pair_metrics}
         for name, values in part.resample(chosen, scores.cosine).items():
             yield name, values, part.groups
-    if len(part.queries):
-        for name, of_queries in scores.of_queries.items():
-            values = metrics.resample_groups(of_queries[part.queries], groups=part.query_groups)
-            yield name, values, int(part.query_groups.max()) + 1
 
 
 def _differences(champion: Scores, challenger: Scores, part: Part) -> Iterator[Difference]:
-    pairs = zip(_resampled(champion, part), _resampled(challenger, part), strict=True)
-    for (name, old, groups), (_, new, _) in pairs:
+    both = zip(_of_pairs(champion, part), _of_pairs(challenger, part), strict=True)
+    for (name, old, groups), (_, new, _) in both:
         found = _difference(name, part.name, old=old, new=new, groups=groups)
         if found is not None:
             yield found
+    for name, was in champion.of_queries.items() if len(part.queries) else ():
+        before = was[part.queries]
+        after = challenger.of_queries[name][part.queries]
+        level = metrics.mean_of_groups(before, groups=part.query_groups).value
+        change = metrics.mean_of_groups(after - before, groups=part.query_groups)
+        yield Difference(
+            metric=name,
+            part=part.name,
+            champion=level,
+            challenger=level + change.value,
+            difference=change,
+            groups=int(part.query_groups.max()) + 1,
+        )
 
 
 def _coverage(champion: Scores, challenger: Scores, part: Part) -> Iterator[Difference]:

@@ -14,15 +14,17 @@ from schemas.document import METADATA_FIELDS, Document
 from schemas.pair import LabelledPair
 from trainer import split
 from trainer.errors import HeldOutUnknown, PairsError
+from trainer.files import sync, write_text
 from trainer.metadata import FIELDS as DOCUMENT_FIELDS
 from trainer.pairs import SCHEMA as PAIRS_SCHEMA
 from trainer.pairs import Dataset
-from trainer.shards import NEW, digest, locked, read_rows, sync, write_rows
+from trainer.shards import NEW, digest, locked, read_rows, write_rows
 
 NAME = re.compile(r"[0-9a-f]{64}")
 NOTE, PAIRS, DOCUMENTS = "held_out.json", "pairs.parquet", "documents.parquet"
 DOCUMENTS_SCHEMA = pa.schema([("role", pa.string()), *DOCUMENT_FIELDS])
 PAIR, CORPUS = "pair", "corpus"
+NOTED = {"number", "dataset", "groups", "apart", "related"}
 
 
 class HeldOutSet(NamedTuple):
@@ -31,6 +33,8 @@ class HeldOutSet(NamedTuple):
     `dataset` is the version that they are of; `groups` are all that were chosen, those too of
     which no pair is left; the families in `apart` are reported, but not in the totals.
     `documents` has each DOI of `pairs`, bare where nothing is known of it; `corpus` has others.
+    `related` are further pairs of these DOIs that are known to belong together, but are not
+    tested on: to find one is no mistake.
     """
 
     id: str
@@ -40,6 +44,7 @@ class HeldOutSet(NamedTuple):
     pairs: list[LabelledPair]
     documents: dict[str, Document]
     corpus: list[Document]
+    related: tuple[tuple[str, str], ...] = ()
 
 
 class HeldOutStore:
@@ -82,6 +87,7 @@ class HeldOutStore:
             pairs=chosen.pairs,
             documents={doi: documents.get(doi) or Document(doi=doi) for doi in tested},
             corpus=sorted(known, key=lambda document: _rank(document, in_pairs))[:corpus],
+            related=_related(dataset.pairs, chosen.pairs, tested=set(tested)),
         )
         return self._keep(found._replace(id=_identity(found)))
 
@@ -102,6 +108,7 @@ class HeldOutStore:
             pairs=[LabelledPair(*row) for row in read_rows(path / PAIRS, schema=PAIRS_SCHEMA)],
             documents={d.doi: d for role, d in documents if role == PAIR},
             corpus=[d for role, d in documents if role == CORPUS],
+            related=tuple((a, b) for a, b in note["related"]),
         )
         if _identity(found) != found.id:
             raise PairsError(f"the held-out set {path} was changed")
@@ -124,11 +131,14 @@ class HeldOutStore:
 
     def _keep(self, frozen: HeldOutSet) -> HeldOutSet:
         with locked(self._path):
-            ids = self.ids()
-            if frozen.id in ids:
+            if self.ids()[-1:] == [frozen.id]:
                 return self.load(frozen.id)
-            number = 1 + max((_note(self._path / known)["number"] for known in ids), default=0)
+            notes = (_note(self._path / known) for known in self.ids())
+            number = 1 + max((note["number"] for note in notes), default=0)
             try:
+                if (path := self._path / frozen.id).exists():  # before another one: in force again
+                    write_text(path / NOTE, _noted(frozen, number))
+                    return self.load(frozen.id)
                 made = self._path / NEW  # one that was killed may have left it
                 shutil.rmtree(made, ignore_errors=True)
                 _write(made, frozen, number=number)
@@ -153,12 +163,19 @@ def _others(pairs: Iterable[LabelledPair], more: set[str], *, tested: set[str]) 
     return (split.dois(pairs) | more) - tested - related
 
 
+def _related(
+    pairs: Iterable[LabelledPair], chosen: Iterable[LabelledPair], *, tested: set[str]
+) -> tuple[tuple[str, str], ...]:
+    known = {p.key for p in pairs if p.label and p.doi_a in tested and p.doi_b in tested}
+    return tuple(sorted(known - {pair.key for pair in chosen}))
+
+
 def _rank(document: Document, in_pairs: set[str]) -> tuple[bool, bool, bytes]:
     return document.title is None, document.doi in in_pairs, split.digest(document.doi)
 
 
 def _identity(found: HeldOutSet) -> str:
-    head = [found.dataset, sorted(found.groups), found.apart]
+    head = [found.dataset, sorted(found.groups), found.apart, found.related]
     return digest([head, *found.pairs, *_rows(found)])
 
 
@@ -177,16 +194,20 @@ def _write(path: Path, found: HeldOutSet, *, number: int) -> None:
     path.mkdir()
     write_rows(path / PAIRS, found.pairs, schema=PAIRS_SCHEMA)
     write_rows(path / DOCUMENTS, list(_rows(found)), schema=DOCUMENTS_SCHEMA)
+    write_text(path / NOTE, _noted(found, number))
+    sync(path)
+
+
+def _noted(found: HeldOutSet, number: int) -> str:
     note = {
         "number": number,
         "frozen_at": datetime.now(UTC).isoformat(),
         "dataset": found.dataset,
         "groups": sorted(found.groups),
         "apart": found.apart,
+        "related": found.related,
     }
-    (path / NOTE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    sync(path / NOTE)
-    sync(path)
+    return json.dumps(note, indent=1, ensure_ascii=False) + "\n"
 
 
 def _note(path: Path) -> dict[str, Any]:
@@ -194,6 +215,6 @@ def _note(path: Path) -> dict[str, Any]:
         note = json.loads((path / NOTE).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise PairsError(f"the held-out set {path} can't be read: {error}") from error
-    if not isinstance(note, dict) or not note.keys() >= {"number", "dataset", "groups", "apart"}:
+    if not isinstance(note, dict) or not note.keys() >= NOTED:
         raise PairsError(f"the held-out set {path} was changed: {NOTE} lacks something")
     return note

@@ -34,7 +34,7 @@ def _facts(version: str, record: TrainingRecord) -> list[tuple[str, str]]:
         ("left out: of a held-out group", f"{pairs.held_out_group:,} pairs"),
         ("left out: with a held-out DOI", f"{pairs.held_out_doi:,} pairs"),
         ("left out: not read by the templates", f"{pairs.unread:,} pairs"),
-        ("code", code(record.code)),
+        ("code", ", ".join(code(one) for one in record.code)),
         ("device", record.device),
         ("started", record.started_at.isoformat(timespec="seconds")),
         ("training", f"{record.steps:,} optimizer steps in {record.train_s:,.1f} s"),

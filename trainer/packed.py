@@ -70,7 +70,8 @@ class Words:
         self._parts = bert.embeddings
         self._whole = self._parts.word_embeddings
         self._used = torch.tensor(sorted(set(used)))
-        self._places = torch.zeros(len(self._whole.weight), dtype=torch.int64)
+        # An id that was not counted among those used finds no row, rather than another one's.
+        self._places = torch.full((len(self._whole.weight),), len(self._used))
         self._places[self._used] = torch.arange(len(self._used))
         self._rows = nn.Embedding(len(self._used), self._whole.embedding_dim)
         self._show(self._rows)

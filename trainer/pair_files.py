@@ -24,6 +24,7 @@ TEXTS = ("doi_a", "doi_b", "sentence_0", "sentence_1", "source", "group")
 TAKEN = {*TEXTS, "label"}
 LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}
 BATCH_ROWS = 1024
+NAME_CHARACTERS = 500  # of a source or a group
 
 
 def read(source: str, *, limits: LimitSettings) -> Iterator[LabelledPair | Rejection]:
@@ -72,6 +73,8 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"the {name} is not a text")  # noqa: TRY004
     text = value.strip()
+    if name in {"source", "group"} and len(text) > NAME_CHARACTERS:
+        raise ValueError(f"the {name} is longer than {NAME_CHARACTERS} characters")
     if name in {"source", "group"} and not text.isprintable():
         raise ValueError(f"the {name} holds a character that can't be printed")
     return text

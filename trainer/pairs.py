@@ -124,14 +124,15 @@ class PairStore:
         return [Shard(f.id, f.rows, f.files, f.created_at) for f in self._shards.facts()]
 
     def dataset(self, shards: Sequence[str] = ()) -> Dataset:
-        """The pairs of all shards, or of those with these ids or prefixes, in import order.
+        """The pairs of all shards, or of those with these ids or prefixes, in the order of ids.
 
+        The order of imports changes nothing in a dataset, so neither in what is trained on it.
         A pair that has both labels in them stands where it has label 1. Raises `PairsError` for an
         unknown or ambiguous id, and for a shard that was changed.
         """
         facts = self._shards.facts()
         ids = {_find(prefix, facts) for prefix in shards} or {known.id for known in facts}
-        chosen = [known for known in facts if known.id in ids]
+        chosen = sorted((known for known in facts if known.id in ids), key=lambda known: known.id)
         pairs = list(self._stored(chosen).pairs.values())
         return Dataset(version(ids), tuple(known.id for known in chosen), pairs)
 
@@ -193,6 +194,8 @@ def balance(pairs: Iterable[LabelledPair]) -> Balance:
 def _check(before: Balance, after: Balance, *, caps: PairSettings) -> None:
     if after.pairs > caps.store_pairs:
         raise LimitExceeded(f"the store would hold {after.pairs} pairs; {caps.store_pairs} may be")
+    if len(after.families) > caps.sources:
+        raise LimitExceeded(f"{len(after.families)} sources; {caps.sources} may be")
     for family in after.families if len(after.families) > 1 else ():
         share = after.family_share(family)
         # A store that began with one family may take in others, though they are few at first.

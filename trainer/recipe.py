@@ -6,17 +6,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from schemas.model import check_templates
 from trainer.errors import RecipeError
 
-LOSSES = (
-    "cosine",
-    "cosent",
-    "multiple_negatives_ranking",
-    "cached_multiple_negatives_ranking",
-)
+TAKEN = {"base", "prefix", "trigrams"}
 Loss = Literal[
     "cosine", "cosent", "multiple_negatives_ranking", "cached_multiple_negatives_ranking"
 ]
@@ -56,13 +51,13 @@ class Arguments(Part):
     dataloader_drop_last: bool
     logging_steps: int = Field(ge=1)
     save_steps: int = Field(ge=1)
-    save_total_limit: int = Field(ge=1)
+    save_total_limit: int = Field(ge=2)
 
 
 class Recipe(Part):
     """How a model is made from labelled pairs.
 
-    `templates` render the texts; `loss` is one of `LOSSES`; the ranking losses train on the pairs
+    `templates` render the texts; the ranking losses train on the pairs
     with label 1, with hard `negatives` (`labelled`: from pairs with label 0 of the same anchor
     or group; `mined`: near the anchor for the parent model), and at most `group_positives` pairs
     of a group (0: all). `scale` is the ranking losses' inverse temperature, `mini_batch_size` the
@@ -83,6 +78,21 @@ class Recipe(Part):
     @classmethod
     def _templates_are_valid(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
         return check_templates(templates)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f"{name} is what a baseline is called")
+        return name
+
+    @model_validator(mode="after")
+    def _negatives_have_a_use(self) -> "Recipe":
+        if self.negatives and not self.ranks:
+            raise ValueError(f"the loss {self.loss} reads labels, not negatives")
+        if self.negatives and self.arguments.multi_dataset_batch_sampler != "proportional":
+            raise ValueError("with negatives, set multi_dataset_batch_sampler=proportional")
+        return self
 
     @property
     def ranks(self) -> bool:

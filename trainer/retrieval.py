@@ -21,8 +21,8 @@ UNREAD = Retrieval(np.nan, np.nan, np.nan)
 class Query(NamedTuple):
     """A document that cites or includes others: asked for, it should find the `relevant` ones.
 
-    `families` are those of its positives in this group, `relevant` the other DOIs of its
-    held-out positives, either way round, in any group.
+    `families` are those of its positives in this group, `relevant` the held-out DOIs that are
+    known to belong with it, either way round, in any group.
     """
 
     group: str
@@ -107,10 +107,14 @@ def _answer(query: Query, similarities: NDArray[np.floating], *, rows: dict[str,
 
 
 def _answers(held_out: HeldOutSet, among: set[str]) -> dict[str, set[str]]:
-    """The DOIs that stand in a positive with each DOI, both of them `among` those searched."""
+    """The DOIs known to belong with each DOI of a positive, both `among` those searched."""
     answers: dict[str, set[str]] = defaultdict(set)
     for pair in held_out.pairs:
         if pair.label and pair.doi_a in among and pair.doi_b in among:
             answers[pair.doi_a].add(pair.doi_b)
             answers[pair.doi_b].add(pair.doi_a)
+    for a, b in held_out.related:  # not asked for, but no mistake
+        for doi, other in ((a, b), (b, a)):
+            if doi in answers and other in among:
+                answers[doi].add(other)
     return dict(answers)

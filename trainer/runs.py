@@ -1,8 +1,10 @@
 """From a recipe and the imported pairs to a registered version."""
 
+import fcntl
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version as installed
@@ -12,15 +14,17 @@ from typing import NamedTuple
 from schemas.document import Document
 from schemas.pair import LabelledPair
 from schemas.training import PairCounts, TrainingRecord
-from trainer import checkpoints, examples, split
+from trainer import examples, split
 from trainer.bootstrap import Stores
 from trainer.errors import HeldOutUnknown, TrainingError
+from trainer.files import write_text
 from trainer.held_out import HeldOutSet
 from trainer.recipe import Recipe
+from trainer.records import RECORD, STOCK_CARD, read_record
 from trainer.train import Finished, Progress, Stop, fine_tune
 from worker.registry import BASE, identify, resolve_source
 
-RECORD, STOCK_CARD, VERSION = "training.json", "stock_card.md", "version"
+VERSION, STARTED = "version", "started.json"
 DECIDING_PACKAGES = (
     "doivec",
     "torch",
@@ -79,8 +83,9 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
     held_out = held_out_set(stores, documents)
     training = split.training_part(dataset.pairs, held_out)
     begun = find_parent(stores, parent)
+    _refuse_leaks(stores, begun, held_out)
     made = examples.build(training.pairs, documents, recipe=recipe)
-    known = (dataset.version, stores.metadata.version, held_out.id, begun.version)
+    known = (dataset.version, stores.metadata.version, held_out.id, begun.version, packages())
     identity = json.dumps([recipe.model_dump(mode="json"), *known], sort_keys=True)
     folder = stores.root / "runs" / sha256(identity.encode()).hexdigest()[:32]
     return Plan(
@@ -103,7 +108,8 @@ def held_out_set(stores: Stores, documents: Mapping[str, Document]) -> HeldOutSe
     except HeldOutUnknown:
         everything = stores.pairs.dataset()
         known = stores.metadata.documents() or documents
-        return stores.held_out.freeze(everything, known, share=HELD_OUT_SHARE)
+        apart = stores.settings.pairs.apart
+        return stores.held_out.freeze(everything, known, share=HELD_OUT_SHARE, apart=apart)
 
 
 def train(
@@ -117,8 +123,14 @@ def train(
     done = plan.folder / VERSION
     if done.is_file() and (known := done.read_text().strip()) in stores.registry.versions():
         return known
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    started, code = _started(plan.folder), code_version()
+    with _alone(plan.folder):
+        return _carry_out(stores, plan, on_step=on_step, should_stop=should_stop)
+
+
+def _carry_out(
+    stores: Stores, plan: Plan, *, on_step: Progress | None, should_stop: Stop | None
+) -> str:
+    begun, codes = _begin(plan.folder)
     finished = fine_tune(
         plan.recipe,
         plan.examples.tables,
@@ -130,18 +142,20 @@ def train(
         on_step=on_step,
         should_stop=should_stop,
     )
-    made = _register(stores, plan, finished, started=started, code=code)
-    checkpoints.write(done, made)
+    made = _register(stores, plan, finished, started=begun, codes=codes)
+    write_text(plan.folder / VERSION, made)
     shutil.rmtree(finished.path, ignore_errors=True)
     return made
 
 
-def read_record(path: Path) -> TrainingRecord | None:
-    """The provenance of the version in this directory; None for one that wasn't trained here."""
-    try:
-        return TrainingRecord.model_validate_json((path / RECORD).read_text("utf-8"))
-    except FileNotFoundError:
-        return None
+def _refuse_leaks(stores: Stores, parent: Parent, held_out: HeldOutSet) -> None:
+    record = read_record(parent.path) if parent.name != BASE else None
+    trained = trained_pairs(stores, record) if record else []
+    if seen := split.touched(held_out.pairs, trained):
+        raise TrainingError(
+            f"{parent.name[:12]} was trained on DOIs or groups of {seen:,} held-out pairs: what is "
+            "made from it could not be judged; train from base, or hold out others"
+        )
 
 
 def trained_pairs(stores: Stores, record: TrainingRecord) -> list[LabelledPair]:
@@ -152,6 +166,11 @@ def trained_pairs(stores: Stores, record: TrainingRecord) -> list[LabelledPair]:
         return pairs
     above = read_record(stores.registry.get(record.parent)[0])
     return pairs + (trained_pairs(stores, above) if above else [])
+
+
+def packages() -> dict[str, str]:
+    """The versions of the libraries that decide what a run makes."""
+    return {name: installed(name) for name in DECIDING_PACKAGES}
 
 
 def code_version() -> str:
@@ -165,8 +184,20 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; another process that wants the same run is told so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError("another process is at this very run") from error
+        yield
+
+
 def _register(
-    stores: Stores, plan: Plan, finished: Finished, *, started: datetime, code: str
+    stores: Stores, plan: Plan, finished: Finished, *, started: datetime, codes: Sequence[str]
 ) -> str:
     record = TrainingRecord(
         name=plan.recipe.name,
@@ -177,8 +208,8 @@ def _register(
         metadata=plan.metadata,
         held_out=plan.held_out,
         pairs=_counts(plan),
-        code=code,
-        packages={name: installed(name) for name in DECIDING_PACKAGES},
+        code=tuple(codes),
+        packages=packages(),
         device=finished.device,
         started_at=started,
         train_s=finished.train_s,
@@ -205,8 +236,11 @@ def _counts(plan: Plan) -> PairCounts:
     )
 
 
-def _started(folder: Path) -> datetime:
-    path = folder / "started"
-    if not path.exists():
-        checkpoints.write(path, datetime.now(UTC).isoformat())
-    return datetime.fromisoformat(path.read_text())
+def _begin(folder: Path) -> tuple[datetime, list[str]]:
+    """When the run began, and the code that it began with; further ones where it went on."""
+    path = folder / STARTED
+    before = json.loads(path.read_text()) if path.exists() else {}
+    at = str(before.get("at") or datetime.now(UTC).isoformat())
+    codes = list(dict.fromkeys([*before.get("code", ()), code_version()]))
+    write_text(path, json.dumps({"at": at, "code": codes}))
+    return datetime.fromisoformat(at), codes

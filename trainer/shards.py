@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer.errors import PairsError
+from trainer.files import sync
 
 NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 FACTS = b"doivec"
@@ -135,15 +135,6 @@ def read_rows(path: Path, *, schema: pa.Schema) -> list[tuple[Any, ...]]:
     if not table.schema.equals(schema):
         raise PairsError(f"{path} was changed: it has other columns")
     return list(zip(*map(_values, table.columns), strict=True))
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or a directory's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from pydantic import TypeAdapter
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
@@ -17,6 +17,7 @@ from trainer.held_out import HeldOutSet
 from trainer.lineage import flat
 from trainer.metadata import MetadataReport
 from trainer.pairs import Balance, ImportReport
+from trainer.records import read_record, read_reports
 from worker.console import err, out, print_rejections
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 METRICS = ("ndcg@10", "recall@10", "mrr", "roc_auc", "average_precision", "spearman", "pearson")
 SHORT = 12
 LONGEST_NAME = 32  # of a baseline; a version's has 64
-EVALUATION, RECORD = "evaluation.json", "training.json"
 
 
 class Version(NamedTuple):
@@ -40,15 +40,7 @@ class Version(NamedTuple):
     @classmethod
     def read(cls, path: Path, manifest: ModelVersion) -> "Version":
         """Read what lies beside the manifest, where there is something."""
-        record, reports = path / RECORD, path / EVALUATION
-        return cls(
-            path,
-            manifest,
-            TrainingRecord.model_validate_json(record.read_text()) if record.exists() else None,
-            TypeAdapter(list[EvalReport]).validate_json(reports.read_text())
-            if reports.exists()
-            else [],
-        )
+        return cls(path, manifest, read_record(path), read_reports(path))
 
     @property
     def account(self) -> dict[str, Any]:
@@ -111,10 +103,13 @@ def pairs_report(report: ImportReport, *, dry_run: bool, as_json: bool) -> None:
         return
     print_rejections(report.rejected, len(report.rejected))
     done = "would be added" if dry_run else "added"
+    overruled = report.read - report.new - report.repeated - len(report.rejected)
     out.print(
         f"read {report.read:,} = new {report.new:,} ({done}) + repeated {report.repeated:,}"
-        f" + contradictions {report.contradictions:,} + rejected {len(report.rejected):,}"
+        f" + overruled {overruled:,} + rejected {len(report.rejected):,}"
     )
+    if report.contradictions:
+        out.print(f"{report.contradictions:,} pairs have both labels: label 1 counts")
     out.print(f"shard {report.shard[:SHORT]}" if report.shard else "no new shard")
     out.print(_shift(report.before, report.after))
 
@@ -143,7 +138,7 @@ def stats(found: "Stats", *, as_json: bool) -> None:
     out.print(f"{found.titled:,} DOIs have a title")
     sources = Table("source", "label", "pairs")
     for name, count in found.sources.items():
-        sources.add_row(*name.rsplit("=", 1), f"{count:,}")
+        sources.add_row(*map(escape, name.rsplit("=", 1)), f"{count:,}")
     out.print(sources)
     tokens = Table("texts", "tokens min", "mean", "max", "without a text")
     for column, n in found.lengths.items():
@@ -152,7 +147,7 @@ def stats(found: "Stats", *, as_json: bool) -> None:
     shards = Table("shard", "pairs", "files", "imported")
     for shard in found.shards:
         when = f"{shard.created_at:%Y-%m-%d %H:%M}"
-        shards.add_row(shard.id[:SHORT], f"{shard.pairs:,}", ", ".join(shard.files), when)
+        shards.add_row(shard.id[:SHORT], f"{shard.pairs:,}", escape(", ".join(shard.files)), when)
     out.print(shards)
 
 
@@ -284,7 +279,7 @@ def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:
     title = (
         f"{part}: {counts.pairs:,} pairs of {counts.groups:,} groups, {counts.queries:,} queries"
     )
-    table = Table("metric", title=title, title_justify="left")
+    table = Table("metric", title=escape(title), title_justify="left")
     for report, _ in rows:
         is_version = len(report.subject) > LONGEST_NAME
         table.add_column(f"{report.name} {report.subject[:8]}" if is_version else report.name)
@@ -302,7 +297,7 @@ def _shift(before: Balance, after: Balance) -> Table:
     table.add_row("label 1", f"{before.positive_share:.1%}", f"{after.positive_share:.1%}")
     for family in after.families:
         shares = (balance.family_share(family) for balance in (before, after))
-        table.add_row(family, *(f"{share:.1%}" for share in shares))
+        table.add_row(escape(family), *(f"{share:.1%}" for share in shares))
     return table
 
 

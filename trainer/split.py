@@ -82,6 +82,12 @@ def dois(pairs: Iterable[LabelledPair]) -> set[str]:
     return {doi for pair in pairs for doi in (pair.doi_a, pair.doi_b)}
 
 
+def touched(held_out: Iterable[LabelledPair], trained: Sequence[LabelledPair]) -> int:
+    """How many held-out pairs share a DOI or a group with pairs that a model trained on."""
+    known, groups = dois(trained), {pair.group for pair in trained}
+    return sum(pair.group in groups or _touches(pair, known) for pair in held_out)
+
+
 def digest(*parts: str) -> bytes:
     """The SHA-256 (32 bytes) by which groups, pairs and documents are put in an order of chance."""
     return sha256((SALT + "\0".join(parts)).encode()).digest()

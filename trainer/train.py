@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import datasets
@@ -31,8 +32,10 @@ from schemas.training import LossPoint
 from trainer import checkpoints
 from trainer.errors import TrainingError, TrainingInterrupted
 from trainer.examples import Columns
+from trainer.files import write_text
 from trainer.packed import PackedEncoder, covers
 from trainer.recipe import Recipe
+from worker.errors import ConfigurationError
 from worker.forward import pick_device, use_threads
 
 FINISHED, MODEL = "finished.json", "model"
@@ -75,6 +78,10 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
     if (done := _finished(folder)) is not None:
         return done
     place = pick_device(device)
+    if place.index:
+        raise ConfigurationError(
+            f"training runs on the first device it sees, not on {place}; set CUDA_VISIBLE_DEVICES"
+        )
     if place.type == "cpu" and threads:
         use_threads(threads)
     with _quiet():
@@ -84,13 +91,20 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
         run = _Run(on_step, should_stop, started=time.monotonic())
         trainer.add_callback(run)
         resumed, run.before_s = checkpoints.last(folder) or (None, 0.0)
-        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        except UnpicklingError as error:
+            raise TrainingError(f"the checkpoint {resumed} holds more than numbers") from error
         if run.stopped:
             raise TrainingInterrupted(
                 f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; "
                 "the same command goes on from there"
             )
-        return _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
+        _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
+    made = _finished(folder)
+    if made is None:
+        raise TrainingError(f"what was trained is not in {folder} any more")
+    return made
 
 
 class PackedTrainer(SentenceTransformerTrainer):
@@ -159,7 +173,7 @@ class _Run(TrainerCallback):
 
 def arguments_of(recipe: Recipe, folder: Path, *, cpu: bool) -> Any:
     """The recipe's arguments as the Trainer takes them, writing checkpoints into `folder`."""
-    return SentenceTransformerTrainingArguments(
+    arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         **recipe.arguments.model_dump(),
         use_cpu=cpu,
@@ -167,6 +181,8 @@ def arguments_of(recipe: Recipe, folder: Path, *, cpu: bool) -> Any:
         disable_tqdm=True,
         report_to="none",
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # on several, the Trainer multiplies the batch
+    return arguments
 
 
 def loss_of(recipe: Recipe, model: SentenceTransformer) -> nn.Module:
@@ -243,7 +259,7 @@ def _mined(pairs: datasets.Dataset, model: SentenceTransformer) -> dict[str, dat
     return {name: table for name, table in (("mined", found), ("pairs", rest)) if len(table)}
 
 
-def _finish(trainer: PackedTrainer, folder: Path, *, train_s: float, device: str) -> Finished:
+def _finish(trainer: PackedTrainer, folder: Path, *, train_s: float, device: str) -> None:
     made = folder / f".new-{MODEL}"
     shutil.rmtree(made, ignore_errors=True)
     with trainer.whole():
@@ -252,13 +268,13 @@ def _finish(trainer: PackedTrainer, folder: Path, *, train_s: float, device: str
     made.replace(folder / MODEL)
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     points = [LossPoint(step=e["step"], epoch=e["epoch"], loss=float(e["loss"])) for e in log]
-    steps = int(trainer.state.global_step)
-    dumped = [point.model_dump() for point in points]
-    facts = {"log": dumped, "steps": steps, "train_s": round(train_s, 3), "device": device}
-    checkpoints.write(folder / FINISHED, json.dumps(facts))
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
-    return Finished(folder / MODEL, tuple(points), steps, round(train_s, 3), device)
+    facts = {
+        "log": [point.model_dump() for point in points],
+        "steps": int(trainer.state.global_step),
+        "train_s": round(train_s, 3),
+        "device": device,
+    }
+    write_text(folder / FINISHED, json.dumps(facts))
 
 
 def _finished(folder: Path) -> Finished | None:
@@ -266,7 +282,11 @@ def _finished(folder: Path) -> Finished | None:
         facts = json.loads((folder / FINISHED).read_text())
     except FileNotFoundError:
         return None
+    if not (folder / MODEL).is_dir():  # registered, taken from here, and pruned since
+        return None
     log = tuple(LossPoint.model_validate(point) for point in facts["log"])
+    for checkpoint in folder.glob("checkpoint-*"):  # of no more use
+        shutil.rmtree(checkpoint)
     return Finished(folder / MODEL, log, facts["steps"], facts["train_s"], facts["device"])
 
 

@@ -53,6 +53,11 @@ class Registry:
         """The registered versions, sorted."""
         return sorted(path.parent.name for path in self._root.glob(f"*/{MANIFEST}"))
 
+    def look(self, version: str) -> tuple[Path, ModelVersion]:
+        """As `get`, for a list: the files are not compared with the manifest."""
+        path = self._root / self._find(version)
+        return path, _read_manifest(path)
+
     def get(self, version: str) -> tuple[Path, ModelVersion]:
         """The directory and the manifest of a version, or of the one with this prefix.
 
@@ -91,7 +96,9 @@ class Registry:
                         shutil.copyfile(path, target / relative)
                     for note, text in notes.items():
                         (target / note).write_text(text, "utf-8")
-                    self._take_in(target, _describe(target, name=name, templates=templates))
+                    manifest = _describe(target, name=name, templates=templates)
+                    hashes = {note: _sha256(target / note) for note in notes}
+                    self._take_in(target, manifest.model_copy(update={"notes": hashes}))
         except OSError as error:
             raise ModelError(
                 f"the model {name!r} can't be kept in the registry: {error}"
@@ -241,8 +248,8 @@ def _compare(path: Path, manifest: ModelVersion) -> None:
     found = _deciding_files(path)
     for name in manifest.files.keys() - found.keys():
         raise ModelError(f"the model version {path.name} lacks its file {name}")
-    for name, file in found.items():
-        if _sha256(file) != manifest.files.get(name):
+    for name, file in [*found.items(), *((note, path / note) for note in manifest.notes)]:
+        if not file.is_file() or _sha256(file) != (manifest.files | manifest.notes).get(name):
             raise ModelError(f"the file {name} of model version {path.name} was changed")
     if not manifest.version == path.name == _version(found, manifest.templates):
         raise ModelError(f"the manifest of model version {path.name} was changed")

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from worker.errors import ConfigurationError
@@ -121,6 +128,11 @@ class PairSettings(Slice):
 
     file_pairs: int = Field(10_000_000, ge=1, description="pairs in one import")
     store_pairs: int = Field(50_000_000, ge=1, description="pairs in the store")
+    sources: int = Field(100, ge=1, description="sources (what stands before a colon) in the store")
+    apart: tuple[str, ...] = Field(
+        ("retractionwatch",),
+        description="sources that are reported, but are not in an evaluation's totals",
+    )
     source_share: float = Field(
         0.9,
         gt=0,
@@ -129,20 +141,29 @@ class PairSettings(Slice):
     )
 
 
+Metric = Literal[
+    "ndcg@10", "recall@10", "mrr", "roc_auc", "average_precision", "spearman", "pearson"
+]
+
+
 class GateSettings(Slice):
     """What a challenger must show to replace a champion; see `trainer.gate`."""
 
-    metric: str = Field(
+    metric: Metric = Field(
         "ndcg@10", description="the metric that must get better by more than chance"
     )
-    guards: dict[str, float] = Field(
+    guards: dict[Metric, NonNegativeFloat] = Field(
         default={"roc_auc": 0.02, "average_precision": 0.02, "recall@10": 0.01, "mrr": 0.01},
         description="how much each of these metrics may fall over all held-out pairs",
     )
     slice_margin: float = Field(
         0.03, ge=0, description="how much the metric and the guards may fall in a slice"
     )
-    minimum_groups: int = Field(20, ge=2, description="groups that a decision needs")
+    minimum_groups: int = Field(
+        30,
+        ge=2,
+        description="groups that a decision needs, over all and in a slice",
+    )
 
 
 class Settings(BaseSettings):

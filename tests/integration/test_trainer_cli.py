@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def test_an_import_reports_each_rejected_line_and_again_changes_nothing(tmp_path
     assert not (desk.path / "trainer" / "pairs").exists()
     first = desk.run("pairs", "import", str(source), "--rejects", str(rejects))
     assert first.return_value == 3
-    assert "read 443 = new 440 (added) + repeated 0 + contradictions 0 + rejected 3" in first.stdout
+    assert "read 443 = new 440 (added) + repeated 0 + overruled 0 + rejected 3" in first.stdout
     lines = [json.loads(line)["line"] for line in rejects.read_text().splitlines()]
     assert lines == [4, 8, 444]
     before = tree(desk.path)
@@ -154,7 +155,12 @@ def test_the_same_run_again_gives_the_same_version_at_once(
     assert desk.json("train", *SHORT)["version"] == trained["version"]
     runs = list((desk.path / "trainer" / "runs").iterdir())
     assert len(runs) == 1
-    assert sorted(p.name for p in runs[0].iterdir()) == ["finished.json", "started", "version"]
+    assert sorted(p.name for p in runs[0].iterdir()) == [
+        ".lock",
+        "finished.json",
+        "started.json",
+        "version",
+    ]
 
 
 def test_a_version_can_be_the_parent_of_another(desk: Desk, trained: dict[str, Any]) -> None:
@@ -188,6 +194,37 @@ def test_more_pairs_do_not_move_the_held_out_ones(tmp_path: Path) -> None:
     desk.run("pairs", "import", str(more))
     after = desk.json("train", *words)["evaluation"][0]
     assert (after["held_out"], after["seen"]) == (before, 0)
+
+
+def test_who_knows_the_held_out_pairs_is_no_opponent_and_no_parent(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    words = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")
+    knowing = desk.json("train", *words)["version"]
+    first = desk.json("train", *words)["evaluation"][0]["held_out"]
+    desk.run("pairs", "hold-out", "--share", "0.5", "--corpus", "200")
+    with pytest.raises(TrainerError, match="was trained on DOIs or groups of"):
+        desk.run("compare", "base", knowing)
+    with pytest.raises(TrainerError, match="could not be judged"):
+        desk.run("train", "--from", knowing, *words)
+    assert desk.json("compare", "base", knowing, "--on", first[:12])["held_out"] == first
+    assert desk.json("evaluate", knowing)[0]["seen"] > 0
+    desk.run("pairs", "hold-out", "--share", "0.2", "--corpus", "200")
+    assert desk.json("train", *words)["evaluation"][0]["held_out"] == first
+
+
+def test_names_from_outside_are_printed_as_they_are(tmp_path: Path) -> None:
+    desk, source = Desk(tmp_path / "data"), tmp_path / "pairs.csv"
+    source.write_text(f"doi_a,doi_b,label,source\n{DOIS[0]},{DOIS[1]},1,odd[/b]\n")
+    assert "odd[/b]" in desk.run("pairs", "import", str(source)).stdout
+    assert "odd[/b]" in desk.run("pairs", "stats").stdout
+
+
+def test_a_version_that_is_gone_is_trained_again(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    words = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")
+    made = desk.json("train", *words)
+    shutil.rmtree(made["path"])
+    assert desk.json("train", *words)["version"] == made["version"]
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def ranking(*negatives: str, templates: str = "{title}", group_positives: int = 
         "seed",
         overrides=[
             "loss=multiple_negatives_ranking",
+            "multi_dataset_batch_sampler=proportional",
             f'templates=["{templates}"]',
             f"negatives=[{kinds}]",
             f"group_positives={group_positives}",

@@ -97,21 +97,26 @@ def test_resampling_is_repeating_the_groups_rows() -> None:
 
 def test_a_group_of_many_queries_counts_once() -> None:
     values = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
-    found = metrics.resample_groups(values, groups=np.array([0, 1, 1, 1, 1]))
-    assert found[0] == pytest.approx(0.5)
-    assert found[1:] == pytest.approx(metrics.draws(2)[:, 0] / 2)
+    found = metrics.mean_of_groups(values, groups=np.array([0, 1, 1, 1, 1]))
+    assert found.value == pytest.approx(0.5)
+    assert -1 <= found.low <= 0.5 <= found.high <= 1
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("skew", [0.0, 1.0, -1.0])
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(skew: float) -> None:
     generator = np.random.default_rng(2)
-    covered = 0
-    for _ in range(200):
-        found = metrics.estimate(
-            metrics.resample_groups(generator.normal(size=60), groups=np.arange(60))
-        )
-        assert found is not None
-        covered += found.low <= 0 <= found.high
-    assert 180 <= covered <= 199
+    above = below = 0
+    for _ in range(400):
+        noise = generator.exponential(size=60) - 1 if skew else generator.normal(size=60)
+        found = metrics.mean_of_groups(0.1 * (skew or 1) * noise, groups=np.arange(60))
+        above, below = above + (found.low > 0), below + (found.high < 0)
+    assert 0 < above <= 20, "2.5 of 100 on each side"
+    assert 0 < below <= 20
+
+
+def test_an_interval_of_figures_that_are_all_one_is_that_one() -> None:
+    found = metrics.mean_of_groups(np.full(30, 0.25), groups=np.arange(30))
+    assert (found.value, found.low, found.high) == (0.25, 0.25, 0.25)
 
 
 def test_an_estimate_leaves_out_undefined_draws_and_may_be_undefined() -> None:

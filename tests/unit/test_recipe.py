@@ -50,6 +50,9 @@ def test_values_are_set_under_the_trainers_names() -> None:
         ('templates=["{author}"]', "author"),
         ("per_device_train_batch_size=0", "per_device_train_batch_size"),
         ("arguments=1", "has no value 'arguments'"),
+        ('negatives=["mined"]', "reads labels, not negatives"),
+        ("name=prefix", "what a baseline is called"),
+        ("save_total_limit=1", "save_total_limit"),
     ],
 )
 def test_a_wrong_override_says_what_is_wrong(override: str, says: str) -> None:

@@ -135,6 +135,20 @@ def test_a_changed_file_is_refused(root: Path) -> None:
         Registry(root).get(only(root).name)
 
 
+def test_notes_decide_no_version_but_may_not_be_changed(tmp_path: Path, source: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    notes = {"training.json": '{"recipe": "seed"}'}
+    made = registry.register(source, name="noted", templates=TEMPLATES, notes=notes)
+    assert made.version == register(tmp_path / "other", source).version
+    path, manifest = registry.get(made.version)
+    assert manifest.notes.keys() == notes.keys()
+    assert registry.look(made.version) == (path, manifest)
+    for change in (lambda file: file.write_text("{}"), Path.unlink):
+        change(path / "training.json")
+        with pytest.raises(ModelError, match=r"training\.json .* was changed"):
+            registry.get(made.version)
+
+
 def test_a_missing_file_is_refused(root: Path) -> None:
     (only(root) / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match=r"lacks its file tokenizer\.json"):
