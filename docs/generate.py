@@ -93,7 +93,7 @@ def _default(value: Any) -> str:
         return ""
     if isinstance(value, Path):
         return f"`{'~' / value.relative_to(Path.home())}`"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | dict):
         return f"`{json.dumps(value)}`"
     return f"`{value}`"
 

@@ -73,8 +73,9 @@ def _guarded(whole: Sequence[Difference], rules: GateSettings) -> Iterator[_Find
             yield _Finding(False, f"{metric} is guarded, but was not measured on both.")
         for found in measured:
             kept = found.difference.value >= -margin
-            says = "within" if kept else "worse by more than"
-            yield _Finding(kept, f"{_figures(found)}: {says} the margin of {margin:g}.")
+            says = f"{'within' if kept else 'worse by more than'} the margin of {margin:g}"
+            says = "not worse" if found.difference.value >= 0 else says
+            yield _Finding(kept, f"{_figures(found)}: {says}.")
 
 
 def _coverage(whole: Sequence[Difference]) -> Iterator[_Finding]:

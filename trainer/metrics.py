@@ -155,12 +155,13 @@ def resample_pairs(
 
 
 def mean_of_groups(values: NDArray[np.floating], *, groups: NDArray[np.integer]) -> Estimate:
-    """The mean over groups of each group's mean, with its bootstrap-t interval (Efron 1981).
+    """The mean over groups of each group's mean, with its 95 % interval.
 
     `values` [n] are queries' figures or differences, at most 1 in size; `groups` [n] numbers
-    their groups from 0, without gaps. Each draw's mean is measured in its own standard errors: the
-    plain percentiles are too narrow where groups are few and the figures skewed, as differences
-    of nDCG are, most of them zero.
+    their groups from 0, without gaps. The interval holds both the percentile one and the
+    bootstrap-t one (Efron 1981), which measures each draw's mean in its own standard errors: each
+    alone is too narrow where groups are few and the figures are skewed or mostly zero, as
+    differences of nDCG are.
     """
     sizes = np.bincount(groups)
     means = np.bincount(groups, weights=values) / sizes
@@ -170,8 +171,9 @@ def mean_of_groups(values: NDArray[np.floating], *, groups: NDArray[np.integer])
     away = np.where(np.isclose(drawn, mean), 0.0, np.copysign(np.inf, drawn - mean))
     t = np.where(spread > TINY, (drawn - mean) / np.where(spread > TINY, spread, 1), away)
     below, above = np.percentile(t, INTERVAL, method="nearest") * float(means.std()) / np.sqrt(n)
+    plain = np.percentile(drawn, INTERVAL)
     low, high = np.clip(np.nan_to_num([mean - above, mean - below], nan=mean), -1, 1)
-    return Estimate(value=mean, low=float(low), high=float(high))
+    return Estimate(value=mean, low=float(min(low, plain[0])), high=float(max(high, plain[1])))
 
 
 def estimate(values: Floats) -> Estimate | None:

@@ -54,7 +54,7 @@ class Version(NamedTuple):
 
 
 class _Bar:
-    """A bar on standard error; on anything but a terminal it prints nothing until its end."""
+    """A bar on standard error, from the first figure on; elsewhere than on a terminal, its end."""
 
     def __init__(self, label: str, *columns: Any) -> None:
         self._progress = Progress(
@@ -68,7 +68,6 @@ class _Bar:
         self._task = self._progress.add_task(label, total=None, loss="")
 
     def __enter__(self) -> Any:
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,6 +82,7 @@ class Steps(_Bar):
 
     def show(self, step: int, steps: int, loss: float | None) -> None:
         """Show where the run stands; `loss` where one was logged."""
+        self._progress.start()
         self._progress.update(self._task, completed=step, total=steps)
         if loss is not None:
             self._progress.update(self._task, loss=f"loss {loss:.4f}")
@@ -93,6 +93,7 @@ class Texts(_Bar):
 
     def show(self, done: int, total: int) -> None:
         """Show how many of them are done."""
+        self._progress.start()
         self._progress.update(self._task, completed=done, total=total)
 
 

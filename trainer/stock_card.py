@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard
 from schemas.document import Document
 from schemas.model import VERSION_CHARACTERS, render
 from schemas.training import TrainingRecord
+from trainer.markdown import table
 
 BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LICENSE = "apache-2.0"
@@ -33,6 +34,8 @@ EXAMPLES = (
     ),
     Document(doi="10.1109/mcse.2007.55", title="Matplotlib: A 2D Graphics Environment"),
 )
+LOGS = re.compile(r"^### Training Logs\n.*?(?=^#)", re.MULTILINE | re.DOTALL)
+TIME = re.compile(r"^- \*\*Training\*\*: .*$", re.MULTILINE)
 VALUES = re.compile(r"^# (tensor\(| +\[).*\n", re.MULTILINE)
 PRINTED = "print(similarities)\n"
 
@@ -45,7 +48,7 @@ def correct(stock_card: str, *, record: TrainingRecord, templates: Sequence[str]
     """
     card = ModelCard(stock_card)
     text = HEAD.sub(lambda _: _title(record) + "\n\n", card.text.lstrip(), count=1)
-    for correction in (_details, _usage, _training, _tidy):
+    for correction in (_details, _usage, _training, _logs, _tidy):
         text = correction(text, record, templates)
     return f"---\n{_head(card, record)}\n---\n\n{text.strip()}\n"
 
@@ -114,6 +117,14 @@ def _with_examples(text: str, templates: Sequence[str]) -> str:
 def _training(text: str, record: TrainingRecord, _: Sequence[str]) -> str:
     named = f"#### Labelled pairs `{record.dataset[:VERSION_CHARACTERS]}`"
     return text.replace("#### Unnamed Dataset", named, 1)
+
+
+def _logs(text: str, record: TrainingRecord, _: Sequence[str]) -> str:
+    # The Trainer's own begin at the last resumption.
+    rows = ([f"{p.epoch:.4f}", str(p.step), f"{p.loss:.4f}"] for p in record.log)
+    logs = table(("Epoch", "Step", "Training Loss"), rows)
+    text = LOGS.sub(lambda _: f"### Training Logs\n\n{logs}\n\n", text, count=1)
+    return TIME.sub(f"- **Training**: {record.train_s / 60:.1f} minutes", text, count=1)
 
 
 def _tidy(text: str, _: TrainingRecord, __: Sequence[str]) -> str:

@@ -160,7 +160,7 @@ class GateSettings(Slice):
         0.03, ge=0, description="how much the metric and the guards may fall in a slice"
     )
     minimum_groups: int = Field(
-        30,
+        50,
         ge=2,
         description="groups that a decision needs, over all and in a slice",
     )

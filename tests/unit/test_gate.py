@@ -68,7 +68,7 @@ def test_the_title_model_by_cosine_is_refused_with_every_reason() -> None:
     [
         ([], "ndcg@10 was not measured on both."),
         ([change("ndcg@10", by=0.01, within=0.011)], "not better by more than chance"),
-        ([change("ndcg@10", by=0.1, groups=29)], "from 29 groups; 30 are required"),
+        ([change("ndcg@10", by=0.1, groups=49)], "from 49 groups; 50 are required"),
         ([change("ndcg@10", by=0.1), change("mrr", by=-0.011)], "the margin of 0.01"),
         ([change("ndcg@10", by=0.1), change("ndcg@10", "source:x", by=-0.04)], "source:x goes"),
         ([change("ndcg@10", by=float("nan"))], "not better"),
@@ -84,7 +84,7 @@ def test_each_rule_refuses_alone(found: list[Difference], says: str) -> None:
 @pytest.mark.parametrize(
     "fall",
     [
-        change("roc_auc", "source:x", by=-0.2, groups=29),
+        change("roc_auc", "source:x", by=-0.2, groups=49),
         change("roc_auc", "source:x", by=-0.05, within=0.03),
         change("pearson", by=-0.4),
         change("pearson", "source:x", by=-0.4),
@@ -142,8 +142,12 @@ def test_a_worse_model_is_never_promoted(found: list[Difference], better: bool) 
     worse = (
         not chosen
         or any(not (d.value > 0 and d.low > 0) for d in chosen)
-        or any(not d.difference.value >= -GUARDS.get(d.metric, 9.0) for d in whole)
-        or any(d.difference.high < -0.03 and d.groups >= 30 for d in slices)
+        or any(
+            not d.difference.value >= -GUARDS.get(d.metric, 9.0)
+            for d in whole
+            if d.metric in GUARDS
+        )
+        or any(d.difference.high < -0.03 and d.groups >= 50 for d in slices)
     )
     assert not (verdict.promote and worse)
     assert len(verdict.reasons) >= 2
@@ -176,7 +180,7 @@ def promotions(gain: float, *, groups: int, noise: str, seed: int) -> int:
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("groups", [30, 60, 200])
+@pytest.mark.parametrize("groups", [50, 200])
 def test_equal_models_are_promoted_in_at_most_5_of_100_draws(groups: int, noise: str) -> None:
     assert promotions(0.0, groups=groups, noise=noise, seed=groups) <= 0.05 * 400
 

@@ -110,8 +110,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(skew: float) ->
         noise = generator.exponential(size=60) - 1 if skew else generator.normal(size=60)
         found = metrics.mean_of_groups(0.1 * (skew or 1) * noise, groups=np.arange(60))
         above, below = above + (found.low > 0), below + (found.high < 0)
-    assert 0 < above <= 20, "2.5 of 100 on each side"
-    assert 0 < below <= 20
+    assert 0 < above + below <= 32, "about 5 of 100, skewed or not"
 
 
 def test_an_interval_of_figures_that_are_all_one_is_that_one() -> None:

@@ -135,7 +135,7 @@ def record(**changes: Any) -> TrainingRecord:
         "pairs": PairCounts(
             trained=39408, positives=33142, held_out_group=7, held_out_doi=12, unread=3
         ),
-        "code": "ef" * 32,
+        "code": ("ef" * 32,),
         "packages": {"torch": "2.13.0"},
         "device": "cpu",
         "started_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -274,6 +274,13 @@ def test_the_lineage_has_all_of_the_record(card: str) -> None:
     assert "| `arguments.seed` | `42` |" in card
     assert "| torch | 2.13.0 |" in card
     assert "`1212121212121212`, `5656565656565656`" in card
+
+
+def test_the_training_log_is_that_of_the_record(card: str) -> None:
+    logs = card.partition("### Training Logs")[2].partition("\n#")[0]
+    rows = [line.split(" | ") for line in logs.splitlines() if line[2:3].isdigit()]
+    found = [(int(step), float(loss.removesuffix(" |"))) for _, step, loss in rows]
+    assert found == [(point.step, round(point.loss, 4)) for point in record().log]
 
 
 def test_what_was_left_out_is_said_of_the_own_held_out_set_only(trained: Trained) -> None:
