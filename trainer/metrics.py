@@ -172,7 +172,8 @@ def mean_of_groups(values: NDArray[np.floating], *, groups: NDArray[np.integer])
     t = np.where(spread > TINY, (drawn - mean) / np.where(spread > TINY, spread, 1), away)
     below, above = np.percentile(t, INTERVAL, method="nearest") * float(means.std()) / np.sqrt(n)
     plain = np.percentile(drawn, INTERVAL)
-    low, high = np.clip(np.nan_to_num([mean - above, mean - below], nan=mean), -1, 1)
+    floor = -1.0 if (means < 0).any() else 0.0
+    low, high = np.clip(np.nan_to_num([mean - above, mean - below], nan=mean), floor, 1)
     return Estimate(value=mean, low=float(min(low, plain[0])), high=float(max(high, plain[1])))
 
 
