@@ -60,6 +60,7 @@ def _better(whole: Sequence[Difference], rules: GateSettings) -> Iterator[_Findi
     for found in measured:
         better = found.difference.value > 0 and found.difference.low > 0
         says = "better by more than chance" if better else "not better by more than chance"
+        says = "worse by more than chance" if found.difference.high < 0 else says
         yield _Finding(better, f"{_figures(found)}: {says}.")
         enough = found.groups >= rules.minimum_groups
         says = f"{rules.minimum_groups} are required"
