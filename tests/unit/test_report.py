@@ -267,7 +267,7 @@ def test_a_card_says_nothing_of_the_machine_s_paths(trained: Trained, tmp_path: 
 
 def test_the_lineage_has_all_of_the_record(card: str) -> None:
     known = record()
-    for value in (VERSION, known.dataset, known.metadata, known.held_out, known.code):
+    for value in (VERSION, known.dataset, known.metadata, known.held_out, *known.code):
         assert f"`{value}`" in card
     for said in ("39,408, 33,142 of them", "7 pairs", "12 pairs", "6,160 optimizer", "4,212.3 s"):
         assert said in card

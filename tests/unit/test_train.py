@@ -152,7 +152,7 @@ def test_a_checkpoint_with_a_pickle_in_it_is_never_unpickled(
         run(parent, folder, stop_at=5)
     checkpoint = folder / "checkpoint-5"
     assert (checkpoint / name).exists()
-    (checkpoint / name).write_bytes(pickle.dumps(Trap(sprung)))
+    (checkpoint / name).write_bytes(pickle.dumps(Trap(sprung), protocol=2))
     if sealed:  # by someone who knows how; then torch's own refusal is what holds
         checkpoints.seal(checkpoint, train_s=0.0)
     with pytest.raises(TrainingError, match="more than numbers" if sealed else "was changed"):
