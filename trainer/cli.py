@@ -28,7 +28,7 @@ recipe_option = click.option(
     "--recipe", default="seed", show_default=True, help="A recipe's name, or a .toml file."
 )
 held_out_option = click.option(
-    "--on", "held_out", help="The held-out set; the last one unless set."
+    "--on", "held_out", help="A held-out set, or the dataset it is of; the last one unless set."
 )
 
 

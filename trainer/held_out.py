@@ -94,6 +94,7 @@ class HeldOutStore:
     def load(self, id: str | None = None) -> HeldOutSet:  # noqa: A002 - as in the tables
         """The set of this id or prefix, or without one the set that was frozen last.
 
+        The version of a dataset, or its beginning, stands for the set last frozen with it.
         Raises `HeldOutUnknown` for none or several, `PairsError` for one that was changed.
         """
         path = self._path / self._find(id)
@@ -122,6 +123,9 @@ class HeldOutStore:
     def _find(self, prefix: str | None) -> str:
         ids = self.ids()
         found = ids[-1:] if prefix is None else [known for known in ids if known.startswith(prefix)]
+        if prefix and not found:
+            datasets = ((known, _note(self._path / known)["dataset"]) for known in ids)
+            found = [known for known, dataset in datasets if dataset.startswith(prefix)][-1:]
         if len(found) > 1:
             raise HeldOutUnknown(f"{prefix!r} could be any of the sets {', '.join(found)}")
         if not found:

@@ -53,6 +53,7 @@ def test_what_is_frozen_is_loaded_as_it_was(tmp_path: Path) -> None:
     frozen = freeze(tmp_path, apart=["retractionwatch", "another"])
     assert HeldOutStore(tmp_path).load() == frozen
     assert HeldOutStore(tmp_path).load(frozen.id[:10]) == frozen
+    assert HeldOutStore(tmp_path).load("a ver") == frozen, "by its dataset"
     assert frozen.dataset == "a version"
     assert frozen.apart == ("another", "retractionwatch")
     assert len(frozen.groups) == 4
