@@ -12,11 +12,11 @@ from trainer.baselines import Prefix, Trigrams
 from trainer.bootstrap import Stores
 from trainer.errors import EvaluationError
 from trainer.evaluate import Encoder, Progress
-from trainer.files import write_text
 from trainer.held_out import HeldOutSet
 from trainer.records import EVALUATION, REPORTS, STOCK_CARD, read_record
 from trainer.scores import Scores
 from worker.embedder import Embedder
+from worker.files import write_text
 from worker.registry import BASE, identify, resolve_source
 from worker.settings import GateSettings
 

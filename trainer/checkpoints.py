@@ -6,7 +6,7 @@ from hashlib import file_digest
 from pathlib import Path
 
 from trainer.errors import TrainingError
-from trainer.files import sync, write_text
+from worker.files import sync, write_text
 
 SEAL = "doivec.json"
 NAME = re.compile(r"checkpoint-([0-9]+)")

@@ -14,11 +14,11 @@ from schemas.document import METADATA_FIELDS, Document
 from schemas.pair import LabelledPair
 from trainer import split
 from trainer.errors import HeldOutUnknown, PairsError
-from trainer.files import sync, write_text
 from trainer.metadata import FIELDS as DOCUMENT_FIELDS
 from trainer.pairs import SCHEMA as PAIRS_SCHEMA
 from trainer.pairs import Dataset
 from trainer.shards import NEW, digest, locked, read_rows, write_rows
+from worker.files import sync, write_text
 
 NAME = re.compile(r"[0-9a-f]{64}")
 NOTE, PAIRS, DOCUMENTS = "held_out.json", "pairs.parquet", "documents.parquet"

@@ -17,11 +17,11 @@ from schemas.training import PairCounts, TrainingRecord
 from trainer import examples, split
 from trainer.bootstrap import Stores
 from trainer.errors import HeldOutUnknown, TrainingError
-from trainer.files import write_text
 from trainer.held_out import HeldOutSet
 from trainer.recipe import Recipe
 from trainer.records import RECORD, STOCK_CARD, read_record
 from trainer.train import Finished, Progress, Stop, fine_tune
+from worker.files import write_text
 from worker.registry import BASE, identify, resolve_source
 
 VERSION, STARTED = "version", "started.json"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer.errors import PairsError
-from trainer.files import sync
+from worker.files import sync
 
 NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 FACTS = b"doivec"

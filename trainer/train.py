@@ -32,10 +32,10 @@ from schemas.training import LossPoint
 from trainer import checkpoints
 from trainer.errors import TrainingError, TrainingInterrupted
 from trainer.examples import Columns
-from trainer.files import write_text
 from trainer.packed import PackedEncoder, covers
 from trainer.recipe import Recipe
 from worker.errors import ConfigurationError
+from worker.files import write_text
 from worker.forward import pick_device, use_threads
 
 FINISHED, MODEL = "finished.json", "model"

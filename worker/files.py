@@ -10,6 +10,7 @@ def write_text(path: Path, text: str) -> None:
     made.write_text(text, "utf-8")
     sync(made)
     made.replace(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:
