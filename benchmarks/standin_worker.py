@@ -12,11 +12,12 @@ import numpy as np
 from celery.signals import worker_init
 from numpy.typing import NDArray
 
-from schemas.model import ModelVersion, collection_name, guard_alias
+from schemas.model import collection_name, guard_alias
 from worker import app as application
 from worker import tasks
 from worker.ledger import Ledger
-from worker.settings import Settings
+from worker.models import Target
+from worker.settings import read_settings
 from worker.store.protocol import VectorStore
 
 DIMENSION = 384
@@ -34,24 +35,28 @@ class StandIn:
         return self._table[[zlib.crc32(text.encode()) % len(self._table) for text in texts]]
 
 
-def load(settings: Settings, *, store: VectorStore, ledger: Ledger) -> tuple[object, StandIn]:
-    """The stand-in for `bootstrap.live_model`."""
-    version = ModelVersion.model_construct(
-        version="0" * 64, name="stand-in", dimension=DIMENSION, templates=("{doi}",)
-    )
-    collection = collection_name(settings.collection, version.version)
-    with ledger.exclusive("first-collection", timeout_s=60):
-        if store.live(settings.collection) is None:
-            store.create(collection, dimension=DIMENSION)
-            aliases = [guard_alias(settings.collection, version.version), settings.collection]
-            store.publish(aliases, collection=collection)
-    return version, StandIn()
+class StandIns:
+    """Where this worker's models come from, in place of the registry."""
+
+    def live(self, store: VectorStore, ledger: Ledger) -> str:
+        """The one collection, made by the first worker."""
+        alias, version = read_settings().collection, "0" * 64
+        collection = collection_name(alias, version)
+        with ledger.exclusive("first-collection", timeout_s=60):
+            if store.live(alias) is None:
+                store.create(collection, dimension=DIMENSION)
+                store.publish([guard_alias(alias, version), alias], collection=collection)
+        return collection
+
+    def load(self, collection: str) -> Target:
+        """The stand-in, for whatever collection."""
+        return Target(collection, ("{doi}",), StandIn())
 
 
 def start(sender: object, **_: object) -> None:
     """What `worker.tasks.start` does, with the stand-in."""
     pool = sender.pool_cls  # type: ignore[attr-defined]
-    tasks.start(pool, load=load)
+    tasks.start(pool, source=StandIns())
 
 
 if __name__ == "__main__":

@@ -65,10 +65,16 @@ def render(document: Document, templates: Sequence[str]) -> str | None:
     None where no template applies: the document has not the metadata that the model needs.
     """
     for template in templates:
-        values = {name: getattr(document, name) for name in _fields(template)}
+        values = {name: getattr(document, name) for name in fields_of(template)}
         if all(value is not None and str(value).strip() for value in values.values()):
             return template.format(**values)
     return None
+
+
+@lru_cache
+def fields_of(template: str) -> tuple[str, ...]:
+    """The fields of a record that a template names."""
+    return tuple(name for _, name, _, _ in Formatter().parse(template) if name is not None)
 
 
 def collection_name(alias: str, version: str) -> str:
@@ -79,11 +85,6 @@ def collection_name(alias: str, version: str) -> str:
 def guard_alias(alias: str, version: str) -> str:
     """The second alias of the live collection, by which a switch is compare-and-set."""
     return f"{alias}@{version[:VERSION_CHARACTERS]}"
-
-
-@lru_cache
-def _fields(template: str) -> tuple[str, ...]:
-    return tuple(name for _, name, _, _ in Formatter().parse(template) if name is not None)
 
 
 def _check(template: str) -> None:

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from worker.errors import ConfigurationError, LedgerUnavailable, WorkerError
 from worker.settings import Settings, read_settings
 
-INTAKE, INGEST, BACKFILL = "celery", "ingest", "backfill"
+INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
 VISIBILITY_TIMEOUT_S = 30
 log = logging.getLogger(__name__)
@@ -45,9 +45,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "task_ignore_result": True,
         "task_default_queue": INTAKE,
-        "task_queues": [
-            Queue(name, Exchange(name), routing_key=name) for name in (INTAKE, INGEST, BACKFILL)
-        ],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (INTAKE, INGEST)],
         "task_routes": {BATCH_TASK: {"queue": INGEST}},
         "worker_pool": "threads",
         "worker_concurrency": settings.ingest.concurrency,
@@ -94,6 +92,8 @@ app = make_app(read_settings)
 @worker_init.connect
 def start_worker(sender: Any, **_: Any) -> None:
     """Make this process a worker; a program that only queues imports none of that."""
+    if sender.app is not app:
+        return  # the trainer's worker, or another program's
     try:
         from worker import tasks  # noqa: PLC0415 - torch and the store are the worker's alone
 

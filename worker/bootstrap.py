@@ -2,63 +2,38 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-import numpy as np
 from celery import Celery
-from numpy.typing import NDArray
 
-from schemas.model import ModelVersion, collection_name, guard_alias
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
+from worker.backfill import Backfiller
 from worker.embedded import Owner, redis_settings
-from worker.errors import ConfigurationError, ModelError, WorkerError
-from worker.ingest import Encoder, Ingestor, Target
+from worker.errors import ConfigurationError
+from worker.ingest import Ingestor
 from worker.leases import Leases
 from worker.ledger import Ledger
+from worker.models import Models, Registered, Source
 from worker.patience import Patience
 from worker.producer import Producer
-from worker.registry import Registry, resolve_source
+from worker.rows import Reader
 from worker.search import Searcher
 from worker.settings import Settings
 from worker.store import open_store
 from worker.store.protocol import VectorStore
 from worker.sweep import Sweeper
 from worker.telemetry import Trace
-
-if TYPE_CHECKING:
-    from worker.embedder import Embedder
+from worker.ticker import Ticker
+from worker.turns import Turns
+from worker.writer import Writer
 
 GIVE_UP_S = 60.0
+BACKFILL_LOOK_S = 0.5
 log = logging.getLogger(__name__)
-
-
-class Deferred:
-    """An encoder that is loaded when the first texts come; a load that fails is a `ModelError`."""
-
-    def __init__(self, load: Callable[[], Encoder]) -> None:
-        self._load = load
-        self._loaded: Encoder | None = None
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """See `Encoder`; callers take turns."""
-        if self._loaded is None:
-            try:
-                self._loaded = self._load()
-            except WorkerError as error:
-                raise ModelError(str(error)) from error
-        return self._loaded.encode(texts)
-
-
-class Load(Protocol):
-    """How a worker comes to the model of the live collection."""
-
-    def __call__(
-        self, settings: Settings, *, store: VectorStore, ledger: Ledger
-    ) -> tuple[ModelVersion, Encoder]:
-        """The version and its encoder, checked."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +41,7 @@ class Client:
     """What a program needs to queue and to ask after jobs."""
 
     settings: Settings
+    application: Celery
     ledger: Ledger
     producer: Producer
     patience: Patience
@@ -81,15 +57,20 @@ class Runtime:
     store: VectorStore
     producer: Producer
     ingestor: Ingestor
+    models: Models
     leases: Leases
     sweeper: Sweeper
+    tender: Ticker
+    backfiller: Backfiller
     patience: Patience
     trace: Trace
 
     def start(self) -> None:
-        """Begin the heartbeat and the sweeps."""
+        """Begin the heartbeat, the sweeps, and the look-out for backfills."""
         self.leases.start()
         self.sweeper.start()
+        self.tender.start()
+        self.backfiller.start()
 
     def intake(self, job: str, dois: Sequence[str | Mapping[str, Any]]) -> None:
         """Take a list that another program sent as a job; repeated, it is the same job."""
@@ -98,6 +79,8 @@ class Runtime:
     def close(self) -> None:
         """Stop the threads and let go of connections, files and locks."""
         self.patience.stop()
+        self.backfiller.stop()
+        self.tender.stop()
         self.sweeper.stop()
         self.leases.stop()
         self.store.close()
@@ -123,18 +106,13 @@ def connect(settings: Settings, *, command: str = "client") -> Iterator[Client]:
         patience = Patience(give_up_s=GIVE_UP_S)
         producer = _producer(ledger, application, settings, patience=patience)
         is_private = settings.redis.url is None
-        yield Client(reachable, ledger, producer, patience, owner, is_private)
+        yield Client(reachable, application, ledger, producer, patience, owner, is_private)
 
 
 @contextmanager
 def open_searcher(settings: Settings) -> Iterator[Searcher]:
     """A searcher on the store of the settings; models are loaded when first needed."""
-    registry = Registry(settings.data_dir / "models")
-
-    def load(collection: str) -> tuple[tuple[str, ...], Encoder]:
-        version, embedder = load_model(settings, registry, collection=collection)
-        return version.templates, embedder
-
+    load = Registered(settings).load
     with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
         yield Searcher(store, alias=settings.collection, load=load)
 
@@ -147,97 +125,96 @@ def finish_store(settings: Settings) -> None:
             store.finish(live)
 
 
-def start_worker(settings: Settings, application: Celery, *, pool: type, load: Load) -> Runtime:
+def start_worker(
+    settings: Settings, application: Celery, *, pool: type, source: Source | None = None
+) -> Runtime:
     """All that a worker process needs, checked before it takes its first message.
 
-    `load` gives the model of the live collection (see `live_model`). Waits for a ledger or a
-    store that is away. Raises `ConfigurationError` and `ModelError`.
+    `source` is where models come from, the registry unless given. Waits for a ledger or a store
+    that is away. Raises `ConfigurationError` and `ModelError`.
     """
-    patience, trace = Patience(), Trace(settings.trace)
     _refuse_forks(pool)
+    patience = Patience()
     ledger = Ledger.connect(settings.redis, options=settings.ingest)
     patience(ledger.ping)
     store = open_store(settings.qdrant, data_dir=settings.data_dir)
-    version, encoder = patience(load, settings, store=store, ledger=ledger)
-    collection = collection_name(settings.collection, version.version)
-    leases = Leases(ledger, lease_s=settings.ingest.lease_s)
-    ingestor = Ingestor(
+    return make_runtime(
+        settings,
+        application,
         ledger=ledger,
         store=store,
-        encoder=encoder,
-        target=Target(collection, version.templates, settings.limits.text_bytes),
+        patience=patience,
+        source=source or Registered(settings),
+    )
+
+
+def make_runtime(
+    settings: Settings,
+    application: Celery,
+    *,
+    ledger: Ledger,
+    store: VectorStore,
+    patience: Patience,
+    source: Source,
+) -> Runtime:
+    """A worker's objects on a ledger and a store; the model of the live collection is loaded."""
+    trace = Trace(settings.trace)
+    models = Models(source.load, idle_s=settings.ingest.lease_s)
+    live = models.target(patience(source.live, store, ledger))
+    log.info("writing to %s", live.collection)
+    leases = Leases(ledger, lease_s=settings.ingest.lease_s)
+    writer = Writer(
+        store,
+        turns=Turns(share=settings.ingest.backfill_share),
+        patience=patience,
+        trace=trace,
+        text_bytes=settings.limits.text_bytes,
+    )
+    ingestor = Ingestor(
+        ledger=ledger,
+        models=models,
+        reader=Reader(ledger, store, alias=settings.collection, patience=patience),
+        writer=writer,
         leases=leases,
         patience=patience,
         trace=trace,
     )
-    sweeper = Sweeper(
+    return Runtime(
+        ledger=ledger,
+        store=store,
+        producer=_producer(ledger, application, settings, patience=patience),
+        ingestor=ingestor,
+        models=models,
+        leases=leases,
+        sweeper=_sweeper(ledger, store, application, settings=settings),
+        tender=Ticker("tend", ingestor.tend, pause_s=settings.ingest.sweep_s),
+        backfiller=Backfiller(ledger, ingestor, lost=end_this_process, pause_s=BACKFILL_LOOK_S),
+        patience=patience,
+        trace=trace,
+    )
+
+
+def end_this_process() -> None:
+    """Stop this worker in good order, as SIGTERM does."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _sweeper(
+    ledger: Ledger,
+    store: VectorStore,
+    application: Celery,
+    *,
+    settings: Settings,
+) -> Sweeper:
+    return Sweeper(
         ledger,
         store,
-        collection=collection,
+        alias=settings.collection,
         queue=INGEST,
         send=sender(application),
         restore=lambda: restore_unacknowledged(application),
         pause_s=settings.ingest.sweep_s,
     )
-    producer = _producer(ledger, application, settings, patience=patience)
-    log.info("writing to %s with model %s", collection, version.name)
-    return Runtime(ledger, store, producer, ingestor, leases, sweeper, patience, trace)
-
-
-def live_model(
-    settings: Settings, *, store: VectorStore, ledger: Ledger
-) -> tuple[ModelVersion, Encoder]:
-    """The model of the live collection, loaded and checked.
-
-    Where the alias does not exist yet, makes the first collection, for the model that the
-    settings name. Raises `ModelError` where the model isn't in the registry.
-    """
-    registry = Registry(settings.data_dir / "models")
-    live = store.live(settings.collection)
-    if live is None:
-        with ledger.exclusive("first-collection", timeout_s=120):
-            live = store.live(settings.collection) or _first_collection(settings, registry, store)
-    return load_model(settings, registry, collection=live)
-
-
-def load_model(
-    settings: Settings, registry: Registry, *, collection: str
-) -> tuple[ModelVersion, Encoder]:
-    """The model of a collection, found by the version in its name; loaded and checked."""
-    from worker.embedder import Embedder  # noqa: PLC0415 - torch takes seconds to import
-
-    prefix, _, version = collection.rpartition("-")
-    if prefix != settings.collection:
-        raise ConfigurationError(
-            f"the alias {settings.collection!r} points at {collection!r}, "
-            "which is not a collection that doivec made"
-        )
-    path, manifest = registry.get(version)
-
-    def load() -> "Embedder":
-        embedder = Embedder.load(
-            path,
-            device=settings.embed.device,
-            dtype=settings.embed.dtype,
-            threads=settings.embed.threads or _threads(settings.embed.workers_per_machine),
-        )
-        embedder.check_canaries(manifest)
-        return embedder
-
-    # A worker that ends with its command may find everything there already: it doesn't wait
-    # for torch before it looks. One that stays says now whether its model is good.
-    return manifest, Deferred(load) if settings.qdrant.url is None else load()
-
-
-def _first_collection(settings: Settings, registry: Registry, store: VectorStore) -> str:
-    model = settings.model
-    source = resolve_source(model.name, model.revision)
-    version = registry.register(source, name=model.name, templates=model.templates)
-    collection = collection_name(settings.collection, version.version)
-    store.create(collection, dimension=version.dimension)
-    aliases = [guard_alias(settings.collection, version.version), settings.collection]
-    store.publish(aliases, collection=collection)
-    return collection
 
 
 def _producer(
@@ -250,11 +227,6 @@ def _producer(
         limits=settings.limits,
         patience=patience,
     )
-
-
-def _threads(workers_per_machine: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // workers_per_machine)
 
 
 def _refuse_forks(pool: type) -> None:

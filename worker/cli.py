@@ -15,7 +15,7 @@ import click
 from schemas.doi import InvalidDoi
 from schemas.job import Job, JobState
 from worker import bootstrap, console, follow
-from worker.embedded import WorkerProcess
+from worker.embedded import WorkerProcess, refuse_any_owner
 from worker.errors import WorkerError
 from worker.settings import read_settings
 
@@ -97,7 +97,7 @@ def run(loglevel: str) -> int:
         app.worker_main(["worker", "--loglevel", loglevel, "--without-gossip", "--without-mingle"])
         return 0
     with bootstrap.connect(settings, command="run") as client:
-        follow.refuse_any_owner(client.owner)
+        refuse_any_owner(client.owner)
         worker = WorkerProcess(client.settings, client.settings.redis, log=None)
         try:
             while True:
@@ -119,7 +119,9 @@ def status(job: str | None, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps([j.model_dump(mode="json") for j in jobs]))
         else:
-            console.print_jobs(jobs, outstanding=client.ledger.outstanding())
+            ledger = client.ledger
+            candidate = ledger.route().candidate
+            console.print_jobs(jobs, outstanding=ledger.outstanding(), candidate=candidate)
         return 0
 
 

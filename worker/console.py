@@ -72,14 +72,19 @@ def print_rejections(rejections: Iterable[Rejection], total: int) -> None:
         err.print(f"… and {total - len(shown):,} more rejected (--rejects FILE keeps them all)")
 
 
-def print_jobs(jobs: Iterable[Job], *, outstanding: int) -> None:
-    """A table of jobs, newest first."""
+def print_jobs(jobs: Iterable[Job], *, outstanding: int, candidate: str | None) -> None:
+    """A table of jobs, newest first, and what else workers are at."""
     table = Table("job", "state", "source", "accepted", "settled", "dead", "invalid", "note")
     for job in jobs:
         counts = (f"{n:,}" for n in (job.accepted, job.settled, job.dead, job.invalid))
         table.add_row(job.id, job.state, job.source, *counts, job.note)
     out.print(table)
     out.print(f"{outstanding:,} batches outstanding")
+    if candidate:
+        out.print(
+            f"workers write to {candidate} too: its promotion is under way, or was cut off "
+            "(the same command goes on; `doi-trainer promote` of the live version gives it up)"
+        )
 
 
 def print_dead(letters: Iterable[DeadLetter]) -> int:

@@ -25,7 +25,7 @@ STOP_TIMEOUT_S = 60.0
 SOCKET_PATH_BYTES = 100
 RESTARTS = 5
 LONG_LIFE_S = 15.0  # one that dies sooner has not even tried a lost batch
-LASTING = {"ingest", "run", "queue"}
+LASTING = {"ingest", "run", "queue", "promote", "rollback", "prune", "refine"}
 PR_SET_PDEATHSIG = 1
 
 
@@ -139,6 +139,14 @@ def refuse_other_owner(owner: Owner | None) -> None:
         raise StoreBusy(
             f"the data directory is in use by process {owner.pid} (doi-worker {owner.command}); "
             "wait for it, or keep a `doi-worker run` and queue to it"
+        )
+
+
+def refuse_any_owner(owner: Owner | None) -> None:
+    """Raise `StoreBusy` where the data directory is in use."""
+    if owner:
+        raise StoreBusy(
+            f"the data directory is in use by process {owner.pid} (doi-worker {owner.command})"
         )
 
 

@@ -50,8 +50,12 @@ class StoreRejected(WorkerError):
     """The vector store refused a request for what is in it; trying again changes nothing."""
 
 
-class CollectionMissing(StoreUnavailable):
+class CollectionMissing(WorkerError):
     """The collection or alias that a request names does not exist (yet, or any more)."""
+
+
+class SwitchRefused(WorkerError):
+    """The alias points elsewhere than the run expects; nothing was moved."""
 
 
 class StoreBusy(WorkerError):
@@ -80,3 +84,11 @@ class Stopped(WorkerError):
 
 class BatchLost(WorkerError):
     """Another worker has taken over the batch that this one was working on."""
+
+
+class Busy(WorkerError):
+    """Another process is doing what only one at a time may do."""
+
+
+class LeaseLost(WorkerError):
+    """This process held a lease, was away for too long, and no longer has it."""

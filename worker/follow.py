@@ -12,8 +12,8 @@ from schemas.doi import normalize, point_id
 from schemas.job import Job, JobState, Rejection
 from worker import console, sources
 from worker.bootstrap import Client, finish_store
-from worker.embedded import Owner, WorkerProcess, refuse_other_owner
-from worker.errors import SourceError, StoreBusy, WorkerError
+from worker.embedded import WorkerProcess, refuse_other_owner
+from worker.errors import CollectionMissing, SourceError, StoreBusy, WorkerError
 from worker.producer import Hooks
 from worker.store import open_store
 from worker.streams import STANDARD_INPUT
@@ -144,7 +144,7 @@ def _cancelled(client: Client, job: Job) -> WorkerError:
 
 
 def delete(client: Client, dois: Sequence[str]) -> bool:
-    """Leave tombstones for DOIs and remove their points from the live collection.
+    """Leave tombstones for DOIs and remove their points from every collection.
 
     False where the store is another process's, whose next sweep removes them. Raises
     `InvalidDoi`, before anything is done, if one of them is none.
@@ -154,20 +154,12 @@ def delete(client: Client, dois: Sequence[str]) -> bool:
     settings = client.settings
     try:
         with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
-            live = store.live(settings.collection)
-            if live:
-                store.delete(live, ids, below=sequence)
+            for collection in store.collections(settings.collection):
+                with suppress(CollectionMissing):  # pruned just now
+                    store.delete(collection, ids, below=sequence)
     except StoreBusy:
         return False
     return True
-
-
-def refuse_any_owner(owner: Owner | None) -> None:
-    """Raise `StoreBusy` where the data directory is in use."""
-    if owner:
-        raise StoreBusy(
-            f"the data directory is in use by process {owner.pid} (doi-worker {owner.command})"
-        )
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """The heartbeat that keeps a worker's batches its own."""
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.errors import LedgerUnavailable
 from worker.ledger import Claim, Ledger
+from worker.ticker import Ticker
 
 log = logging.getLogger(__name__)
 
@@ -20,20 +20,16 @@ class Leases:
 
     def __init__(self, ledger: Ledger, *, lease_s: float) -> None:
         self._ledger = ledger
-        self._pause_s = lease_s / 4
         self._held: dict[str, Claim] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="doivec-leases", daemon=True)
+        self._ticker = Ticker("leases", self._beat, pause_s=lease_s / 4)
 
     def start(self) -> None:
         """Begin to renew."""
-        self._thread.start()
+        self._ticker.start()
 
     def stop(self) -> None:
         """End; leases run out by themselves."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._ticker.stop()
 
     @contextmanager
     def held(self, claim: Claim) -> Iterator[None]:
@@ -45,9 +41,8 @@ class Leases:
             del self._held[claim.token]
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._pause_s):
-            for claim in list(self._held.values()):
-                self._renew(claim)
+        for claim in list(self._held.values()):
+            self._renew(claim)
 
     def _renew(self, claim: Claim) -> None:
         try:

@@ -1,41 +1,32 @@
-"""The ledger: jobs, batches, leases and settlement in Redis; the only place with redis.
+"""The ledger: jobs, batches, claims and settlement in Redis.
 
-The ledger remembers, Celery only carries. Each step that must be whole is one Lua script (see
-`worker/lua/`); times are Redis's own, so that no two machines' clocks need agree.
+The ledger remembers, Celery only carries.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
-import redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
-
 from schemas.job import Batch, DeadLetter, Job, JobState, Rejection, State, pack, unpack
-from worker.errors import ConfigurationError, JobUnknown, LedgerUnavailable, SourceError
-from worker.settings import IngestSettings, RedisSettings
+from worker.errors import JobUnknown, SourceError
+from worker.state import Route, SharedState, translated_errors
 
 SWEEP_LIMIT = 1000
 SAMPLE_REJECTIONS = 20
-SCRIPTS = tuple(
-    name.removesuffix(".lua")
-    for name in (f.name for f in (files("worker") / "lua").iterdir())
-    if name != "shared.lua"
-)
 NOT_SEALED = -2
+BACKFILL = "backfill-"
 
 
 class Claim(NamedTuple):
     """A batch under lease.
 
     `deaths` counts, by index, how often a worker died on that record; `contested` says that an
-    older record of another job may still be written; `epoch` is the newest tombstone.
+    older record of another job may still be written; `epoch` is the newest tombstone, `route` the
+    one that the batch is written by. A batch of a backfill has `copies` instead: the collection
+    that its records are read from, and the one that they are copied to.
     """
 
     batch: Batch
@@ -44,6 +35,8 @@ class Claim(NamedTuple):
     deaths: Mapping[int, int]
     contested: bool
     epoch: str
+    route: Route
+    copies: tuple[str, str] | None
 
     @property
     def member(self) -> str:
@@ -58,64 +51,25 @@ class Acceptance(NamedTuple):
     outstanding: int
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Raise redis's errors as the worker's own."""
-    try:
-        yield
-    except redis.AuthenticationError as error:
-        raise ConfigurationError(f"Redis refused the password: {error}") from error
-    except redis.RedisError as error:
-        raise LedgerUnavailable(f"Redis: {error}") from error
-
-
-class Ledger:
-    """Jobs and batches in Redis.
-
-    Every method raises `LedgerUnavailable` when Redis does not answer; all are safe to repeat
-    and may be called from any thread.
-    """
-
-    def __init__(self, client: redis.Redis, *, options: IngestSettings) -> None:
-        self._redis = client
-        self._options = options
-        self._retention_s = int(options.retention_s)
-        folder = files("worker") / "lua"
-        shared = (folder / "shared.lua").read_text()
-        self._scripts = {
-            name: client.register_script(shared + (folder / f"{name}.lua").read_text())
-            for name in SCRIPTS
-        }
-
-    @classmethod
-    def connect(cls, settings: RedisSettings, *, options: IngestSettings) -> "Ledger":
-        """The ledger at `settings.url`; raises `ConfigurationError` for a URL that is none."""
-        try:
-            client = redis.Redis.from_url(
-                settings.url or "",
-                socket_timeout=settings.timeout_s,
-                socket_connect_timeout=settings.timeout_s,
-                health_check_interval=30,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"DOIVEC_REDIS__URL: {error}") from error
-        return cls(client, options=options)
-
-    def ping(self) -> None:
-        """Check that Redis answers."""
-        with translated_errors():
-            self._redis.ping()
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._redis.close()
+class Ledger(SharedState):
+    """Jobs and batches in Redis, and what else processes share there (see `SharedState`)."""
 
     # Producing
 
-    def open(self, job: str, *, identity: str | None, source: str, batch_records: int) -> Job:
-        """Open a job, or take up the open one of the same identity; a paused one goes on."""
-        found = self._run("open", job, identity or "", source, batch_records)
+    def open(
+        self,
+        job: str,
+        *,
+        identity: str | None,
+        source: str,
+        batch_records: int,
+        copies: tuple[str, str] = ("", ""),
+    ) -> Job:
+        """Open a job, or take up the open one of the same identity; a paused one goes on.
+
+        One whose id begins with `BACKFILL` copies records from a collection to another one.
+        """
+        found = self._run("open", job, identity or "", source, batch_records, *copies)
         self.resume(found[0].decode())
         return self.job(found[0].decode())
 
@@ -124,10 +78,10 @@ class Ledger:
         verdict, outstanding = self._run("accept", job, number, len(documents), pack(documents))
         return Acceptance(verdict.decode(), outstanding)
 
-    def outstanding(self) -> int:
-        """How many batches have not settled."""
+    def outstanding(self, *, backfill: bool = False) -> int:
+        """How many batches have not settled, of those that bring records or of backfills."""
         with translated_errors():
-            return self._redis.zcard("doivec:outstanding")
+            return self._redis.zcard("doivec:backfill" if backfill else "doivec:outstanding")
 
     def seal(self, job: str, batches: int, *, read: int, repeated: int, invalid: int) -> bool:
         """Say that a job is complete; False where some of its batches are not there."""
@@ -159,7 +113,7 @@ class Ledger:
         answer = self._run("claim", job, number, token, self._lease_ms)
         if answer[0] != b"claimed":
             return None
-        _, body, sequence, claims, deaths, contested, epoch = answer
+        _, body, sequence, claims, deaths, contested, epoch, route, *copies = answer
         batch = Batch.model_construct(
             job=job,
             number=number,
@@ -168,7 +122,30 @@ class Ledger:
             documents=unpack(body),
         )
         counts = {int(index): count for index, count in json.loads(deaths).items()}
-        return Claim(batch, token, claims, counts, bool(contested), epoch.decode())
+        return Claim(
+            *(batch, token, claims, counts, bool(contested), epoch.decode(), Route.read(route)),
+            copies=(copies[0].decode(), copies[1].decode()) if copies[1] else None,
+        )
+
+    def next_copy(self) -> tuple[str, int] | None:
+        """The oldest batch of a backfill that nobody holds, as (job, number)."""
+        member = self._run("next_copy", SWEEP_LIMIT)
+        return _address(member) if member else None
+
+    def follow(self, claim: Claim) -> Claim | None:
+        """The claim, by the route as it is now; None where the batch is no longer its own."""
+        route = self._run("follow", claim.member, claim.token)
+        return claim._replace(route=Route.read(route)) if route else None
+
+    def untaken(self) -> list[str]:
+        """The DOIs of records that the last candidate could not take when they came."""
+        with translated_errors():
+            members = cast(set[bytes], self._redis.smembers("doivec:untaken"))
+        return sorted(member.decode() for member in members)
+
+    def stragglers(self) -> int:
+        """How many batches in hand are written by an older route than the present one."""
+        return cast(int, self._run("stragglers"))
 
     def renew(self, claim: Claim) -> bool:
         """Prolong a lease; False where the batch is no longer this worker's."""
@@ -182,14 +159,25 @@ class Ledger:
         """Note that the record at `index` is tried next; False where the batch was lost."""
         return bool(self._run("mark", claim.member, claim.token, index))
 
-    def settle(self, claim: Claim, counts: Mapping[State, int], dead: Sequence[DeadLetter]) -> str:
-        """Settle a batch, once: 'settled', 'lost', or 'deleted' where tombstones are newer."""
+    def settle(
+        self,
+        claim: Claim,
+        counts: Mapping[State, int],
+        dead: Sequence[DeadLetter],
+        *,
+        untaken: Sequence[str] = (),
+    ) -> str:
+        """Settle a batch, once: 'settled', 'lost', 'deleted' (tombstones are newer), 'rerouted'.
+
+        `untaken` are the DOIs of records that the candidate could not take.
+        """
         letters = [part for d in dead for part in (d.document.doi, d.model_dump_json())]
         verdict = self._run(
             "settle",
-            *(claim.batch.job, claim.batch.number, claim.token, claim.epoch),
+            *(claim.batch.job, claim.batch.number, claim.token, claim.epoch, claim.route.number),
             *(self._retention_s, self._options.pause_records, self._options.pause_share),
             *(counts.get(state, 0) for state in State),
+            *(len(untaken), *untaken),
             *letters,
         )
         return cast(bytes, verdict).decode()
@@ -198,56 +186,6 @@ class Ledger:
         """Batches to queue again, as (job, number); they count as queued from now on."""
         members = self._run("lost", self._lease_ms, int(queue_is_empty), SWEEP_LIMIT)
         return [_address(member) for member in members]
-
-    @contextmanager
-    def sweeping(self) -> Iterator[bool]:
-        """Whether this process may sweep now; one does at a time, on any machine."""
-        name, ttl_ms = "doivec:sweeping", int(self._options.sweep_s * 2000)
-        with translated_errors():
-            mine = bool(self._redis.set(name, uuid4().hex, nx=True, px=ttl_ms))
-        yield mine
-        if mine:
-            with translated_errors():
-                self._redis.delete(name)
-
-    @contextmanager
-    def exclusive(self, name: str, *, timeout_s: float) -> Iterator[None]:
-        """Hold a lock that all processes share; raises `LedgerUnavailable` after `timeout_s`."""
-        lock = self._redis.lock(f"doivec:lock:{name}", timeout=60, blocking_timeout=timeout_s)
-        with translated_errors(), lock:
-            yield
-
-    def queue_length(self, queue: str) -> int:
-        """How many messages wait in a Celery queue."""
-        with translated_errors():
-            return self._redis.llen(queue)
-
-    # Tombstones
-
-    def bury(self, ids: Sequence[str]) -> int:
-        """Leave tombstones for ids; returns their sequence."""
-        return int(self._run("bury", *ids))
-
-    def epoch(self) -> str:
-        """The sequence of the newest tombstone, '0' where there is none."""
-        with translated_errors():
-            return cast(bytes, self._redis.get("doivec:epoch") or b"0").decode()
-
-    def buried(self, ids: Sequence[str]) -> dict[str, int]:
-        """The tombstones among ids, each with its sequence."""
-        with translated_errors():
-            if not ids or not self._redis.exists("doivec:tombstones"):
-                return {}
-            scores = self._redis.zmscore("doivec:tombstones", list(ids))
-        return {i: int(s) for i, s in zip(ids, scores, strict=True) if s is not None}
-
-    def tombstones(self, offset: int, count: int) -> dict[str, int]:
-        """A page of tombstones, newest first, each with its sequence."""
-        with translated_errors():
-            rows = self._redis.zrange(
-                "doivec:tombstones", offset, offset + count - 1, desc=True, withscores=True
-            )
-        return {row[0].decode(): int(row[1]) for row in cast(list[tuple[bytes, float]], rows)}
 
     # Asking and steering
 
@@ -312,14 +250,6 @@ class Ledger:
             with translated_errors():
                 self._redis.zrem("doivec:jobs", job)
             return None
-
-    @property
-    def _lease_ms(self) -> int:
-        return int(self._options.lease_s * 1000)
-
-    def _run(self, script: str, *arguments: Any) -> Any:
-        with translated_errors():
-            return cast(Callable[..., Any], self._scripts[script])(args=arguments)
 
 
 def _time(microseconds: str | bytes) -> datetime:

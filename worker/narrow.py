@@ -4,10 +4,20 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from worker.errors import BatchLost, ConfigurationError, DeviceLost, ModelError, Stopped
+from worker.errors import (
+    BatchLost,
+    CollectionMissing,
+    ConfigurationError,
+    DeviceLost,
+    ModelError,
+    Stopped,
+)
 from worker.patience import TRANSIENT
 
-INFRASTRUCTURE = (*TRANSIENT, Stopped, BatchLost, DeviceLost, ModelError, ConfigurationError)
+INFRASTRUCTURE = (
+    *TRANSIENT,
+    *(Stopped, BatchLost, CollectionMissing, DeviceLost, ModelError, ConfigurationError),
+)
 T = TypeVar("T")
 R = TypeVar("R")
 log = logging.getLogger(__name__)

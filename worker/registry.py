@@ -93,6 +93,16 @@ class Registry:
             ) from error
         return self.get(version)[1]
 
+    def remove(self, version: str) -> None:
+        """Forget a version and remove its files; one that isn't there is no error."""
+        path = self._root / version
+        if version in self.versions():
+            gone = self._root / f".gone-{version}"
+            shutil.rmtree(gone, ignore_errors=True)
+            path.rename(gone)  # at once: nobody sees half of it
+            sync(self._root)
+            shutil.rmtree(gone, ignore_errors=True)
+
     def _take_in(self, target: Path, manifest: ModelVersion) -> None:
         (target / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
         for path in [*target.rglob("*"), target]:

@@ -11,12 +11,11 @@ from schemas.doi import normalize, point_id
 from schemas.model import render
 from schemas.search import Hit
 from worker.errors import CollectionMissing, WorkerError
-from worker.ingest import Encoder
+from worker.models import Target
 from worker.settings import Settings, read_settings
 from worker.store.protocol import PointMissing, VectorStore
 
 Query = str | NDArray[np.float32]
-Model = tuple[tuple[str, ...], Encoder]
 
 
 class Unanswerable(WorkerError):
@@ -26,11 +25,11 @@ class Unanswerable(WorkerError):
 class Searcher:
     """Answers similarity queries from the live collection, with that collection's own model.
 
-    `load` gives the templates and the encoder of a collection; it is asked only for what is
-    not stored, so that a search for a DOI in the collection runs no model.
+    `load` gives the model of a collection; it is asked only for what is not stored, so that a
+    search for a DOI in the collection runs no model.
     """
 
-    def __init__(self, store: VectorStore, *, alias: str, load: Callable[[str], Model]) -> None:
+    def __init__(self, store: VectorStore, *, alias: str, load: Callable[[str], Target]) -> None:
         self._store = store
         self._alias = alias
         self._model = lru_cache(maxsize=1)(load)
@@ -71,14 +70,14 @@ class Searcher:
     def _query(self, collection: str, doi: str | None, text: str | None) -> Query:
         if doi is not None and self._store.read(collection, [point_id(doi)]):
             return point_id(doi)
-        templates, encoder = self._model(collection)
-        rendered = text if doi is None else render(Document(doi=doi), templates)
+        model = self._model(collection)
+        rendered = text if doi is None else render(Document(doi=doi), model.templates)
         if rendered is None:
             raise Unanswerable(
                 f"{doi} is not in the collection, and its model reads more than a DOI: "
                 "search with a text, such as the title"
             )
-        vector: NDArray[np.float32] = encoder.encode([rendered])[0]
+        vector: NDArray[np.float32] = model.encoder.encode([rendered])[0]
         return vector
 
 

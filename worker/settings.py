@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -10,6 +11,7 @@ from pydantic import (
     NonNegativeFloat,
     SecretStr,
     ValidationError,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -118,6 +120,12 @@ class IngestSettings(Slice):
     pause_share: float = Field(
         0.95, gt=0, le=1, description="a job pauses when this share of its records ended dead"
     )
+    backfill_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share of a worker's device that a backfill may take while ingest waits for it",
+    )
     retention_s: float = Field(
         30 * 86400.0, gt=0, description="how long settled batches and jobs are kept, in seconds"
     )
@@ -166,6 +174,37 @@ class GateSettings(Slice):
     )
 
 
+class RefineSettings(Slice):
+    """What `doi-trainer refine` does where its options don't say otherwise."""
+
+    recipe: str = Field("title", description="the recipe of a refine: a name, or a .toml file")
+    parent: Literal["base", "live"] = Field(
+        "base", description="what a refine trains from: the base model, or the live one"
+    )
+    allow_missing: bool = Field(
+        False,
+        description="promote a model too that can't read some of the collection's records",
+    )
+
+
+class ScheduleSettings(Slice):
+    """When `doi-trainer schedule` asks for what."""
+
+    refine: str = Field(
+        "0 3 * * sun",
+        description="when to refine, as in a crontab: minute, hour, day of month, month, weekday",
+    )
+    time_zone: str = Field("UTC", description="the crontab's time zone, such as Europe/Berlin")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone_is_known(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"there is no time zone {name!r} on this machine") from error
+
+
 class Settings(BaseSettings):
     """All settings, read from the environment (`DOIVEC_...`, nested by `__`)."""
 
@@ -193,6 +232,8 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     pairs: PairSettings = PairSettings()
     gate: GateSettings = GateSettings()
+    refine: RefineSettings = RefineSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
 
 
 def read_settings() -> Settings:

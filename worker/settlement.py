@@ -11,11 +11,15 @@ from worker.store.protocol import Stored
 
 
 class Outcome:
-    """The state in which each record of a batch ended, by DOI."""
+    """The state in which each record of a batch ended, by DOI.
+
+    `untaken` are the DOIs of records that the candidate of a promotion could not take.
+    """
 
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
         self.dead: dict[str, DeadLetter] = {}
+        self.untaken: list[str] = []
 
     @property
     def counts(self) -> Counter[State]:
@@ -52,6 +56,14 @@ def standing(
     if stored.sequence > batch.sequence and not stored.is_bare:
         return State.SUPERSEDED
     return None
+
+
+def covers(there: Stored | None, wanted: Stored) -> bool:
+    """Whether writing `wanted` where `there` is would change nothing; see `VectorStore.upsert`."""
+    if there is None:
+        return False
+    is_older = there.sequence < wanted.sequence
+    return not (there.is_bare and is_older if wanted.is_bare else there.is_bare or is_older)
 
 
 def is_overtaken(

@@ -1,13 +1,14 @@
 """What every worker looks after now and then: lost batches, lost messages, late writes."""
 
 import logging
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from worker.ingest import delete_buried
+from worker.errors import CollectionMissing
 from worker.ledger import Ledger
-from worker.patience import TRANSIENT
+from worker.rows import delete_buried
 from worker.store.protocol import VectorStore
+from worker.ticker import Ticker
 
 TOMBSTONES_A_SWEEP = 4096
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class Sweeper:
         ledger: Ledger,
         store: VectorStore,
         *,
-        collection: str,
+        alias: str,
         queue: str,
         send: Callable[[str, int], None],
         restore: Callable[[], None],
@@ -33,24 +34,20 @@ class Sweeper:
     ) -> None:
         self._ledger = ledger
         self._store = store
-        self._collection = collection
+        self._alias = alias
         self._queue = queue
         self._send = send
         self._restore = restore
-        self._pause_s = pause_s
         self._offset = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="doivec-sweep", daemon=True)
+        self._ticker = Ticker("sweep", self.sweep, pause_s=pause_s)
 
     def start(self) -> None:
         """Begin to sweep."""
-        self._thread.start()
+        self._ticker.start()
 
     def stop(self) -> None:
         """End, after the sweep under way."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._ticker.stop()
 
     def sweep(self) -> None:
         """One sweep; nothing where another worker is at it."""
@@ -60,15 +57,6 @@ class Sweeper:
                 self._restore()
                 self._delete_again()
 
-    def _loop(self) -> None:
-        while not self._stop.wait(self._pause_s):
-            try:
-                self.sweep()
-            except TRANSIENT as error:
-                log.warning("no sweep: %s", error)
-            except Exception:  # whatever it is, the next sweep must come
-                log.exception("the sweep failed")
-
     def _requeue(self) -> None:
         queue_is_empty = self._ledger.queue_length(self._queue) == 0
         for job, number in self._ledger.lost(queue_is_empty=queue_is_empty):
@@ -76,8 +64,22 @@ class Sweeper:
             self._send(job, number)
 
     def _delete_again(self) -> None:
-        page = self._ledger.tombstones(self._offset, TOMBSTONES_A_SWEEP)
-        self._offset = self._offset + len(page) if len(page) == TOMBSTONES_A_SWEEP else 0
-        there = self._store.read(self._collection, list(page)) if page else {}
-        came_back = {i: page[i] for i, stored in there.items() if stored.sequence < page[i]}
-        delete_buried(self._store, self._collection, came_back)
+        # The newest ones every time, since late writes of what was just deleted are the likely
+        # ones; of the others another page each time.
+        newest = self._ledger.tombstones(0, TOMBSTONES_A_SWEEP)
+        if len(newest) < TOMBSTONES_A_SWEEP:
+            self._offset = 0
+            page = newest
+        else:
+            self._offset += TOMBSTONES_A_SWEEP
+            older = self._ledger.tombstones(self._offset, TOMBSTONES_A_SWEEP)
+            self._offset = self._offset if older else 0
+            page = {**newest, **older}
+        for collection in self._store.collections(self._alias) if page else ():
+            with suppress(CollectionMissing):  # pruned just now
+                self._delete_from(collection, page)
+
+    def _delete_from(self, collection: str, tombstones: dict[str, int]) -> None:
+        there = self._store.read(collection, list(tombstones))
+        came_back = {i: tombstones[i] for i, s in there.items() if s.sequence < tombstones[i]}
+        delete_buried(self._store, collection, came_back)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from worker import bootstrap
 from worker.app import BATCH_TASK, app
 from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError
+from worker.models import Source
 from worker.settings import read_settings
 
 INTAKE_PAUSE_S = 1.0
@@ -42,14 +42,14 @@ def ingest(self: Task, dois: list[Any]) -> None:
         raise Reject(str(error), requeue=True) from error
 
 
-def _guarded(call: Callable[..., None], *arguments: Any) -> None:
+def _guarded(call: Callable[..., object], *arguments: Any) -> None:
     # Nothing escapes: an exception of some kinds leaves a worker of Celery's threads pool alive
     # and idle. The batch's lease runs out, and the loss is counted.
     try:
         call(*arguments)
     except DeviceLost:
         log.critical("the accelerator is lost; this worker ends", exc_info=True)
-        os.kill(os.getpid(), signal.SIGTERM)
+        bootstrap.end_this_process()
     except ModelError as error:
         print(f"doi-worker: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # nothing is in hand that another start would finish
@@ -57,15 +57,15 @@ def _guarded(call: Callable[..., None], *arguments: Any) -> None:
         log.exception("%s%r failed", call.__qualname__, arguments[:1])
 
 
-def start(pool: type, *, load: bootstrap.Load = bootstrap.live_model) -> None:
+def start(pool: type, *, source: Source | None = None) -> None:
     """Load the model and open the store, before the first message is taken."""
     global _runtime  # noqa: PLW0603 - one per process, made when it becomes a worker
-    _runtime = bootstrap.start_worker(read_settings(), app, pool=pool, load=load)
+    _runtime = bootstrap.start_worker(read_settings(), app, pool=pool, source=source)
 
 
 @worker_ready.connect
 def look_after(**_: Any) -> None:
-    """Begin the heartbeat and the sweeps."""
+    """Begin the heartbeat, the sweeps, and the look-out for backfills."""
     _runtime.start()
 
 

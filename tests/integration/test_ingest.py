@@ -12,21 +12,25 @@ from numpy.typing import NDArray
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Job, JobState
+from schemas.model import collection_name
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
 from worker.embedder import Embedder
 from worker.errors import OutOfMemory
-from worker.ingest import Ingestor, Target
+from worker.ingest import Ingestor
 from worker.leases import Leases
 from worker.ledger import Ledger
+from worker.models import Models, Target
 from worker.patience import Patience
+from worker.rows import Reader
 from worker.search import Searcher, Unanswerable
 from worker.settings import IngestSettings, QdrantSettings, RedisSettings
-from worker.settlement import Outcome
 from worker.store import open_store
 from worker.store.protocol import VectorStore
 from worker.sweep import Sweeper
 from worker.telemetry import Trace
+from worker.turns import Turns
+from worker.writer import Writer
 
 DIMENSION = 32
 OPTIONS = IngestSettings(lease_s=0.2, batch_records=100)
@@ -85,21 +89,30 @@ class Bench:
 
     def __init__(self, ledger: Ledger, store: VectorStore, encoder: Picky, *, name: str) -> None:
         self.ledger, self.store, self.encoder = ledger, store, encoder
-        self.alias, self.collection = f"{name}-alias", name
-        store.create(name, dimension=DIMENSION)
-        store.publish([self.alias], collection=name)
+        self.alias, self.collection = name, collection_name(name, "0" * 64)
+        store.create(self.collection, dimension=DIMENSION)
+        store.publish([self.alias], collection=self.collection)
         self.templates: tuple[str, ...] = ("{doi}",)
 
     def worker(self) -> Ingestor:
         return Ingestor(
             ledger=self.ledger,
-            store=self.store,
-            encoder=self.encoder,
-            target=Target(self.collection, self.templates, 200),
+            reader=Reader(self.ledger, self.store, alias=self.alias, patience=Patience()),
+            models=Models(self.target, idle_s=0),
+            writer=Writer(
+                self.store,
+                turns=Turns(share=0.2),
+                patience=Patience(),
+                trace=Trace(),
+                text_bytes=200,
+            ),
             leases=Leases(self.ledger, lease_s=OPTIONS.lease_s),
             patience=Patience(),
             trace=Trace(),
         )
+
+    def target(self, collection: str) -> Target:
+        return Target(collection, self.templates, self.encoder)
 
     def accept(self, job: str, *batches: Sequence[Document]) -> None:
         self.ledger.open(job, identity=None, source="test", batch_records=100)
@@ -130,7 +143,7 @@ class Bench:
         return Sweeper(
             self.ledger,
             self.store,
-            collection=self.collection,
+            alias=self.alias,
             queue="ingest",
             send=lambda *_: None,
             restore=lambda: None,
@@ -150,7 +163,7 @@ def test_records_are_stored_with_the_vectors_of_their_texts(bench: Bench) -> Non
     job = bench.ingest("job", *OTHERS)
     assert (job.state, job.stored) == (JobState.SETTLED, len(OTHERS))
     assert set(bench.store.ids(bench.collection)) == {point_id(d.doi) for d in OTHERS}
-    searcher = Searcher(bench.store, alias=bench.alias, load=lambda _: (("{doi}",), bench.encoder))
+    searcher = Searcher(bench.store, alias=bench.alias, load=bench.target)
     best = searcher.search(text=OTHERS[3].doi, k=1)[0]
     assert best.doi == OTHERS[3].doi
     assert best.score == pytest.approx(1.0, abs=1e-4)
@@ -160,9 +173,9 @@ def test_a_search_runs_the_model_only_for_what_is_not_stored(bench: Bench) -> No
     bench.ingest("job", *OTHERS)
     loaded: list[str] = []
 
-    def load(collection: str) -> tuple[tuple[str, ...], Picky]:
+    def load(collection: str) -> Target:
         loaded.append(collection)
-        return ("{doi}",), bench.encoder
+        return bench.target(collection)
 
     searcher = Searcher(bench.store, alias=bench.alias, load=load)
     bench.encoder.texts.clear()
@@ -176,12 +189,11 @@ def test_a_search_runs_the_model_only_for_what_is_not_stored(bench: Bench) -> No
 
 
 def test_a_search_for_what_the_model_cannot_read_says_so(bench: Bench) -> None:
-    searcher = Searcher(
-        bench.store, alias=bench.alias, load=lambda _: (("{title}",), bench.encoder)
-    )
+    bench.templates = ("{title}",)
+    searcher = Searcher(bench.store, alias=bench.alias, load=bench.target)
     with pytest.raises(Unanswerable, match="search with a text"):
         searcher.search(DOI)
-    nowhere = Searcher(bench.store, alias="none", load=lambda _: (("{doi}",), bench.encoder))
+    nowhere = Searcher(bench.store, alias="none", load=bench.target)
     with pytest.raises(Unanswerable, match="nothing is ingested yet"):
         nowhere.search(DOI)
 
@@ -200,7 +212,7 @@ def test_a_batch_that_runs_again_after_a_crash_has_the_same_counts(bench: Bench)
     bench.accept("job", [*OTHERS, FIRST])
     claim = bench.ledger.claim("job", 0)
     assert claim
-    bench.worker()._ingest(claim, claim.batch.documents, Outcome())  # and no settling: a crash
+    bench.worker()._work(claim)  # and no settling: a crash
     wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
     bench.encoder.texts.clear()
     assert bench.run("job").stored == len(OTHERS) + 1
@@ -315,8 +327,8 @@ def test_a_deletion_while_a_batch_runs_is_heeded_when_it_settles(bench: Bench) -
     bench.accept("job", [FIRST, *OTHERS])
     claim = bench.ledger.claim("job", 0)
     assert claim
-    worker, outcome = bench.worker(), Outcome()
-    worker._ingest(claim, claim.batch.documents, outcome)
+    worker = bench.worker()
+    outcome = worker._work(claim)
     bench.ledger.bury([point_id(DOI)])
     worker._settle(claim, outcome)
     job = bench.ledger.job("job")
@@ -328,10 +340,8 @@ def test_the_sweep_removes_what_a_stale_worker_brought_back(bench: Bench) -> Non
     bench.accept("job", [FIRST])
     claim = bench.ledger.claim("job", 0)
     assert claim
-    bench.ledger.bury([point_id(DOI)])
-    stale = bench.worker()
-    rows = [(FIRST, bench.encoder.encode([DOI])[0])]
-    stale._upsert(claim.batch, rows, bare=False)
+    bench.worker()._work(claim)
+    assert bench.ledger.bury([point_id(DOI)]) > claim.batch.sequence
     assert bench.hash_of() == FIRST.content_hash
     bench.sweeper().sweep()
     assert bench.hash_of() is None

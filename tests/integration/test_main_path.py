@@ -184,7 +184,5 @@ def test_plain_celery_is_a_worker(deployment: Deployment) -> None:
 def test_a_worker_that_would_fork_is_refused(deployment: Deployment) -> None:
     application = make_app(lambda: deployment.settings)
     with pytest.raises(ConfigurationError, match="the prefork pool would load a model"):
-        bootstrap.start_worker(
-            deployment.settings, application, pool=TaskPool, load=bootstrap.live_model
-        )
+        bootstrap.start_worker(deployment.settings, application, pool=TaskPool)
     application.close()

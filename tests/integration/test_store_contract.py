@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 
 from schemas.document import Document
 from schemas.doi import point_id
+from schemas.model import guard_alias
 from tests.servers import ROOT
-from tests.vectors import DIMENSION, DOIS, METADATA, NOW, bare, rich, vectors, write
-from worker.errors import CollectionMissing, ConfigurationError, StoreRejected
+from tests.vectors import DIMENSION, DOIS, METADATA, NOW, bare, payload, rich, vectors, write
+from worker.errors import CollectionMissing, ConfigurationError, StoreRejected, SwitchRefused
 from worker.settings import QdrantSettings
 from worker.store import open_store
 from worker.store.protocol import PointMissing, Stored, VectorStore
@@ -48,6 +50,37 @@ def collection(store: VectorStore) -> str:
     return name
 
 
+@pytest.fixture
+def alias() -> str:
+    return f"a-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def versions(store: VectorStore, alias: str) -> list[str]:
+    """Three collections of an alias that does not exist yet, in the order of their names."""
+    names = [f"{alias}-{digit * 16}" for digit in "abc"]
+    for name in names:
+        store.create(name, dimension=DIMENSION)
+    return names
+
+
+def guard(alias: str, collection: str) -> str:
+    return guard_alias(alias, collection.removeprefix(f"{alias}-"))
+
+
+def aliases(store: VectorStore, alias: str, versions: list[str]) -> dict[str, str]:
+    """Where the alias and its guards point, by what they are called without the alias."""
+    names = [alias, *(guard(alias, version) for version in versions)]
+    there = {name.removeprefix(alias): store.live(name) for name in names}
+    return {name: live.removeprefix(alias) for name, live in there.items() if live is not None}
+
+
+def switched(collection: str) -> dict[str, str]:
+    """What `aliases` says when a switch to the collection that ends so is over."""
+    end = collection[-16:]
+    return {"": f"-{end}", f"@{end}": f"-{end}"}
+
+
 def put(store: VectorStore, collection: str, documents: list[Document], sequence: int) -> None:
     is_bare = documents[0].is_bare
     store.upsert(collection, write(documents, sequence=sequence), sequence=sequence, bare=is_bare)
@@ -67,6 +100,146 @@ def test_publishing_a_collection_that_is_not_there(store: VectorStore) -> None:
     with pytest.raises(CollectionMissing):
         store.publish(["nowhere"], collection="absent")
     assert store.live("nowhere") is None
+
+
+def test_the_collections_of_an_alias_are_those_named_after_a_version(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    for ending in ("-" + "A" * 16, "-" + "a" * 15, "-" + "a" * 17, "x-" + "a" * 16):
+        store.create(f"{alias}{ending}", dimension=DIMENSION)
+    store.publish([alias], collection=versions[1])
+    assert store.collections(alias) == versions
+    assert store.collections("nothing") == []
+
+
+def test_a_switch_takes_the_alias_and_its_guard_along(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    first, second, third = versions
+    store.publish([guard(alias, first), alias, f"{alias}-another"], collection=first)
+    for expected, collection in [(first, second), (second, third), (third, first), (first, second)]:
+        store.switch(alias, expected=expected, collection=collection)
+        assert aliases(store, alias, versions) == switched(collection)
+    assert store.live(f"{alias}-another") == first
+
+
+def test_a_switch_is_refused_where_the_alias_is_elsewhere(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    first, second, third = versions
+    store.publish([guard(alias, first), alias], collection=first)
+    with pytest.raises(SwitchRefused, match=f"{alias} points at {first}, not at {second}"):
+        store.switch(alias, expected=second, collection=third)
+    assert aliases(store, alias, versions) == switched(first)
+    with pytest.raises(SwitchRefused, match="points at None"):
+        store.switch("nothing", expected=second, collection=third)
+    assert store.live("nothing") is None
+
+
+def test_a_switch_to_a_missing_collection_moves_nothing(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    first = versions[0]
+    store.publish([guard(alias, first), alias], collection=first)
+    with pytest.raises(CollectionMissing):
+        store.switch(alias, expected=first, collection=f"{alias}-{'d' * 16}")
+    assert aliases(store, alias, versions) == switched(first)
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"": 0},
+        {"": 0, "@b": 0},
+        {"": 1, "@b": 0},
+        {"": 1, "@b": 1},
+        {"": 1},
+        {"": 1, "@a": 0},
+        {"": 0, "@a": 0, "@b": 1, "@c": 2},
+        {"": 1, "@a": 0, "@b": 0, "@c": 2},
+    ],
+    ids=str,
+)
+def test_a_switch_completes_what_is_half_done(
+    store: VectorStore, alias: str, versions: list[str], there: dict[str, int]
+) -> None:
+    for name, live in there.items():
+        full = f"{alias}@{name[1:] * 16}" if name else alias
+        store.publish([full], collection=versions[live])
+    for _ in range(2):
+        store.switch(alias, expected=versions[0], collection=versions[1])
+        assert aliases(store, alias, versions) == switched(versions[1])
+
+
+def test_of_two_switches_at_the_same_moment_one_gets_through(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    store.publish([guard(alias, versions[0]), alias], collection=versions[0])
+    together = threading.Barrier(2)
+
+    def attempt(expected: str, collection: str) -> str | None:
+        together.wait()
+        try:
+            store.switch(alias, expected=expected, collection=collection)
+        except SwitchRefused:
+            return None
+        return collection
+
+    live = versions[0]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            targets = [version for version in versions if version != live]
+            won = [name for name in pool.map(attempt, [live, live], targets) if name]
+            assert len(won) == 1
+            (live,) = won
+            assert aliases(store, alias, versions) == switched(live)
+
+
+def test_a_dropped_collection_is_gone_and_can_be_made_again(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    gone = versions[0]
+    put(store, gone, bare(), NOW)
+    for _ in range(2):
+        store.drop(gone)
+        assert store.collections(alias) == versions[1:]
+        with pytest.raises(CollectionMissing):
+            store.count(gone)
+    store.create(gone, dimension=DIMENSION)
+    assert store.count(gone) == 0
+    put(store, gone, bare(), NOW)
+    assert store.count(gone) == len(DOIS)
+
+
+@pytest.mark.parametrize("ending", ["", "@1234"])
+def test_a_collection_that_an_alias_points_at_is_not_dropped(
+    store: VectorStore, collection: str, ending: str
+) -> None:
+    store.publish([f"a-{collection}{ending}"], collection=collection)
+    put(store, collection, bare(), NOW)
+    with pytest.raises(StoreRejected, match=f"{collection} is in use: a-{collection}{ending}"):
+        store.drop(collection)
+    assert store.count(collection) == len(DOIS)
+
+
+def test_who_uses_a_collection_that_is_dropped_is_told(store: VectorStore, collection: str) -> None:
+    ids = [point_id(doi) for doi in DOIS]
+    begun = threading.Barrier(THREADS + 1)
+
+    def use(number: int) -> None:
+        begun.wait()
+        while True:
+            if number % 2:
+                assert len(store.read(collection, ids)) == len(ids)
+            else:
+                put(store, collection, bare(), NOW)
+
+    put(store, collection, bare(), NOW)
+    with ThreadPoolExecutor(THREADS) as pool:
+        users = [pool.submit(use, number) for number in range(THREADS)]
+        begun.wait()
+        store.drop(collection)
+    assert {type(user.exception()) for user in users} == {CollectionMissing}
 
 
 def test_create_leaves_a_collection_of_the_same_dimension(
@@ -107,6 +280,29 @@ def test_read_says_what_is_stored(store: VectorStore, collection: str) -> None:
     }
     assert store.read(collection, ids) == expected
     assert store.read(collection, []) == {}
+
+
+def test_a_point_without_a_content_hash_is_not_bare(store: VectorStore, collection: str) -> None:
+    points = write(bare([NUMPY]))
+    foreign = points._replace(payloads=[{"doi": NUMPY, "sequence": NOW}])
+    store.upsert(collection, foreign, sequence=NOW, bare=False)
+    assert store.read(collection, points.ids) == {points.ids[0]: Stored("", NOW, "", False)}
+
+
+def test_payloads_and_vectors_are_given_back_whole(store: VectorStore, collection: str) -> None:
+    documents = [*bare(DOIS[3:5]), *rich()]
+    put(store, collection, documents[:2], NOW)
+    put(store, collection, documents[2:], NOW)
+    dois = [document.doi for document in documents]
+    ids = [point_id(doi) for doi in dois]
+    asked = [*ids, point_id("10.1000/182")]
+    expected = [payload(document, sequence=NOW) for document in documents]
+    assert store.payloads(collection, asked) == dict(zip(ids, expected, strict=True))
+    there = store.vectors(collection, asked)
+    assert there.keys() == set(ids)
+    assert {(v.dtype.name, v.shape) for v in there.values()} == {("float32", (DIMENSION,))}
+    np.testing.assert_allclose([there[i] for i in ids], vectors(dois), atol=1e-6)
+    assert store.payloads(collection, []) == store.vectors(collection, []) == {}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +372,22 @@ def test_one_write_inserts_replaces_and_skips(store: VectorStore, collection: st
         point_id(newer[0]): NOW + 1,
         point_id(absent[0]): NOW,
     }
+
+
+@pytest.mark.parametrize("stored", [bare([NUMPY]), rich()[:1]], ids=["bare", "rich"])
+def test_a_bare_write_of_sequence_0_inserts_and_replaces_nothing(
+    store: VectorStore, collection: str, stored: list[Document]
+) -> None:
+    put(store, collection, stored, 1)
+    before = store.payloads(collection, [point_id(NUMPY)])
+    for documents in (bare(), rich()):
+        store.upsert(collection, write(documents, job="copy"), sequence=0, bare=True)
+    there = store.read(collection, [point_id(doi) for doi in DOIS])
+    assert store.payloads(collection, [point_id(NUMPY)]) == before
+    assert {i for i, s in there.items() if s.job == "copy"} == {
+        point_id(doi) for doi in DOIS if doi != NUMPY
+    }
+    assert all(s.is_bare for i, s in there.items() if i != point_id(NUMPY))
 
 
 def test_the_newest_of_concurrent_writes_stays(store: VectorStore, collection: str) -> None:
@@ -253,8 +465,15 @@ def test_a_query_of_another_dimension_is_rejected(store: VectorStore, collection
         lambda s: s.search("absent", vectors([NUMPY])[0], k=1, registrant=None),
         lambda s: s.count("absent"),
         lambda s: list(s.ids("absent")),
+        lambda s: list(s.scan("absent", ["doi"])),
+        lambda s: s.payloads("absent", [point_id(NUMPY)]),
+        lambda s: s.vectors("absent", [point_id(NUMPY)]),
+        lambda s: s.finish("absent"),
     ],
-    ids=["read", "upsert", "delete", "search id", "search vector", "count", "ids"],
+    ids=[
+        *("read", "upsert", "delete", "search id", "search vector", "count", "ids"),
+        *("scan", "payloads", "vectors", "finish"),
+    ],
 )
 def test_a_missing_collection_is_named_as_such(
     store: VectorStore, call: Callable[[VectorStore], object]
@@ -311,6 +530,28 @@ def test_finish_changes_no_answer(store: VectorStore, collection: str) -> None:
     before = store.search(collection, point_id(NUMPY), k=5, registrant=None)
     store.finish(collection)
     assert store.search(collection, point_id(NUMPY), k=5, registrant=None) == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "sizes"),
+    [
+        ((), [1100]),
+        (("doi", "content_hash", "sequence"), [1100]),
+        (("doi", "title", "abstract", "year", "venue"), [1024, 76]),
+    ],
+)
+def test_a_scan_gives_every_point_once_in_pages(
+    store: VectorStore, collection: str, fields: tuple[str, ...], sizes: list[int]
+) -> None:
+    documents = [Document(doi=f"10.1000/{n}", title=f"Of {n}", year=n) for n in range(1100)]
+    put(store, collection, documents, NOW)
+    pages = list(store.scan(collection, fields))
+    assert [len(page) for page in pages] == sizes
+    payloads = {point_id(d.doi): payload(d, sequence=NOW) for d in documents}
+    assert dict(chain.from_iterable(pages)) == {
+        i: {name: value for name, value in given.items() if name in fields}
+        for i, given in payloads.items()
+    }
 
 
 @pytest.mark.skipif(not SHARED_DOIS.exists(), reason="the shared data is not here")

@@ -98,6 +98,40 @@ def test_a_creation_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("finished_by", ["drop", "create"])
+def test_a_removal_that_was_cut_short_leaves_no_collection(
+    tmp_path: Path, finished_by: str
+) -> None:
+    store = EdgeStore(tmp_path, options={})
+    gone, other = f"dois-{'a' * 16}", f"dois-{'b' * 16}"
+    store.create(gone, dimension=DIMENSION)
+    store.close()
+    half = (tmp_path / "collections" / gone).rename(tmp_path / f".{gone}")
+    store = EdgeStore(tmp_path, options={})
+    assert store.collections("dois") == []
+    if finished_by == "drop":
+        store.drop(other)
+    else:
+        store.create(other, dimension=DIMENSION)
+    assert not half.exists()
+    assert store.collections("dois") == ([] if finished_by == "drop" else [other])
+    store.close()
+
+
+def test_a_closed_store_changes_nothing(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path, options={})
+    store.create("dois-1", dimension=DIMENSION)
+    store.close()
+    for call in (
+        lambda: store.drop("dois-1"),
+        lambda: store.create("dois-2", dimension=DIMENSION),
+        lambda: store.publish(["dois"], collection="dois-1"),
+    ):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            call()
+    assert [path.name for path in (tmp_path / "collections").iterdir()] == ["dois-1"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -20,10 +20,16 @@ ROOMS = {
     "pyarrow": {
         f"trainer/{name}.py" for name in ("shards", "pairs", "pair_files", "metadata", "held_out")
     },
-    "redis": {"worker/ledger.py"},
-    "qdrant_client": {f"worker/store/{name}.py" for name in ("server", "messages", "failures")},
+    "redis": {"worker/ledger.py", "worker/state.py"},
+    "qdrant_client": {
+        f"worker/store/{name}.py"
+        for name in ("server", "connection", "aliases", "messages", "failures")
+    },
     "qdrant_edge": {"worker/store/edge.py", "worker/store/shard.py"},
-    "celery": {"worker/app.py", "worker/tasks.py", "worker/bootstrap.py", "trainer/tasks.py"},
+    "celery": {
+        *("worker/app.py", "worker/tasks.py", "worker/bootstrap.py"),
+        *("trainer/tasks.py", "trainer/slots.py"),
+    },
 }
 LONGEST_LINES = 40
 MEDIAN_LINES = 8

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -48,6 +49,33 @@ OURS: dict[grpc.StatusCode, type[WorkerError]] = {
 }
 
 
+class Finisher(grpc.GenericRpcHandler):
+    """Answers a look at a collection with each of `statuses` in turn."""
+
+    def __init__(self, *statuses: str) -> None:
+        self.left = list(statuses)
+
+    def service(self, _: grpc.HandlerCallDetails) -> Any:
+        return grpc.unary_unary_rpc_method_handler(
+            self.look, response_serializer=wire.GetCollectionInfoResponse.SerializeToString
+        )
+
+    def look(self, _: bytes, __: grpc.ServicerContext) -> wire.GetCollectionInfoResponse:
+        status = wire.CollectionStatus.Value(self.left.pop(0))
+        return wire.GetCollectionInfoResponse(result=wire.CollectionInfo(status=status))
+
+
+@contextmanager
+def served(handler: grpc.GenericRpcHandler) -> Iterator[ServerStore]:
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[handler])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    store = ServerStore(QdrantSettings(url="http://127.0.0.1:6333", grpc_port=port, timeout_s=10))
+    yield store
+    store.close()
+    server.stop(None).wait()
+
+
 class Refuser(grpc.GenericRpcHandler):
     """Answers a count with the code that the collection's name says, and asks for 7 s."""
 
@@ -63,13 +91,8 @@ class Refuser(grpc.GenericRpcHandler):
 
 @pytest.fixture(scope="module")
 def refused() -> Iterator[ServerStore]:
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[Refuser()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    store = ServerStore(QdrantSettings(url="http://127.0.0.1:6333", grpc_port=port, timeout_s=10))
-    yield store
-    store.close()
-    server.stop(None).wait()
+    with served(Refuser()) as store:
+        yield store
 
 
 def test_the_table_has_every_code() -> None:
@@ -96,6 +119,19 @@ def test_a_deadline_that_passes(refused: ServerStore) -> None:
     nowhere.close()
 
 
+@pytest.mark.parametrize("last", ["Green", "Grey"])
+def test_a_server_is_waited_for_while_it_indexes(last: str) -> None:
+    answers = Finisher("Yellow", "Yellow", last)
+    with served(answers) as store:
+        store.finish("dois-1")
+    assert answers.left == []
+
+
+def test_a_server_that_cannot_index_says_so() -> None:
+    with served(Finisher("Yellow", "Red")) as store, pytest.raises(StoreUnavailable, match="red"):
+        store.finish("dois-1")
+
+
 @pytest.mark.parametrize(
     ("status", "ours"),
     [
@@ -117,7 +153,7 @@ def test_an_http_status_becomes_ours(status: int | None, ours: type[WorkerError]
     error = UnexpectedResponse(status, "no", b"{}", httpx.Headers({"Retry-After": "3"}))
     made = failures.translate(error)
     assert type(made) is ours
-    assert getattr(made, "retry_after_s", 3.0) == (None if status == 404 else 3.0)
+    assert getattr(made, "retry_after_s", 3.0) == 3.0
     assert "\n" not in str(made)
 
 

@@ -3,7 +3,7 @@
 -- 'accepted', 'known' (there already, or the job is sealed), 'cancelled', or 'unknown' (no job).
 local job, number = ARGV[1], ARGV[2]
 local key = 'doivec:job:' .. job
-local function answer(verdict) return {verdict, redis.call('ZCARD', 'doivec:outstanding')} end
+local function answer(verdict) return {verdict, redis.call('ZCARD', waiting(job))} end
 if redis.call('EXISTS', key) == 0 then return answer('unknown') end
 if redis.call('HGET', key, 'cancelled_at') then return answer('cancelled') end
 if redis.call('HGET', key, 'sealed_at') then return answer('known') end
@@ -15,7 +15,7 @@ local sequence = string.format('%.0f', math.max(now, last + 1))
 redis.call('SET', 'doivec:sequence', sequence)
 redis.call('HSET', 'doivec:batch:' .. job .. ':' .. number, 'body', ARGV[4], 'records', ARGV[3],
   'sequence', sequence, 'queued_at', string.format('%.0f', now / 1000))
-redis.call('ZADD', 'doivec:outstanding', sequence, job .. ':' .. number)
+redis.call('ZADD', waiting(job), sequence, job .. ':' .. number)
 redis.call('HINCRBY', key, 'accepted', ARGV[3])
 redis.call('HINCRBY', key, 'batches', 1)
 return answer('accepted')

@@ -1,4 +1,5 @@
--- Cancel a job's batches that no worker has claimed; nothing more is accepted for it.
+-- Cancel a job's batches that no worker has claimed, and of a backfill all; nothing more is
+-- accepted for it.
 -- ARGV: job, retention_s. Returns how many records were cancelled, or -1 where there is no job.
 local job, key = ARGV[1], 'doivec:job:' .. ARGV[1]
 if redis.call('EXISTS', key) == 0 then return -1 end
@@ -6,10 +7,11 @@ if redis.call('HGET', key, 'settled_at') then return 0 end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 local count = 0
-for _, member in ipairs(redis.call('ZRANGE', 'doivec:outstanding', 0, -1)) do
+for _, member in ipairs(redis.call('ZRANGE', waiting(job), 0, -1)) do
   local number = string.match(member, ':(%d+)$')
   if member == job .. ':' .. number
-    and (redis.call('HGET', 'doivec:batch:' .. member, 'claims') or '0') == '0' then
+    and ((redis.call('HGET', 'doivec:batch:' .. member, 'claims') or '0') == '0'
+      or waiting(job) == 'doivec:backfill') then
     count = count + redis.call('HGET', 'doivec:batch:' .. member, 'records')
     finish_batch(job, number, ARGV[2])
   end

@@ -1,7 +1,8 @@
 -- Lease a batch to a worker.
 -- ARGV: job, number, token, lease_ms. Returns {verdict}, or {'claimed', body, sequence, claims,
--- trying, deaths, contested, epoch}. `contested`: a record of another job that is older may
--- still be written. `epoch`: the newest tombstone.
+-- deaths, contested, epoch, route, copies_from, copies_to}. `contested`: a record of another job
+-- that is older may still be written. `epoch`: the newest tombstone. `route`: the number of the
+-- route that the batch is written by.
 local job, number, member = ARGV[1], ARGV[2], ARGV[1] .. ':' .. ARGV[2]
 local batch = 'doivec:batch:' .. member
 if redis.call('GETBIT', 'doivec:settled:' .. job, number) == 1 then return {'settled'} end
@@ -12,7 +13,7 @@ local now = math.floor(time[1] * 1000 + time[2] / 1000)
 local expiry = redis.call('ZSCORE', 'doivec:leases', member)
 local holder = redis.call('HGET', batch, 'token')
 if expiry and tonumber(expiry) > now and holder and holder ~= ARGV[3] then return {'leased'} end
-redis.call('HSET', batch, 'token', ARGV[3])
+redis.call('HSET', batch, 'token', ARGV[3], 'route', route_number())
 redis.call('ZADD', 'doivec:leases', now + ARGV[4], member)
 local claims = redis.call('HINCRBY', batch, 'claims', 1)
 local fields = redis.call('HMGET', batch, 'body', 'sequence', 'trying', 'deaths')
@@ -27,5 +28,7 @@ end
 local older = redis.call('ZCOUNT', 'doivec:unsettled', '-inf', '(' .. fields[2])
 if redis.call('ZSCORE', 'doivec:unsettled', job) then older = older - 1 end
 local contested = (older > 0 or redis.call('SCARD', 'doivec:dead') > 0) and 1 or 0
+local copies = redis.call('HMGET', 'doivec:job:' .. job, 'copies_from', 'copies_to')
 return {'claimed', fields[1], fields[2], claims, fields[4] or '{}', contested,
-  redis.call('GET', 'doivec:epoch') or '0'}
+  redis.call('GET', 'doivec:epoch') or '0', redis.call('GET', 'doivec:route') or '0 ',
+  copies[1] or '', copies[2] or ''}

@@ -3,11 +3,17 @@
 -- Returns their members; each counts as queued now.
 local time = redis.call('TIME')
 local now = math.floor(time[1] * 1000 + time[2] / 1000)
-local lost = redis.call('ZRANGE', 'doivec:leases', '-inf', '(' .. now, 'BYSCORE', 'LIMIT', 0, ARGV[3])
-for _, member in ipairs(lost) do
-  -- Nobody's, but looked at again should this message be lost too.
-  redis.call('HDEL', 'doivec:batch:' .. member, 'token')
-  redis.call('ZADD', 'doivec:leases', now + ARGV[1], member)
+local lost = {}
+for _, member in ipairs(redis.call('ZRANGE', 'doivec:leases', '-inf', '(' .. now, 'BYSCORE',
+  'LIMIT', 0, ARGV[3])) do
+  redis.call('HDEL', 'doivec:batch:' .. member, 'token', 'route')
+  if waiting(member) == 'doivec:backfill' then
+    redis.call('ZREM', 'doivec:leases', member) -- needs no message: workers look for these
+  else
+    -- Nobody's, but looked at again should this message be lost too.
+    redis.call('ZADD', 'doivec:leases', now + ARGV[1], member)
+    table.insert(lost, member)
+  end
 end
 if ARGV[2] == '1' then
   for _, member in ipairs(redis.call('ZRANGE', 'doivec:outstanding', 0, ARGV[3] - 1)) do

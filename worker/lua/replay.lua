@@ -15,7 +15,7 @@ local time = redis.call('TIME')
 redis.call('SETBIT', 'doivec:accepted:' .. job, number, 1)
 redis.call('HSET', 'doivec:batch:' .. member, 'body', ARGV[4], 'records', ARGV[3],
   'sequence', ARGV[2], 'queued_at', string.format('%.0f', time[1] * 1000))
-redis.call('ZADD', 'doivec:outstanding', ARGV[2], member)
+redis.call('ZADD', waiting(job), ARGV[2], member)
 redis.call('HINCRBY', key, 'dead', -ARGV[3])
 redis.call('HDEL', key, 'settled_at')
 redis.call('ZADD', 'doivec:unsettled', redis.call('HGET', key, 'created_at'), job)

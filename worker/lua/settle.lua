@@ -1,7 +1,9 @@
 -- Settle a batch, once, by the worker that holds it.
--- ARGV: job, number, token, epoch, retention_s, pause_records, pause_share, a count for each
--- state of STATES, then a DOI and a letter for each dead record.
--- Returns 'settled', 'lost' (another worker has it), or 'deleted' (tombstones are newer).
+-- ARGV: job, number, token, epoch, route, retention_s, pause_records, pause_share, a count for
+-- each state of STATES, how many DOIs the candidate could not take, these, then a DOI and a letter
+-- for each dead record. Returns 'settled', 'lost' (another worker has it), 'deleted' (tombstones
+-- are newer), or 'rerouted' (the collections to be written have changed since the claim).
+local COPY_RETENTION_S = 3600 -- long enough for a settling to be repeated
 local STATES = {'stored', 'unchanged', 'superseded', 'dead', 'cancelled'}
 local job, number, token = ARGV[1], ARGV[2], ARGV[3]
 local member, key = job .. ':' .. number, 'doivec:job:' .. job
@@ -12,17 +14,23 @@ if redis.call('HGET', batch, 'token') ~= token
   return 'lost'
 end
 if (redis.call('GET', 'doivec:epoch') or '0') ~= ARGV[4] then return 'deleted' end
+local is_copy = (redis.call('HGET', key, 'copies_to') or '') ~= ''
+if not is_copy and route_number() ~= ARGV[5] then return 'rerouted' end
 for index, state in ipairs(STATES) do
-  redis.call('HINCRBY', key, state, ARGV[7 + index])
+  redis.call('HINCRBY', key, state, ARGV[8 + index])
 end
-for index = 8 + #STATES, #ARGV, 2 do
+local first = 10 + #STATES + ARGV[9 + #STATES]
+for index = 10 + #STATES, first - 1 do
+  redis.call('SADD', 'doivec:untaken', ARGV[index])
+end
+for index = first, #ARGV, 2 do
   redis.call('HSET', 'doivec:dead:' .. job, ARGV[index], ARGV[index + 1])
-  redis.call('SADD', 'doivec:dead', job)
+  if not is_copy then redis.call('SADD', 'doivec:dead', job) end
 end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 redis.call('HSET', batch, 'settled_by', token)
-finish_batch(job, number, ARGV[5])
-settle_job_if_done(job, now, ARGV[5])
-pause_job_if_failing(job, now, tonumber(ARGV[6]), tonumber(ARGV[7]))
+finish_batch(job, number, is_copy and COPY_RETENTION_S or ARGV[6])
+settle_job_if_done(job, now, ARGV[6])
+if not is_copy then pause_job_if_failing(job, now, tonumber(ARGV[7]), tonumber(ARGV[8])) end
 return 'settled'

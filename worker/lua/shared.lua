@@ -1,4 +1,19 @@
 -- What several scripts do; it stands before each of them.
+local function waiting(job)
+  -- The unsettled batches of backfills are apart: they hold up no producer, and Celery has none.
+  if string.sub(job, 1, 9) == 'backfill-' then return 'doivec:backfill' end
+  return 'doivec:outstanding'
+end
+
+local function route_number()
+  return string.match(redis.call('GET', 'doivec:route') or '0', '^%d+')
+end
+
+local function microseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
 local function settled_records(key)
   local total = 0
   for _, count in ipairs(redis.call('HMGET', key, 'stored', 'unchanged', 'superseded', 'dead',
@@ -11,9 +26,10 @@ end
 local function finish_batch(job, number, retention_s)
   local member = job .. ':' .. number
   redis.call('SETBIT', 'doivec:settled:' .. job, number, 1)
-  redis.call('ZREM', 'doivec:outstanding', member)
+  redis.call('ZREM', waiting(job), member)
   redis.call('ZREM', 'doivec:leases', member)
-  redis.call('HDEL', 'doivec:batch:' .. member, 'token', 'trying', 'deaths', 'claims', 'queued_at')
+  redis.call('HDEL', 'doivec:batch:' .. member, 'token', 'trying', 'deaths', 'claims', 'queued_at',
+    'route')
   redis.call('EXPIRE', 'doivec:batch:' .. member, retention_s)
   redis.call('HINCRBY', 'doivec:job:' .. job, 'settled_batches', 1)
 end

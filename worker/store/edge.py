@@ -3,41 +3,46 @@
 Edge has no aliases (a pointer file stands in) and holds Python's global lock during each call.
 """
 
-import fcntl
-import json
-import os
-import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
 from schemas.search import Hit
-from worker.errors import CollectionMissing, ConfigurationError, StoreBusy, StoreUnavailable
-from worker.files import sync, write_text
-from worker.store.points import HIT_FIELDS, check, chunks, hit
+from worker.errors import (
+    CollectionMissing,
+    ConfigurationError,
+    StoreRejected,
+    StoreUnavailable,
+    SwitchRefused,
+)
+from worker.store.directory import Directory
+from worker.store.names import guard_of, guards, versions
+from worker.store.points import HIT_FIELDS, check, chunks, hit, page_size
 from worker.store.protocol import Stored, Write
 from worker.store.shard import (
     INDEXES,
     dimension_of,
     older,
+    payloads,
     read,
     replaceable,
     shard_config,
     translated,
     vector_of,
+    vectors,
     wanted,
 )
 
 POINTS_A_CALL = 1024
+IDS_A_CALL = 4096
 RECORDS_A_CALL = 256  # of 1 MiB at the most, and all in memory at once
-IDS_A_PAGE = 4096
 # An exact search takes 2 ms among 20,000 points and 20 ms among 100,000; the index brings that
 # to 1.5 ms, but takes 8 s and 18 s to build, in which the process does nothing else.
 OPTIMIZE_FROM_POINTS = 100_000
@@ -55,21 +60,22 @@ class EdgeStore:
         """
         self._options = options
         shard_config(options, dimension=1)
-        self._root = root
-        self._lock = _take(root)
+        self._directory = Directory(root)
         self._shards: dict[str, engine.EdgeShard] = {}
         self._opening = threading.RLock()
 
     def live(self, alias: str) -> str | None:
         """See `VectorStore`."""
-        return self._aliases().get(alias)
+        with translated():
+            return self._directory.aliases().get(alias)
 
     def create(self, collection: str, *, dimension: int) -> None:
         """See `VectorStore`."""
         with self._opening, translated():
-            if not self._path(collection).exists():
+            path = self._directory.path(collection)
+            if not path.exists():
                 self._make(collection, dimension)
-            there = dimension_of(self._path(collection))
+            there = dimension_of(path)
         if there != dimension:
             raise ConfigurationError(
                 f"the collection {collection} exists with vectors of {there} numbers; "
@@ -80,16 +86,53 @@ class EdgeStore:
         """See `VectorStore`."""
         with self._opening, translated():
             self._shard(collection)
-            write_text(
-                self._root / "aliases.json",
-                json.dumps({**dict.fromkeys(aliases, collection), **self._aliases()}),
-            )
+            there = self._directory.aliases()
+            self._directory.write_aliases({**dict.fromkeys(aliases, collection), **there})
+
+    def switch(self, alias: str, *, expected: str, collection: str) -> None:
+        """See `VectorStore`."""
+        with self._opening, translated():
+            there = self._directory.aliases()
+            if there.get(alias) not in {expected, collection}:
+                live = there.get(alias)
+                raise SwitchRefused(f"the alias {alias} points at {live}, not at {expected}")
+            self._shard(collection)
+            for guard in guards(alias, there):
+                del there[guard]
+            moved = {alias: collection, guard_of(alias, collection): collection}
+            self._directory.write_aliases({**there, **moved})
+
+    def collections(self, alias: str) -> list[str]:
+        """See `VectorStore`."""
+        with translated():
+            return versions(alias, self._directory.names())
+
+    def drop(self, collection: str) -> None:
+        """See `VectorStore`."""
+        with self._opening, translated():
+            there = self._directory.aliases().items()
+            if pointing := sorted(alias for alias, target in there if target == collection):
+                raise StoreRejected(f"{collection} is in use: {', '.join(pointing)} points at it")
+            if shard := self._shards.pop(collection, None):
+                shard.close()
+            self._directory.remove(collection)
 
     def read(self, collection: str, ids: Sequence[str]) -> dict[str, Stored]:
         """See `VectorStore`."""
-        shard = self._shard(collection)
-        pages = (read(shard, chunk) for chunk in chunks(ids, RECORDS_A_CALL))
-        with translated():
+        with self._open(collection) as shard:
+            pages = (read(shard, chunk) for chunk in chunks(ids, IDS_A_CALL))
+            return dict(chain.from_iterable(pages))
+
+    def payloads(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """See `VectorStore`."""
+        with self._open(collection) as shard:
+            pages = (payloads(shard, chunk) for chunk in chunks(ids, RECORDS_A_CALL))
+            return dict(chain.from_iterable(pages))
+
+    def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """See `VectorStore`."""
+        with self._open(collection) as shard:
+            pages = (vectors(shard, chunk) for chunk in chunks(ids, POINTS_A_CALL))
             return dict(chain.from_iterable(pages))
 
     def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
@@ -120,8 +163,7 @@ class EdgeStore:
         self, collection: str, query: str | NDArray[np.float32], *, k: int, registrant: str | None
     ) -> list[Hit]:
         """See `VectorStore`."""
-        shard = self._shard(collection)
-        with translated():
+        with self._open(collection) as shard:
             request = engine.QueryRequest(
                 limit=k,
                 query=engine.Query.Nearest(vector_of(shard, query)),
@@ -132,23 +174,31 @@ class EdgeStore:
 
     def count(self, collection: str) -> int:
         """See `VectorStore`."""
-        shard = self._shard(collection)
-        with translated():
+        with self._open(collection) as shard:
             return shard.count(engine.CountRequest(exact=True))
 
-    def ids(self, collection: str) -> Iterator[str]:
+    def scan(
+        self, collection: str, fields: Sequence[str]
+    ) -> Iterator[list[tuple[str, dict[str, Any]]]]:
         """See `VectorStore`."""
         offset = None
         while True:
-            page, offset = self._page(collection, offset)
-            yield from page
+            request = engine.ScrollRequest(
+                offset=offset, limit=page_size(fields), with_payload=list(fields), with_vector=False
+            )
+            with self._open(collection) as shard:
+                records, offset = shard.scroll(request)
+            yield [(str(record.id), record.payload or {}) for record in records]
             if offset is None:
                 return
 
+    def ids(self, collection: str) -> Iterator[str]:
+        """See `VectorStore`."""
+        return (i for page in self.scan(collection, ()) for i, _ in page)
+
     def finish(self, collection: str) -> None:
-        """Build the index where enough points are without; returns when it is built."""
-        shard = self._shard(collection)
-        with translated():
+        """See `VectorStore`."""
+        with self._open(collection) as shard:
             info = shard.info()
             if info.points_count - info.indexed_vectors_count >= OPTIMIZE_FROM_POINTS:
                 shard.optimize()
@@ -160,74 +210,42 @@ class EdgeStore:
             for shard in self._shards.values():
                 shard.close()
             self._shards.clear()
-            self._lock.close()
+            self._directory.close()
 
     def _update(self, collection: str, operations: Iterator[engine.UpdateOperation]) -> None:
-        shard = self._shard(collection)
-        with translated():
+        with self._open(collection) as shard:
             for operation in operations:
                 shard.update(operation)
             shard.flush()  # only now is it on the disk
 
-    def _page(self, collection: str, offset: Any) -> tuple[list[str], Any]:
-        request = engine.ScrollRequest(
-            offset=offset, limit=IDS_A_PAGE, with_payload=False, with_vector=False
-        )
+    @contextmanager
+    def _open(self, collection: str) -> Iterator[engine.EdgeShard]:
         shard = self._shard(collection)
-        with translated():
-            records, following = shard.scroll(request)
-        return [str(record.id) for record in records], following
+        try:
+            with translated():
+                yield shard
+        except StoreUnavailable as error:
+            if self._shards.get(collection) is not shard:  # closed or dropped in the meantime
+                self._directory.path(collection)
+                raise CollectionMissing(f"the collection {collection} was dropped") from error
+            raise
 
     def _shard(self, collection: str) -> engine.EdgeShard:
         with self._opening, translated():
-            if self._lock.closed:
-                raise StoreUnavailable("the store is closed")
+            path = self._directory.path(collection)
             if collection not in self._shards:
-                path = self._path(collection)
                 if not path.exists():
-                    raise CollectionMissing(f"there is no collection {collection} in {self._root}")
+                    raise CollectionMissing(f"there is no collection {path}")
                 self._shards[collection] = engine.EdgeShard.load(str(path))
             return self._shards[collection]
 
     def _make(self, collection: str, dimension: int) -> None:
         # Under another name first: a crash leaves no collection that is half made.
-        scratch = self._root / f".{collection}"
-        shutil.rmtree(scratch, ignore_errors=True)
+        scratch = self._directory.scratch(collection)
         config = shard_config(self._options, dimension=dimension)
         shard = engine.EdgeShard.create(str(scratch), config)
         for field, schema in INDEXES.items():
             shard.update(engine.UpdateOperation.create_field_index(field, schema))
         shard.flush()
         shard.close()
-        self._path(collection).parent.mkdir(exist_ok=True)
-        scratch.rename(self._path(collection))
-        sync(self._path(collection).parent)
-
-    def _path(self, collection: str) -> Path:
-        return self._root / "collections" / collection
-
-    def _aliases(self) -> dict[str, str]:
-        with translated(), suppress(FileNotFoundError):
-            aliases: dict[str, str] = json.loads((self._root / "aliases.json").read_text())
-            return aliases
-        return {}
-
-
-def _take(root: Path) -> IO[str]:
-    """The directory's lock file, held until it is closed; it says whose it is."""
-    root.mkdir(parents=True, exist_ok=True)
-    lock = (root / "lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with lock:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-        raise StoreBusy(
-            f"{root} is in use by process {pid}; wait until it ends, "
-            "or set DOIVEC_QDRANT__URL to share a Qdrant server"
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
+        self._directory.add(scratch, collection)

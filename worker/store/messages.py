@@ -92,6 +92,13 @@ def only(fields: Sequence[str]) -> wire.WithPayloadSelector:
     return wire.WithPayloadSelector(include=wire.PayloadIncludeSelector(fields=fields))
 
 
+def read_vector(point: wire.RetrievedPoint) -> NDArray[np.float32]:
+    """The vector float32 [d] of a point as it came over the wire."""
+    vector = point.vectors.vector
+    # Servers send `data` for as long as the oldest clients are about, `dense` after that.
+    return np.array(vector.dense.data or vector.data, dtype=np.float32)
+
+
 def read_payload(point: wire.RetrievedPoint | wire.ScoredPoint) -> dict[str, Any]:
     """The payload of a point as it came over the wire; nulls are left out."""
     kinds = ((name, value, value.WhichOneof("kind")) for name, value in point.payload.items())

@@ -5,25 +5,32 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from schemas.document import METADATA_FIELDS
+from schemas.document import METADATA_FIELDS, Document
 from schemas.search import Hit
 from worker.errors import ConfigurationError, StoreRejected
 from worker.store.protocol import Stored, Write
 
 T = TypeVar("T")
-STORED_FIELDS = ("content_hash", "sequence", "job", *METADATA_FIELDS)
+STORED_FIELDS = ("doi", "content_hash", "sequence", "job")
 HIT_FIELDS = ("doi", *METADATA_FIELDS)
 INT64 = 2**63
+RECORDS_A_PAGE = 1024  # some of 1 MiB, and all in memory at once
+IDS_A_PAGE = 10_000
 COLLECTION = "DOIVEC_QDRANT__COLLECTION"
 
 
 def stored(payload: Mapping[str, Any]) -> Stored:
-    """What a payload says of its point; fields that another program left out are empty."""
+    """What a payload says of its point; fields that another program left out are empty.
+
+    Whether the point is bare is read off its content hash, which spares the metadata.
+    """
+    content_hash = str(payload.get("content_hash", ""))
+    bare = Document(doi=str(payload.get("doi", "")))
     return Stored(
-        content_hash=str(payload.get("content_hash", "")),
+        content_hash=content_hash,
         sequence=int(payload.get("sequence", 0)),
         job=str(payload.get("job", "")),
-        is_bare=all(payload.get(name) is None for name in METADATA_FIELDS),
+        is_bare=content_hash == bare.content_hash,
     )
 
 
@@ -31,6 +38,11 @@ def hit(payload: Mapping[str, Any], *, score: float) -> Hit:
     """A point that was found."""
     metadata = {name: payload[name] for name in METADATA_FIELDS if name in payload}
     return Hit(doi=str(payload.get("doi", "")), score=score, metadata=metadata)
+
+
+def page_size(fields: Sequence[str]) -> int:
+    """How many points may be fetched at a time with these fields of their payload."""
+    return RECORDS_A_PAGE if set(METADATA_FIELDS).intersection(fields) else IDS_A_PAGE
 
 
 def vector_options(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -60,15 +60,44 @@ class VectorStore(Protocol):
         collections take turns under a lock of their own.
         """
 
+    def switch(self, alias: str, *, expected: str, collection: str) -> None:
+        """Move `alias` and its guard from `expected` to `collection`, in one call.
+
+        The guard is the second alias (see `schemas.model.guard_alias`) whose renaming makes the
+        move compare-and-set: of several that move from the same collection, one gets through.
+        Raises `SwitchRefused` where `alias` points at neither of the two or another was first;
+        a move that was cut short is completed, and one that is done already is no error.
+        """
+
+    def collections(self, alias: str) -> list[str]:
+        """The collections of versions behind `alias`, live or not, sorted by name."""
+
+    def drop(self, collection: str) -> None:
+        """Remove a collection with all that it holds; one that isn't there is no error.
+
+        Raises `StoreRejected` where an alias points at it. An alias that comes to point at it
+        in the same moment may be lost with it: callers take turns with those who switch.
+        """
+
     def read(self, collection: str, ids: Sequence[str]) -> dict[str, Stored]:
         """What is stored under `ids`; absent ids are absent in the answer."""
+
+    def payloads(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """All that is stored beside the vectors of `ids`; absent ids are absent in the answer.
+
+        A payload may have 1 MiB, and all are in memory at once.
+        """
+
+    def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of `ids`, float32 [d] each; absent ids are absent in the answer."""
 
     def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
         """Write points, each on its condition; returns when all are durable.
 
         A point replaces what is there only if that has a lower sequence or is bare; a write of
-        bare records (`bare`) replaces only bare ones with a lower sequence. Raises
-        `StoreRejected` for what can't be stored; other points of the write may be stored then.
+        bare records (`bare`) replaces only bare ones with a lower sequence, and so none at all
+        where `sequence` is 0, for sequences are positive. Raises `StoreRejected` for what can't
+        be stored; other points of the write may be stored then.
         """
 
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:
@@ -87,11 +116,25 @@ class VectorStore(Protocol):
     def count(self, collection: str) -> int:
         """The exact number of points."""
 
+    def scan(
+        self, collection: str, fields: Sequence[str]
+    ) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+        """The id of every point with these `fields` of its payload, in pages, each point once.
+
+        They come in no particular order. Points that are written or removed meanwhile may or
+        may not be among them.
+        """
+
     def ids(self, collection: str) -> Iterator[str]:
-        """The id of every point, each once, in no particular order."""
+        """The id of every point, as `scan` gives them."""
 
     def finish(self, collection: str) -> None:
-        """After a job: build what makes queries fast, where the store does not by itself."""
+        """After many writes: see to it that queries are fast, or will soon be.
+
+        Edge builds its index, if enough points are without; returns when it is built. A server
+        does so by itself; it is waited for until it has, or until 20 deadlines of a call have
+        passed, which is no error. Raises `StoreUnavailable` where the server says that it can't.
+        """
 
     def close(self) -> None:
         """Let go of connections, files and locks."""

@@ -1,19 +1,20 @@
 """The vector store on a Qdrant server: the client's connections, our own messages over gRPC."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Any, TypeVar
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as wire
+from qdrant_client import models
 
 from schemas.search import Hit
-from worker.errors import ConfigurationError, StoreRejected
+from worker.errors import ConfigurationError, StoreRejected, StoreUnavailable
 from worker.settings import QdrantSettings
+from worker.store.aliases import Aliases
+from worker.store.connection import Connection
 from worker.store.failures import translated
 from worker.store.messages import (
     messages,
@@ -21,8 +22,10 @@ from worker.store.messages import (
     older,
     only,
     read_payload,
+    read_vector,
     replaceable,
 )
+from worker.store.names import versions
 from worker.store.points import (
     COLLECTION,
     HIT_FIELDS,
@@ -30,36 +33,33 @@ from worker.store.points import (
     check,
     chunks,
     hit,
+    page_size,
     stored,
     vector_options,
 )
 from worker.store.protocol import Stored, Write
 
-T = TypeVar("T")
 # `update_filter` came with 1.16; an older server ignores it and would overwrite newer records.
 OLDEST_SERVER = (1, 16)
 IDS_A_CALL = 4096
+VECTORS_A_CALL = 1024
 RECORDS_A_CALL = 256  # of 1 MiB at the most, and all in memory at once
-IDS_A_PAGE = 10_000
-# `sequence` is for servers in strict mode, which refuse to update by a filter that no index
-# serves. No index on `doi`: the point id is computed from it.
+DEADLINES_TO_FINISH = 20
+LOOK_EVERY_S = 0.25
+# No index on `doi`: the point id is computed from it.
 INDEXES = {
     "registrant": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeKeyword),
     "year": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeInteger),
+}
+# A server in strict mode refuses to update by a filter that no index serves. Elsewhere this one is
+# left out: Qdrant adds links for it to the HNSW graph, which take as long to build as the graph.
+STRICT_INDEXES = {
     "sequence": wire.CreateFieldIndexCollection(
         field_type=wire.FieldType.FieldTypeInteger,
         field_index_params=wire.PayloadIndexParams(
             integer_index_params=wire.IntegerIndexParams(lookup=False, range=True)
         ),
     ),
-}
-# A lost server is looked for again every second, not after gRPC's pauses of up to two minutes;
-# a connection that swallows packets is given up after half a minute.
-CHANNEL = {
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.max_reconnect_backoff_ms": 1000,
-    "grpc.keepalive_time_ms": 20_000,
-    "grpc.keepalive_timeout_ms": 10_000,
 }
 # Replicas must apply conditional writes in one order: they go through the shard's leader.
 ORDERING = wire.WriteOrdering(type=wire.WriteOrderingType.Medium)
@@ -69,21 +69,20 @@ class ServerStore:
     """A `VectorStore` on a Qdrant server; connects at the first call."""
 
     def __init__(self, settings: QdrantSettings) -> None:
-        self._timeout_s = settings.timeout_s
         self._options = collection_options(settings.collection)
-        self._client = _connect(settings)
+        self._server = Connection(settings)
+        self._aliases = Aliases(self._server)
         self._is_new_enough = False
 
     def live(self, alias: str) -> str | None:
         """See `VectorStore`."""
-        return self._aliases().get(alias)
+        return self._aliases.all().get(alias)
 
     def create(self, collection: str, *, dimension: int) -> None:
         """See `VectorStore`."""
         self._require_conditional_writes()
         self._make(collection, dimension)
-        request = wire.GetCollectionInfoRequest(collection_name=collection)
-        info = self._call(self._client.grpc_collections.Get, request).result
+        info = self._info(collection)
         params = info.config.params.vectors_config.params
         if (params.size, params.distance) != (dimension, wire.Distance.Cosine):
             distance = wire.Distance.Name(params.distance)
@@ -91,22 +90,51 @@ class ServerStore:
                 f"the collection {collection} exists with {distance} vectors of {params.size} "
                 f"numbers; the model's are Cosine of {dimension}"
             )
-        for field in INDEXES.keys() - info.payload_schema.keys():
-            self._index(collection, field)
+        is_strict = info.config.strict_mode_config.enabled
+        wanted = {**INDEXES, **(STRICT_INDEXES if is_strict else {})}
+        for field in wanted.keys() - info.payload_schema.keys():
+            self._index(collection, wanted[field], field=field)
 
     def publish(self, aliases: Sequence[str], *, collection: str) -> None:
         """See `VectorStore`."""
-        there = self._aliases()
-        for alias in aliases:
-            if alias not in there:
-                new = wire.CreateAlias(alias_name=alias, collection_name=collection)
-                changes = wire.ChangeAliases(actions=[wire.AliasOperations(create_alias=new)])
-                self._call(self._client.grpc_collections.UpdateAliases, changes)
+        self._aliases.publish(aliases, collection=collection)
+
+    def switch(self, alias: str, *, expected: str, collection: str) -> None:
+        """See `VectorStore`."""
+        self._aliases.switch(alias, expected=expected, collection=collection)
+
+    def collections(self, alias: str) -> list[str]:
+        """See `VectorStore`."""
+        answer = self._server.call(self._server.collections.List, wire.ListCollectionsRequest())
+        return versions(alias, (there.name for there in answer.collections))
+
+    def drop(self, collection: str) -> None:
+        """See `VectorStore`."""
+        there = self._aliases.all().items()
+        if pointing := sorted(alias for alias, target in there if target == collection):
+            raise StoreRejected(f"{collection} is in use: {', '.join(pointing)} points at it")
+        request = wire.DeleteCollection(collection_name=collection)
+        self._server.call(self._server.collections.Delete, request)
 
     def read(self, collection: str, ids: Sequence[str]) -> dict[str, Stored]:
         """See `VectorStore`."""
-        pages = (self._read(collection, chunk) for chunk in chunks(ids, RECORDS_A_CALL))
-        return dict(chain.from_iterable(pages))
+        request = wire.GetPoints(with_payload=only(STORED_FIELDS))
+        points = self._get(collection, request, chunks(ids, IDS_A_CALL))
+        return {point.id.uuid: stored(read_payload(point)) for point in points}
+
+    def payloads(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """See `VectorStore`."""
+        request = wire.GetPoints(with_payload=wire.WithPayloadSelector(enable=True))
+        points = self._get(collection, request, chunks(ids, RECORDS_A_CALL))
+        return {point.id.uuid: read_payload(point) for point in points}
+
+    def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """See `VectorStore`."""
+        request = wire.GetPoints(
+            with_payload=only(()), with_vectors=wire.WithVectorsSelector(enable=True)
+        )
+        points = self._get(collection, request, chunks(ids, VECTORS_A_CALL))
+        return {point.id.uuid: read_vector(point) for point in points}
 
     def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
         """See `VectorStore`."""
@@ -118,7 +146,7 @@ class ServerStore:
             points.wait = True
             points.ordering.CopyFrom(ORDERING)
             points.update_filter.CopyFrom(condition)
-            self._call(self._client.grpc_points.Upsert, points)
+            self._server.call(self._server.points.Upsert, points)
 
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:
         """See `VectorStore`."""
@@ -129,7 +157,7 @@ class ServerStore:
                 ordering=ORDERING,
                 points=older(chunk, below),
             )
-            self._call(self._client.grpc_points.Delete, request)
+            self._server.call(self._server.points.Delete, request)
 
     def search(
         self, collection: str, query: str | NDArray[np.float32], *, k: int, registrant: str | None
@@ -144,81 +172,85 @@ class ServerStore:
         if registrant is not None:
             is_theirs = wire.FieldCondition(key="registrant", match=wire.Match(keyword=registrant))
             request.filter.must.add().field.CopyFrom(is_theirs)
-        answer = self._call(self._client.grpc_points.Query, request)
+        answer = self._server.call(self._server.points.Query, request)
         return [hit(read_payload(point), score=point.score) for point in answer.result]
 
     def count(self, collection: str) -> int:
         """See `VectorStore`."""
         request = wire.CountPoints(collection_name=collection, exact=True)
-        return int(self._call(self._client.grpc_points.Count, request).result.count)
+        return int(self._server.call(self._server.points.Count, request).result.count)
 
-    def ids(self, collection: str) -> Iterator[str]:
+    def scan(
+        self, collection: str, fields: Sequence[str]
+    ) -> Iterator[list[tuple[str, dict[str, Any]]]]:
         """See `VectorStore`."""
         page = wire.ScrollPoints(
-            collection_name=collection, limit=IDS_A_PAGE, with_payload=only(())
+            collection_name=collection, limit=page_size(fields), with_payload=only(fields)
         )
         while True:
-            answer = self._call(self._client.grpc_points.Scroll, page)
-            yield from (point.id.uuid for point in answer.result)
+            answer = self._server.call(self._server.points.Scroll, page)
+            yield [(point.id.uuid, read_payload(point)) for point in answer.result]
             if not answer.HasField("next_page_offset"):
                 return
             page.offset.CopyFrom(answer.next_page_offset)
 
+    def ids(self, collection: str) -> Iterator[str]:
+        """See `VectorStore`."""
+        return (i for page in self.scan(collection, ()) for i, _ in page)
+
     def finish(self, collection: str) -> None:
-        """Nothing: the server indexes by itself."""
+        """See `VectorStore`."""
+        deadline = time.monotonic() + DEADLINES_TO_FINISH * self._server.timeout_s
+        while (status := self._info(collection).status) == wire.CollectionStatus.Yellow:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(LOOK_EVERY_S)
+        if status == wire.CollectionStatus.Red:
+            raise StoreUnavailable(f"the collection {collection} is red: its index can't be built")
 
     def close(self) -> None:
         """See `VectorStore`."""
-        self._client.close()
+        self._server.close()
 
-    def _call(self, method: Callable[..., T], request: Any) -> T:
-        with translated():
-            return method(request, timeout=self._timeout_s)
+    def _info(self, collection: str) -> wire.CollectionInfo:
+        request = wire.GetCollectionInfoRequest(collection_name=collection)
+        info: wire.CollectionInfo = self._server.call(self._server.collections.Get, request).result
+        return info
 
-    def _aliases(self) -> dict[str, str]:
-        method = self._client.grpc_collections.ListAliases
-        answer = self._call(method, wire.ListAliasesRequest())
-        return {alias.alias_name: alias.collection_name for alias in answer.aliases}
-
-    def _exists(self, collection: str) -> bool:
-        request = wire.CollectionExistsRequest(collection_name=collection)
-        answer = self._call(self._client.grpc_collections.CollectionExists, request)
-        return bool(answer.result.exists)
+    def _get(
+        self, collection: str, request: wire.GetPoints, pages: Iterable[Sequence[str]]
+    ) -> Iterator[wire.RetrievedPoint]:
+        request.collection_name = collection
+        for ids in pages:
+            del request.ids[:]
+            request.ids.extend(wire.PointId(uuid=i) for i in ids)
+            yield from self._server.call(self._server.points.Get, request).result
 
     def _make(self, collection: str, dimension: int) -> None:
-        if self._exists(collection):
+        if self._server.exists(collection):
             return
         vectors = self._options["vectors_config"].model_copy(update={"size": dimension})
         try:
             with translated():
-                self._client.create_collection(
+                self._server.client.create_collection(
                     collection, **{**self._options, "vectors_config": vectors}
                 )
         except StoreRejected as error:
-            if not self._exists(collection):  # not another client's doing, at the same time
+            if not self._server.exists(collection):  # not another client's doing, at the same time
                 raise ConfigurationError(f"{COLLECTION}: {error}") from error
 
-    def _index(self, collection: str, field: str) -> None:
+    def _index(self, collection: str, kind: wire.CreateFieldIndexCollection, *, field: str) -> None:
         request = wire.CreateFieldIndexCollection(
             collection_name=collection, field_name=field, wait=True
         )
-        request.MergeFrom(INDEXES[field])
-        self._call(self._client.grpc_points.CreateFieldIndex, request)
-
-    def _read(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Stored]]:
-        request = wire.GetPoints(
-            collection_name=collection,
-            ids=[wire.PointId(uuid=i) for i in ids],
-            with_payload=only(STORED_FIELDS),
-        )
-        for point in self._call(self._client.grpc_points.Get, request).result:
-            yield point.id.uuid, stored(read_payload(point))
+        request.MergeFrom(kind)
+        self._server.call(self._server.points.CreateFieldIndex, request)
 
     def _require_conditional_writes(self) -> None:
         if self._is_new_enough:
             return
         with translated():
-            version = self._client.info().version
+            version = self._server.client.info().version
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
             raise ConfigurationError(f"the Qdrant server is {version}; doivec needs 1.16 or newer")
         self._is_new_enough = True
@@ -238,21 +270,3 @@ def collection_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "sparse_vectors" in options:
         raise ConfigurationError(f"{COLLECTION}: sparse_vectors: doivec has none")
     return {**options, "vectors_config": vectors}
-
-
-def _connect(settings: QdrantSettings) -> QdrantClient:
-    # As a header, because the client warns of an `api_key` without TLS, which is common and
-    # sound inside one machine or a private network.
-    key = settings.api_key
-    try:
-        return QdrantClient(
-            url=settings.url,
-            grpc_port=settings.grpc_port,
-            prefer_grpc=True,
-            headers={"api-key": key.get_secret_value()} if key else None,
-            timeout=math.ceil(settings.timeout_s),
-            grpc_options=dict(CHANNEL),
-            check_compatibility=False,
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"DOIVEC_QDRANT__URL: {error}") from error

@@ -82,6 +82,21 @@ def read(shard: engine.EdgeShard, ids: Sequence[str]) -> Iterator[tuple[str, Sto
         yield str(record.id), stored(record.payload or {})
 
 
+def payloads(shard: engine.EdgeShard, ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All that is stored beside the vectors of `ids`, with the id; nulls are left out."""
+    for record in shard.retrieve(list(ids), True, False):
+        payload = (record.payload or {}).items()
+        yield str(record.id), {name: value for name, value in payload if value is not None}
+
+
+def vectors(
+    shard: engine.EdgeShard, ids: Sequence[str]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The vectors of `ids`, float32 [d] each, with the id."""
+    for record in shard.retrieve(list(ids), False, True):
+        yield str(record.id), np.array(record.vector, dtype=np.float32)
+
+
 def replaceable(sequence: int, *, bare: bool) -> engine.Filter:
     """Which stored points a write may replace; see `VectorStore.upsert`."""
     if bare:

@@ -1,0 +1,93 @@
+"""The directory of an Edge store: who has it, its collections and its aliases."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from worker.errors import StoreBusy, StoreUnavailable
+from worker.files import sync, write_text
+
+
+class Directory:
+    """A directory of which this process is the only user; callers take turns to change it.
+
+    Raises `StoreBusy` where another process has it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = _take(root)
+
+    def path(self, collection: str) -> Path:
+        """Where a collection is, or would be; raises `StoreUnavailable` after `close`."""
+        if self._lock.closed:
+            raise StoreUnavailable("the store is closed")
+        return self.root / "collections" / collection
+
+    def names(self) -> list[str]:
+        """The names of all collections."""
+        with suppress(FileNotFoundError):
+            return [path.name for path in self.path("").iterdir()]
+        return []
+
+    def scratch(self, collection: str) -> Path:
+        """Where a collection can be made or taken apart; removes what a crash left of another."""
+        for path in self.root.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+        return self.root / f".{collection}"
+
+    def add(self, made: Path, collection: str) -> None:
+        """Move what was made in a scratch place to the collections: in whole, or not at all."""
+        path = self.path(collection)
+        path.parent.mkdir(exist_ok=True)
+        made.rename(path)
+        sync(path.parent)
+
+    def remove(self, collection: str) -> None:
+        """Remove a collection, in whole or not at all; one that isn't there is no error."""
+        scratch = self.scratch(collection)
+        with suppress(FileNotFoundError):
+            self.path(collection).rename(scratch)
+            sync(self.path(""))
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of every alias."""
+        with suppress(FileNotFoundError):
+            aliases: dict[str, str] = json.loads((self.root / "aliases.json").read_text())
+            return aliases
+        return {}
+
+    def write_aliases(self, aliases: Mapping[str, str]) -> None:
+        """Set all aliases at once; durable on return."""
+        write_text(self.root / "aliases.json", json.dumps(aliases))
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._lock.close()
+
+
+def _take(root: Path) -> IO[str]:
+    """The directory's lock file, held until it is closed; it says whose it is."""
+    root.mkdir(parents=True, exist_ok=True)
+    lock = (root / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with lock:
+            lock.seek(0)
+            pid = lock.read().strip() or "unknown"
+        raise StoreBusy(
+            f"{root} is in use by process {pid}; wait until it ends, "
+            "or set DOIVEC_QDRANT__URL to share a Qdrant server"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock

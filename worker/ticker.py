@@ -1,0 +1,41 @@
+"""A thread that does something now and then."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from worker.patience import TRANSIENT
+
+log = logging.getLogger(__name__)
+
+
+class Ticker:
+    """Calls `do` after each pause of `pause_s`, from a thread of its own, until stopped.
+
+    What `do` raises is logged: whatever it is, the next call must come.
+    """
+
+    def __init__(self, name: str, do: Callable[[], object], *, pause_s: float) -> None:
+        self._do = do
+        self._pause_s = pause_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=f"doivec-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the call under way."""
+        self._stop.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self._pause_s):
+            try:
+                self._do()
+            except TRANSIENT as error:
+                log.warning("%s: %s", self._thread.name, error)
+            except Exception:  # whatever it is, the next call must come
+                log.exception("%s failed", self._thread.name)
