@@ -9,12 +9,12 @@ from schemas.evaluation import EvalReport, Verdict
 from schemas.training import TrainingRecord
 from trainer import evaluate, gate, report, runs, split
 from trainer.baselines import Prefix, Trigrams
-from trainer.bootstrap import Stores
 from trainer.errors import EvaluationError
 from trainer.evaluate import Encoder, Progress
 from trainer.held_out import HeldOutSet
 from trainer.records import EVALUATION, REPORTS, STOCK_CARD, read_record
 from trainer.scores import Scores
+from trainer.stores import Stores
 from worker.embedder import Embedder
 from worker.files import write_text
 from worker.registry import BASE, identify, resolve_source

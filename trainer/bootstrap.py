@@ -1,24 +1,21 @@
 """The composition root of the trainer: settings to objects."""
 
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from trainer.held_out import HeldOutStore
 from trainer.metadata import MetadataStore
 from trainer.pairs import PairStore
+from trainer.passes import Deployment
+from trainer.promote import Promoter
+from trainer.stores import Stores
+from worker.bootstrap import Client, Runtime, connect, make_runtime
+from worker.embedded import refuse_any_owner
+from worker.models import Registered
 from worker.registry import Registry
 from worker.settings import Settings
-
-
-class Stores(NamedTuple):
-    """What the trainer keeps below the data directory; `root` is its own folder there."""
-
-    settings: Settings
-    root: Path
-    pairs: PairStore
-    metadata: MetadataStore
-    held_out: HeldOutStore
-    registry: Registry
+from worker.store import open_store
+from worker.store.protocol import VectorStore
 
 
 def open_stores(settings: Settings) -> Stores:
@@ -32,3 +29,55 @@ def open_stores(settings: Settings) -> Stores:
         HeldOutStore(root),
         Registry(settings.data_dir / "models"),
     )
+
+
+@contextmanager
+def open_promoter(settings: Settings, *, command: str) -> Iterator[Promoter]:
+    """What makes versions live, on the servers of the settings or on the embedded ones.
+
+    Where no other process works batches off (Qdrant Edge, or a private Redis), this one does,
+    for as long as the context is open. Raises `StoreBusy` where another process has the
+    embedded store, `ConfigurationError`, `LedgerUnavailable`.
+    """
+    with connect(settings, command=command) as client:
+        if settings.qdrant.url is None:
+            refuse_any_owner(client.owner)
+        store = open_store(settings.qdrant, data_dir=settings.data_dir)
+        with closing(store), _workers(client, store) as runtime:
+            deployment = Deployment(
+                client.ledger,
+                store,
+                load=runtime.models.target if runtime else Registered(settings).load,
+                patience=client.patience,
+                alias=settings.collection,
+                text_bytes=settings.limits.text_bytes,
+                indexes_by_itself=settings.qdrant.url is not None,
+            )
+
+            def check() -> None:
+                if runtime and runtime.backfiller.failure:
+                    raise runtime.backfiller.failure
+
+            yield Promoter(deployment, open_stores(settings), check=check)
+
+
+@contextmanager
+def _workers(client: Client, store: VectorStore) -> Iterator[Runtime | None]:
+    """A worker's objects in this process, for backfills; none where others do that."""
+    others = client.settings.qdrant.url and (not client.is_private or client.owner)
+    if others or client.patience(store.live, client.settings.collection) is None:
+        yield None
+        return
+    runtime = make_runtime(
+        client.settings,
+        client.application,
+        ledger=client.ledger,
+        store=store,
+        patience=client.patience,
+        source=Registered(client.settings),
+    )
+    runtime.start()
+    try:
+        yield runtime
+    finally:
+        runtime.close()

@@ -1,22 +1,22 @@
 """doi-trainer: labelled pairs become a better, accountable model."""
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from schemas.evaluation import EvalReport
 from schemas.job import Rejection
+from trainer import promote_cli, schedule_cli
 from trainer import recipe as recipes
 from trainer import show as shown
-from trainer.bootstrap import Stores, open_stores
+from trainer.bootstrap import open_stores
 from trainer.errors import TrainerError, TrainingInterrupted
+from trainer.stopping import told_to_stop
+from trainer.stores import Stores
 from worker.cli import EXIT_INTERRUPTED, EXIT_LOSSES, Group, as_json, rejects_file
 from worker.errors import WorkerError
 from worker.registry import BASE
@@ -46,6 +46,13 @@ pairs = Group("pairs", help="The store of labelled pairs.")
 metadata = Group("metadata", help="What is known of DOIs: titles, abstracts, years, venues.")
 cli.add_command(pairs)
 cli.add_command(metadata)
+cli.add_command(schedule_cli.refine)
+cli.add_command(promote_cli.promote)
+cli.add_command(promote_cli.rollback)
+cli.add_command(promote_cli.prune)
+cli.add_command(schedule_cli.schedule)
+cli.add_command(schedule_cli.run)
+cli.add_command(schedule_cli.history)
 
 
 @pairs.example("doi-trainer pairs import pairs.csv.xz", name="import")
@@ -141,7 +148,7 @@ def train(
         stores, recipes.load(recipe, overrides=overrides), parent=parent, shards=shards
     )
     shown.plan(plan)
-    with _told_to_stop() as should_stop, shown.Steps(plan.recipe.name) as steps:
+    with told_to_stop() as should_stop, shown.Steps(plan.recipe.name) as steps:
         version = runs.train(stores, plan, on_step=steps.show, should_stop=should_stop)
     subject = assessment.version_subject(stores, version)
     with shown.Texts("evaluating") as texts:
@@ -253,19 +260,3 @@ def _keep(rejections: Sequence[Rejection], path: Path | None) -> None:
 def _versions(stores: Stores) -> Iterator["shown.Version"]:
     for version in stores.registry.versions():
         yield shown.Version.read(*stores.registry.look(version))
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Whether the process was told to stop: the run then ends at its next step, not inside one."""
-    told = threading.Event()
-
-    def tell(*_: Any) -> None:
-        told.set()
-
-    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield told.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

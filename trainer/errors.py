@@ -31,3 +31,7 @@ class EvaluationError(TrainerError):
 
 class TrainingInterrupted(TrainingError):
     """A run was told to stop; it can go on from its last checkpoint."""
+
+
+class PromotionRefused(TrainerError):
+    """A version can't become the live one as things are."""

@@ -15,11 +15,11 @@ from schemas.document import Document
 from schemas.pair import LabelledPair
 from schemas.training import PairCounts, TrainingRecord
 from trainer import examples, split
-from trainer.bootstrap import Stores
 from trainer.errors import HeldOutUnknown, TrainingError
 from trainer.held_out import HeldOutSet
 from trainer.recipe import Recipe
 from trainer.records import RECORD, STOCK_CARD, read_record
+from trainer.stores import Stores
 from trainer.train import Finished, Progress, Stop, fine_tune
 from worker.files import write_text
 from worker.registry import BASE, identify, resolve_source

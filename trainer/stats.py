@@ -7,9 +7,9 @@ from typing import NamedTuple
 from schemas.document import Document
 from schemas.model import render
 from trainer import split
-from trainer.bootstrap import Stores
 from trainer.errors import TrainingError
 from trainer.pairs import Balance, Dataset, Shard, balance
+from trainer.stores import Stores
 from worker import checkpoint
 from worker.checkpoint import Checkpoint
 from worker.registry import BASE, resolve_source

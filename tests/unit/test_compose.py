@@ -5,9 +5,11 @@ No container engine is needed; what only one can show is not shown here.
 
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from pydantic import BaseModel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.servers import RedisServer, wait_until
 from worker.embedded import _binary
 from worker.settings import Settings
 
@@ -33,6 +36,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
 DOCS = (ROOT / "docs" / "operations.md").read_text()
 QDRANT = ROOT / ".tools" / "qdrant"
 SECRET = re.compile(r"\$\{(\w+):\?[^}]+\}")
+DATA_DIR = SERVICES["beat"]["environment"]["DOIVEC_DATA_DIR"]
 each_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -58,7 +62,7 @@ def test_service_is_confined(name: str) -> None:
     assert int(gid) > 0
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["read_only"] is (name != "worker")  # NVIDIA's hooks write as it is made
+    assert service["read_only"] is ("deploy" not in service)  # NVIDIA's hooks write as it is made
     assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid", "ipc"}
 
 
@@ -93,19 +97,43 @@ def test_env_example_leaves_exactly_the_secrets_empty() -> None:
     assert set(re.findall(r"^(\w+)=$", ENV_EXAMPLE, re.MULTILINE)) == needed
 
 
-def test_one_worker_starts_by_default_and_it_has_the_gpu() -> None:
+def started(profile: str) -> list[str]:
+    return [name for name, s in SERVICES.items() if profile in s.get("profiles", [profile])]
+
+
+def test_one_worker_and_one_trainer_start_by_default_and_they_have_the_gpu() -> None:
     default = re.findall(r"^COMPOSE_PROFILES=(\w+)$", ENV_EXAMPLE, re.MULTILINE)
-    started = [name for name, s in SERVICES.items() if s.get("profiles", default) == default]
-    assert started == ["redis", "qdrant", "worker"]
-    reserved = SERVICES["worker"]["deploy"]["resources"]["reservations"]["devices"]
-    assert [d["driver"] for d in reserved] == ["nvidia"]
-    assert "deploy" not in SERVICES["worker-cpu"]
+    assert default == ["gpu"]
+    assert started("gpu") == ["redis", "qdrant", "worker", "trainer", "beat"]
+    assert started("cpu") == ["redis", "qdrant", "worker-cpu", "trainer-cpu", "beat"]
+    reserving = {name for name, service in SERVICES.items() if "deploy" in service}
+    assert reserving == {"worker", "trainer"}
+    for name in reserving:
+        reserved = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert [d["driver"] for d in reserved] == ["nvidia"]
 
 
-def test_workers_differ_in_their_device_only() -> None:
-    gpu, cpu = (SERVICES[name]["environment"] for name in ("worker", "worker-cpu"))
+@pytest.mark.parametrize("role", ["worker", "trainer"])
+def test_twins_differ_in_their_device_only(role: str) -> None:
+    gpu, cpu = (SERVICES[name]["environment"] for name in (role, f"{role}-cpu"))
     assert {k for k in gpu | cpu if gpu.get(k) != cpu.get(k)} == {"DOIVEC_EMBED__DEVICE"}
-    assert SERVICES["worker"]["volumes"] == SERVICES["worker-cpu"]["volumes"]
+    assert SERVICES[role]["volumes"] == SERVICES[f"{role}-cpu"]["volumes"]
+
+
+@pytest.mark.parametrize("name", ["trainer", "trainer-cpu", "beat"])
+def test_trainer_and_beat_are_the_workers_image_with_its_data_and_servers(name: str) -> None:
+    service, worker = SERVICES[name], SERVICES["worker" if name == "trainer" else "worker-cpu"]
+    for key in ("build", "user", "volumes", "environment", "env_file", "depends_on"):
+        assert service[key] == worker[key]
+
+
+@pytest.mark.parametrize("name", set(SERVICES) - {"redis", "qdrant", "worker", "worker-cpu"})
+def test_each_command_of_a_service_exists(name: str) -> None:
+    from trainer.cli import cli  # noqa: PLC0415 - as below
+
+    program, command = SERVICES[name]["command"]
+    assert program == "doi-trainer"
+    assert command in cli.commands
 
 
 def setting_exists(name: str) -> bool:
@@ -127,12 +155,59 @@ def test_every_setting_that_is_named_exists() -> None:
     }
 
 
-def test_every_command_in_the_docs_exists() -> None:
-    from worker.cli import cli  # noqa: PLC0415 - what it imports need not work for the rest
+def test_beat_writes_its_state_as_it_starts(tmp_path: Path, redis_server: RedisServer) -> None:
+    command = [str(Path(sys.executable).with_name("doi-trainer")), "schedule"]
+    env = {"DOIVEC_REDIS__URL": redis_server.url, "DOIVEC_DATA_DIR": str(tmp_path)}
+    with running(command, cwd=tmp_path, env=env):
+        wait_until(lambda: beat_is_healthy(tmp_path))
 
-    named = set(re.findall(r"doi-worker ([a-z]+)", DOCS))
-    assert named
-    assert named <= cli.commands.keys()
+
+def test_what_is_measured_for_sizing_is_on_the_page() -> None:
+    renewed = runpy.run_path(str(ROOT / "docs" / "generate.py"))["renewed"]
+    assert "<!-- /sizing -->" in DOCS
+    assert renewed(DOCS) == DOCS, "run: python docs/generate.py"
+
+
+def test_every_command_in_the_docs_exists() -> None:
+    from trainer.cli import cli as trainer  # noqa: PLC0415 - it need not work for the rest
+    from worker.cli import cli as worker  # noqa: PLC0415
+
+    for program, commands in {
+        "doi-worker": worker.commands,
+        "doi-trainer": trainer.commands,
+    }.items():
+        named = set(re.findall(rf"{program} ([a-z]+)", DOCS))
+        assert named
+        assert named <= commands.keys()
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-cpu", "trainer", "trainer-cpu"])
+def test_ping_goes_to_the_application_that_the_service_runs(name: str) -> None:
+    _, check = SERVICES[name]["healthcheck"]["test"]
+    words = interpolate(check).split()
+    application = words[words.index("-A") + 1]
+    assert application == ("trainer.tasks" if name.startswith("trainer") else "worker.app")
+    assert words[-2:] == ["-d", "celery@$(hostname)"]
+
+
+def beat_is_healthy(folder: Path) -> bool:
+    kind, check = SERVICES["beat"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    assert f"{DATA_DIR}/trainer/beat" in check
+    command = ["sh", "-c", interpolate(check).replace(DATA_DIR, str(folder))]
+    return subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 0
+
+
+def test_beat_is_healthy_while_it_writes_its_state(tmp_path: Path) -> None:
+    assert not beat_is_healthy(tmp_path)
+    state = tmp_path / "trainer" / "beat" / "schedule"
+    state.parent.mkdir(parents=True)
+    assert not beat_is_healthy(tmp_path)
+    state.touch()
+    assert beat_is_healthy(tmp_path)
+    an_hour_ago = time.time() - 3600
+    os.utime(state, (an_hour_ago, an_hour_ago))
+    assert not beat_is_healthy(tmp_path)
 
 
 @contextmanager

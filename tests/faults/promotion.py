@@ -1,0 +1,224 @@
+"""Kills at the named steps of a promotion, by seed; `make faults` runs all.
+
+At each step the promoter, a worker, Redis or Qdrant is killed (SIGKILL), a random moment after
+the step began, while records are ingested and deleted. The same command, given again, must
+complete the promotion, and nothing may be lost, brought back, or of the wrong model.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.deployment import Deployment
+from tests.life import DOIS, Life, record, registered
+from tests.servers import QdrantServer, RedisServer, wait_until
+from tests.tiny_model import make_tiny_model
+from worker import bootstrap
+
+STEPS = (
+    *("check", "create", "backfill", "index", "candidate", "last lap", "verify"),
+    *("switch", "release"),
+)
+VICTIMS = ("promoter", "worker", "redis", "qdrant")
+LONGEST_DELAY_S = 0.3
+TRIES = 4
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "faults.json"
+TITLES = ("{title}. {venue}", "{title}", "{doi}")
+# Processes are forked from one that has torch loaded already: a start takes no seconds then.
+context = multiprocessing.get_context("forkserver")
+
+
+def _work(log: str) -> None:
+    from worker.cli import main  # noqa: PLC0415 - in the child
+
+    _speak_to(log)
+    sys.argv = ["doi-worker", "run"]
+    main(["run"])
+
+
+def _promote(log: str, version: str) -> None:
+    from trainer.cli import main  # noqa: PLC0415 - in the child
+
+    _speak_to(log)
+    sys.argv = ["doi-trainer", "promote"]
+    main(["promote", version])
+
+
+def _speak_to(log: str) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+class Faults:
+    """A deployment whose model is promoted again and again, and what is killed meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        redis, qdrant = RedisServer(folder / "redis"), QdrantServer(folder / "qdrant")
+        redis.start()
+        qdrant.start()
+        model = make_tiny_model(folder / "first")
+        self.deployment = Deployment(
+            folder,
+            redis=redis,
+            qdrant=qdrant,
+            model=model,
+            DOIVEC_INGEST__LEASE_S="2",
+            DOIVEC_INGEST__SWEEP_S="0.5",
+        )
+        os.environ.update(self.deployment.environment)
+        # By name, since what needs torch imports it late.
+        context.set_forkserver_preload(
+            ["tests.faults.promotion", "trainer.samples", "worker.tasks", "worker.forward"]
+        )
+        self.life = Life(self.deployment, models=self.deployment.settings.data_dir / "models")
+        self._logs = 0
+        self._worker = self._start_worker()
+        self.life.ingest([record(doi) for doi in DOIS[:300]])
+        other = make_tiny_model(folder / "second", seed=1, dimension=48)
+        with self.life.promoter() as promoter:
+            live = promoter.live()
+        assert live
+        self._versions = [live, registered(self.deployment, other, TITLES, "second")]
+        self._fresh = iter(f"10.5555/fault.{n}" for n in range(1_000_000))
+
+    def close(self) -> None:
+        """End everything."""
+        self._worker.kill()
+        self._worker.join()
+        self.deployment.redis.stop()
+        self.deployment.qdrant.stop()
+
+    def run(self, step: str, seed: int) -> str:
+        """One promotion with one kill; returns what was killed. Raises where a rule is broken."""
+        chosen = random.Random(f"{step} {seed}")
+        victim = VICTIMS[seed % len(VICTIMS)]
+        self._drop_the_old_one()
+        self._versions.reverse()
+        documents = [record(next(self._fresh)) for _ in range(20)]
+        known = [doi for doi in sorted(self.life.known) if not self.life.known[doi].is_bare]
+        documents += [record(doi, edition=seed + 1) for doi in chosen.sample(known, 5)]
+        job = self._queue(documents)
+        log, promoter = self._start_promoter()
+        wait_until(
+            lambda: f"{step}: " in log.read_text() or not promoter.is_alive(),
+            what=log.read_text,
+        )
+        time.sleep(chosen.uniform(0, LONGEST_DELAY_S))  # the moment is the seed's
+        self._kill(victim, promoter)
+        words = self._complete(promoter, log)
+        self._settle(job, documents, words)
+        self.life.check()
+        return victim
+
+    def _settle(self, job: str, documents: list[object], words: str) -> None:
+        settled = self.deployment.settled(job)
+        assert settled.stored + settled.unchanged == len(documents), f"{settled}\n{words}"
+        self.life.known.update((d.doi, d) for d in documents)  # type: ignore[attr-defined]
+        self.life.delete([documents[0].doi])  # type: ignore[attr-defined]
+        with self.deployment.redis_client() as redis:
+            wait_until(lambda: redis.zcard("doivec:backfill") == 0)
+            route = redis.get("doivec:route")
+            assert route is not None
+            assert route.endswith(b" "), f"the route is {route!r}\n{words}"
+            assert redis.get("doivec:note:promotion") is None
+
+    def _complete(self, promoter: BaseProcess, log: Path) -> str:
+        """See the promoter to its end, and give the command again until it went well."""
+        words = ""
+        for _ in range(TRIES):
+            promoter.join(60)
+            assert promoter.exitcode is not None, f"it hangs\n{log.read_text()}"
+            words += log.read_text()
+            assert "Traceback" not in words, words
+            if promoter.exitcode == 0:
+                return words
+            log, promoter = self._start_promoter()
+        raise AssertionError(f"not completed\n{words}")
+
+    def _kill(self, victim: str, promoter: BaseProcess) -> None:
+        if victim == "promoter":
+            promoter.kill()
+        elif victim == "worker":
+            self._worker.kill()
+            self._worker.join()
+            self._worker = self._start_worker()
+        else:
+            server = self.deployment.redis if victim == "redis" else self.deployment.qdrant
+            server.kill()
+            server.start()
+
+    def _queue(self, documents: list[object]) -> str:
+        with bootstrap.connect(self.deployment.settings) as client:
+            return client.producer.enqueue(
+                [{"doi": d.doi, **d.metadata} for d in documents]  # type: ignore[attr-defined]
+            )
+
+    def _drop_the_old_one(self) -> None:
+        """So that there is something to copy each time; its version stays."""
+        with self.life.promoter() as promoter:
+            live = promoter.store.live("dois")
+            for collection in promoter.store.collections("dois"):
+                if collection != live:
+                    promoter.store.drop(collection)
+
+    def _start_worker(self) -> BaseProcess:
+        log = self._log("worker")
+        worker = context.Process(target=_work, args=(str(log),))
+        worker.start()
+        wait_until(lambda: log.exists() and "ready" in log.read_text(), while_true=worker.is_alive)
+        return worker
+
+    def _start_promoter(self) -> tuple[Path, BaseProcess]:
+        log = self._log("promoter")
+        promoter = context.Process(target=_promote, args=(str(log), self._versions[0]))
+        promoter.start()
+        return log, promoter
+
+    def _log(self, name: str) -> Path:
+        self._logs += 1
+        log = self._folder / f"{name}-{self._logs}.log"
+        log.touch()
+        return log
+
+
+@contextmanager
+def faults(folder: Path) -> Iterator[Faults]:
+    """A deployment to break."""
+    made = Faults(folder)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def main(seeds: int) -> None:
+    """All steps with so many seeds; writes the results."""
+    killed: Counter[str] = Counter()
+    began = time.monotonic()
+    with TemporaryDirectory() as folder, faults(Path(folder)) as deployment:
+        for step in STEPS:
+            for seed in range(seeds):
+                victim = deployment.run(step, seed)
+                killed[f"{step}: {victim}"] += 1
+                print(
+                    f"{time.monotonic() - began:7.1f} s  {step}, seed {seed}: {victim}", flush=True
+                )
+    result = {
+        "steps": list(STEPS),
+        "seeds": seeds,
+        "kills": dict(sorted(killed.items())),
+        "promotions": sum(killed.values()),
+        "broken": 0,  # the first one ends the run
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")

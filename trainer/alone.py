@@ -1,0 +1,49 @@
+"""One refine at a time: on all machines that share a Redis, else in this data directory."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from worker.errors import Busy
+from worker.ledger import Ledger
+from worker.settings import Settings
+from worker.sole import sole
+
+Check = Callable[[], None]
+
+
+@contextmanager
+def alone(settings: Settings, name: str) -> Iterator[Check]:
+    """Hold what one process at a time may do; yields a check that raises `LeaseLost`.
+
+    Without a Redis URL it is a lock below the data directory: the private Redis belongs to the
+    commands that need it, and this may take hours. Raises `Busy`, `LedgerUnavailable`.
+    """
+    if settings.redis.url is None:
+        with locked(settings.data_dir / "trainer" / f"{name}.lock"):
+            yield lambda: None
+        return
+    with (
+        closing(Ledger.connect(settings.redis, options=settings.ingest)) as ledger,
+        sole(ledger, name, lease_s=settings.ingest.lease_s) as lease,
+    ):
+        yield lease.check
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock in this file, which ends with the process; raises `Busy` at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            whose = file.read().strip() or "another process"
+            raise Busy(f"{whose} is at it: one {path.stem} at a time") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield

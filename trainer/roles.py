@@ -1,0 +1,52 @@
+"""Who a refine deals with: what makes a version live, and who is told how it gets on."""
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from trainer import evaluate, passes, train
+
+
+class Promoted(Protocol):
+    """What a promotion did."""
+
+    @property
+    def previous(self) -> str:
+        """The version that was live before."""
+
+    @property
+    def collection(self) -> str:
+        """The collection that is live now."""
+
+    @property
+    def points(self) -> int:
+        """How many points it has."""
+
+    @property
+    def missing(self) -> int:
+        """How many records of the old one it has not."""
+
+
+class Promoter(Protocol):
+    """Knows what is live, and makes another version so."""
+
+    def live(self) -> str | None:
+        """The version of the live collection; None before there is one."""
+
+    def promote(self, version: str, *, allow_missing: bool, watcher: passes.Watcher) -> Promoted:
+        """Make `version` live, or find that it is; raises `PromotionRefused`."""
+
+
+class Watcher(Protocol):
+    """Who is told how far a refine is."""
+
+    def say(self, words: str) -> None:
+        """Tell a line."""
+
+    def training(self, name: str) -> AbstractContextManager[train.Progress]:
+        """Where the steps of a training by the recipe of this name are told."""
+
+    def evaluating(self) -> AbstractContextManager[evaluate.Progress]:
+        """Where the progress of an evaluation is told."""
+
+    def promoting(self) -> AbstractContextManager[evaluate.Progress]:
+        """Where the progress of a promotion is told."""

@@ -1,0 +1,21 @@
+"""What the trainer keeps below the data directory."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from trainer.held_out import HeldOutStore
+from trainer.metadata import MetadataStore
+from trainer.pairs import PairStore
+from worker.registry import Registry
+from worker.settings import Settings
+
+
+class Stores(NamedTuple):
+    """What the trainer keeps below the data directory; `root` is its own folder there."""
+
+    settings: Settings
+    root: Path
+    pairs: PairStore
+    metadata: MetadataStore
+    held_out: HeldOutStore
+    registry: Registry

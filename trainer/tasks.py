@@ -1,0 +1,125 @@
+"""The trainer's Celery application: the task, its worker, the beat schedule; no logic."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery, Task
+from celery.beat import BeatLazyFunc
+from celery.exceptions import Reject
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from kombu.entity import Exchange, Queue
+
+from trainer.pending import Request
+from trainer.slots import Slots, latest_slot
+from worker.app import options
+from worker.errors import WorkerError
+from worker.settings import Settings, read_settings
+
+QUEUE, REFINE = "trainer", "trainer.refine"
+FOREVER = {"max_retries": None, "interval_start": 0.1, "interval_step": 0.5, "interval_max": 5.0}
+PAUSE_S = 1.0
+log = logging.getLogger(__name__)
+
+
+def trainer_options(settings: Settings) -> dict[str, Any]:
+    """Celery's configuration for the trainer: a queue of its own, one task at a time."""
+    return {
+        **options(settings),
+        "task_default_queue": QUEUE,
+        "task_queues": [Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)],
+        "task_routes": {REFINE: {"queue": QUEUE}},
+        "worker_pool": "solo",
+        "worker_concurrency": 1,
+        "result_expires": None,  # else beat would add a task of its own
+    }
+
+
+def beat_options(settings: Settings) -> dict[str, Any]:
+    """What beat needs besides; raises `ConfigurationError` for a crontab that is none.
+
+    Beat says which slot is due, by the clock that it goes by itself: a worker whose clock is a
+    second behind would still name the slot before.
+    """
+    path = settings.data_dir / "trainer" / "beat" / "schedule"
+    entry = {
+        "task": REFINE,
+        "schedule": Slots(settings.schedule).crontab,
+        "kwargs": {"slot": BeatLazyFunc(latest_slot, settings.schedule)},
+        "options": {"queue": QUEUE, "retry": True, "retry_policy": FOREVER},
+    }
+    return {
+        "timezone": settings.schedule.time_zone,
+        "beat_schedule": {"refine": entry},
+        "beat_schedule_filename": str(path),
+    }
+
+
+def make_app(settings: Callable[[], Settings]) -> Celery:
+    """A Celery application that reads its settings when it first needs them."""
+    made = Celery("doivec-trainer", set_as_current=False)
+    made.add_defaults(lambda: trainer_options(settings()))
+    return made
+
+
+app = make_app(read_settings)
+_desk: Any = None
+
+
+@app.task(name=REFINE, bind=True, acks_late=True)
+def refine(self: Task, slot: str | None = None, **wishes: Any) -> None:
+    """Ask for a refine: for a slot of the schedule, once; without one, by this task's id."""
+    name = f"slot {slot}" if slot else f"task {self.request.id}"
+    try:
+        _desk.ask(Request(id=name, asked_at=datetime.now(UTC), wishes=wishes))
+    except BaseException as error:
+        # The request is nowhere else: it goes back to its queue, after a pause.
+        log.exception("refine of %s goes back to its queue", name)
+        time.sleep(PAUSE_S)
+        raise Reject(str(error), requeue=True) from error
+
+
+@worker_init.connect
+def start(sender: Any, **_: Any) -> None:
+    """Make what a trainer's worker needs, before the first message is taken."""
+    global _desk  # noqa: PLW0603 - one per process, made when it becomes a worker
+    if sender.app is not app:
+        return
+    try:
+        from trainer.desk import Desk  # noqa: PLC0415 - torch is the worker's; beat needs none
+
+        _desk = Desk(read_settings(), lost=_end)
+    except Exception as error:
+        # Celery would go on without it: it only logs what its signals' receivers raise.
+        log.debug("no start", exc_info=True)
+        reason = error if isinstance(error, WorkerError) else repr(error)
+        raise SystemExit(f"doi-trainer: {reason}") from error
+
+
+@worker_ready.connect
+def look_after(**_: Any) -> None:
+    """Begin to take up what is pending."""
+    if _desk:
+        _desk.start()
+
+
+@worker_shutting_down.connect
+def hurry(**_: Any) -> None:
+    """Let the refine under way stop at its next step."""
+    if _desk:
+        _desk.tell_to_stop()
+
+
+@worker_shutdown.connect
+def stop(**_: Any) -> None:
+    """Let go of everything."""
+    if _desk:
+        _desk.close()
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
