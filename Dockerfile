@@ -22,7 +22,7 @@ COPY --from=source /source/requirements.txt /source/constraints.txt /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install -r /tmp/requirements.txt -c /tmp/constraints.txt
 RUN --mount=type=bind,from=source,source=/wheels,target=/wheels \
-    pip install --no-deps /wheels/*.whl && python -c "import worker.tasks"
+    pip install --no-deps /wheels/*.whl && python -c "import trainer.tasks, worker.tasks"
 
 RUN useradd --uid 10001 --no-create-home doivec && install -d -o doivec -g doivec /data
 USER 10001:10001

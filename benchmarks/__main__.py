@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other, and the README's table renewed from their results."""
+"""All benchmarks, one after the other, and the documentation's tables renewed from them."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ STEPS = (
     ["-m", "benchmarks.pipeline", "--pinned", "--dois", "10000"],
     ["-m", "benchmarks.scale"],
     ["-m", "benchmarks.training"],
+    ["-m", "benchmarks.sizing"],
     ["docs/generate.py"],
 )
 
