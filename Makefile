@@ -1,4 +1,4 @@
-# make demo | test | lint | bench: each makes .venv first, from pinned versions.
+# make demo | test | lint | bench | faults: each makes .venv first, from pinned versions.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 QDRANT := .tools/qdrant
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench faults clean
 
 help:
 	@echo "make demo    ingest examples/dois.txt and search it, nothing configured"
 	@echo "make test    all tests, against a real Redis and a real Qdrant server"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure what the README claims"
+	@echo "make faults  kill everything at every step of a promotion, 20 times (15 minutes)"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "doivec needs Python 3.11 or newer; make PYTHON=python3.12 ..."; exit 1; }
@@ -38,6 +39,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) $(QDRANT)
 	$(BIN)/python -m benchmarks
+
+faults: $(STAMP) $(QDRANT)
+	$(BIN)/python -m tests.faults
 
 clean:
 	rm -rf $(VENV) .tools

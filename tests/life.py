@@ -29,6 +29,7 @@ from worker.search import Searcher
 EXAMPLES = Path(__file__).parents[1] / "examples" / "dois.txt"
 DOIS = [normalize(s) for s in EXAMPLES.read_text().splitlines() if s and not s.startswith("#")]
 LOWEST_COSINE = 0.9995
+JOBS = ("writer", "plain_reader", "own_reader")
 
 
 def record(doi: str, *, edition: int = 0) -> Document:
@@ -119,12 +120,12 @@ class Life:
             yield made
 
     @contextmanager
-    def going_on(self, *, readers: bool = True) -> Iterator[None]:
-        """Ingest and deletions, and unless told otherwise readers, while the body runs."""
+    def going_on(self, *jobs: str) -> Iterator[None]:
+        """All of `JOBS`, or those named, while the body runs; what a reader misses fails it."""
         stop = threading.Event()
-        jobs = [self._writer, *([self._plain_reader, self._own_reader] if readers else [])]
         threads = [
-            threading.Thread(target=self._run, args=(job, stop), daemon=True) for job in jobs
+            threading.Thread(target=self._run, args=(getattr(self, f"_{job}"), stop), daemon=True)
+            for job in jobs or JOBS
         ]
         for thread in threads:
             thread.start()

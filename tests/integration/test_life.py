@@ -49,7 +49,7 @@ def test_a_whole_life(deployment: Deployment, life: Life, tmp_path: Path) -> Non
             assert (back.version, back.previous) == (first, second)
             assert promoter.promote(second[:12], watcher=Silent(life)).previous == first
         life.check()
-        with life.going_on(readers=False):
+        with life.going_on("writer"):
             flipped = promoter.rollback(now=True, watcher=Silent(life))
             assert flipped.version == promoter.live() == first
         life.check()
