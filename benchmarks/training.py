@@ -23,7 +23,8 @@ from torch.nn import functional
 from benchmarks.machine import DATA, dois, write_result
 from trainer import recipe as recipes
 from trainer.packed import PackedEncoder
-from trainer.train import PackedTrainer, arguments_of, loss_of, tokens_of
+from trainer.tables import tokens_of
+from trainer.train import PackedTrainer, arguments_of, loss_of
 from worker.forward import pick_device
 from worker.registry import BASE, resolve_source
 

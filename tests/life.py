@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,6 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from schemas.document import Document
 from schemas.doi import normalize, point_id
-from schemas.job import JobState
 from schemas.model import render
 from tests.deployment import ALIAS, Deployment
 from tests.servers import wait_until
@@ -24,7 +24,6 @@ from worker import bootstrap
 from worker.embedder import Embedder
 from worker.follow import delete
 from worker.registry import Registry
-from worker.search import Searcher
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "dois.txt"
 DOIS = [normalize(s) for s in EXAMPLES.read_text().splitlines() if s and not s.startswith("#")]
@@ -74,6 +73,7 @@ class Life:
         self.deleted: set[str] = set()
         self.violations: list[str] = []
         self.step = ""
+        self.answers: Counter[str] = Counter()  # by reader, and by the model of the answer
         self._embedders: dict[str, Embedder] = {}
         self._guard = threading.Lock()
 
@@ -135,6 +135,9 @@ class Life:
             stop.set()
             for thread in threads:
                 thread.join(60)
+                assert not thread.is_alive(), thread
+        for job in set(jobs or JOBS) - {"writer"}:
+            assert self.answers[job] > 0, f"{job} had no answer at all"
         assert not self.violations, "\n".join(self.violations[:10])
 
     def check(self, *, missing: Sequence[str] = ()) -> None:
@@ -177,6 +180,7 @@ class Life:
                     if document.doi in self.known:  # else deleted just now
                         self.violations.append(f"{document}: {error}: {self._where(client, i)}")
                     continue
+                self.answers["plain_reader"] += 1
                 if document.doi in self.known and not (own and len(found) == 5):
                     self.violations.append(f"{document.doi}: {len(own)} own, {len(found)} found")
                 if len({len(np.asarray(p.vector)) for p in found}) > 1:
@@ -191,19 +195,18 @@ class Life:
 
     def _own_reader(self, stop: threading.Event) -> None:
         chosen = random.Random(2)
-        collections: list[str] = []
         with bootstrap.open_searcher(self.deployment.settings) as searcher:
             while not stop.is_set():
                 document = self._some(chosen)
                 hits = searcher.search(text=f"On {document.doi}", k=3)
                 if len(hits) != 3 or not all(-1 <= hit.score <= 1.0001 for hit in hits):
                     self.violations.append(f"{document.doi}: {hits}")
-                self._compare(f"On {document.doi}", hits, collections)
+                self._compare(f"On {document.doi}", hits)
                 similar = searcher.search(document.doi, k=3) if document.doi in self.known else []
                 if document.doi in self.known and len(similar) != 3:
                     self.violations.append(f"{document.doi}: {similar}")
 
-    def _compare(self, text: str, hits: Sequence[object], collections: list[str]) -> None:
+    def _compare(self, text: str, hits: Sequence[object]) -> None:
         """All scores of an answer are those of one model."""
         rows = [(hit.doi, hit.score, hit.metadata) for hit in hits]  # type: ignore[attr-defined]
         documents = [Document(doi=doi, **metadata) for doi, _, metadata in rows]
@@ -215,7 +218,8 @@ class Life:
                 continue
             vectors = embedder.encode([text, *[t for t in texts if t is not None]])
             if np.allclose(vectors[1:] @ vectors[0], [score for _, score, _ in rows], atol=2e-3):
-                collections.append(name)
+                self.answers["own_reader"] += 1
+                self.answers[name] += 1
                 return
         self.violations.append(f"{text}: {rows}: the scores of no one model")
 
@@ -253,11 +257,3 @@ def started(deployment: Deployment, *, workers: int) -> None:
             while_true=lambda w=worker: w.process.poll() is None,
             what=lambda w=worker: w.words,
         )
-
-
-def settled(deployment: Deployment, job: str) -> bool:
-    """Whether a job has settled."""
-    return deployment.job(job).state is JobState.SETTLED
-
-
-__all__ = ["DOIS", "Life", "Searcher", "Silent", "record", "registered", "started", "time"]

@@ -58,11 +58,10 @@ def find(stores: Stores, name: str, *, templates: tuple[str, ...]) -> Subject:
 def opponents(stores: Stores, champion: str, challenger: str) -> tuple[Subject, Subject]:
     """Two subjects; one that is `base` reads the texts that the other one reads."""
     names = (champion, challenger)
-    known = next((version_subject(stores, name) for name in names if name != BASE), None)
-    templates = known.templates if known else ("{doi}",)
-    return find(stores, champion, templates=templates), find(
-        stores, challenger, templates=templates
-    )
+    known = {name: version_subject(stores, name) for name in names if name != BASE}
+    templates = next((subject.templates for subject in known.values()), ("{doi}",))
+    first, second = (known.get(name) or base_subject(stores, templates) for name in names)
+    return first, second
 
 
 def base_subject(stores: Stores, templates: tuple[str, ...]) -> Subject:

@@ -1,7 +1,6 @@
 """doi-trainer: labelled pairs become a better, accountable model."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -15,10 +14,14 @@ from trainer import recipe as recipes
 from trainer import show as shown
 from trainer.bootstrap import open_stores
 from trainer.errors import TrainerError, TrainingInterrupted
+from trainer.progress import Steps, Texts
+from trainer.records import Version
 from trainer.stopping import told_to_stop
 from trainer.stores import Stores
-from worker.cli import EXIT_INTERRUPTED, EXIT_LOSSES, Group, as_json, rejects_file
+from worker import program
+from worker.cli import Group, as_json, rejects_file
 from worker.errors import WorkerError
+from worker.program import EXIT_LOSSES
 from worker.registry import BASE
 from worker.settings import read_settings
 
@@ -37,7 +40,7 @@ held_out_option = click.option(
 def cli() -> None:
     """Turn labelled pairs of DOIs into a better model, and say how much better.
 
-    Exit codes: 0 all went well; 3 imported, but with rejected lines; 4 the gate refuses;
+    Exit codes: 0 all went well; 3 imported, but with rejected lines; 4 `compare`: the gate refuses;
     1 failed; 2 wrong usage; 130 interrupted.
     """
 
@@ -148,10 +151,10 @@ def train(
         stores, recipes.load(recipe, overrides=overrides), parent=parent, shards=shards
     )
     shown.plan(plan)
-    with told_to_stop() as should_stop, shown.Steps(plan.recipe.name) as steps:
+    with told_to_stop() as should_stop, Steps(plan.recipe.name) as steps:
         version = runs.train(stores, plan, on_step=steps.show, should_stop=should_stop)
     subject = assessment.version_subject(stores, version)
-    with shown.Texts("evaluating") as texts:
+    with Texts("evaluating") as texts:
         reports = assessment.write_card(
             stores, subject, stores.held_out.load(plan.held_out), on_progress=texts.show
         )
@@ -173,7 +176,7 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
     stores = open_stores(read_settings())
     found = stores.held_out.load(held_out)
     reports: dict[str, EvalReport] = {}
-    with shown.Texts("evaluating") as texts:
+    with Texts("evaluating") as texts:
         for version in versions:
             subject = assessment.find(stores, version, templates=("{doi}",))
             for one in (subject, *assessment.baselines(stores, subject.templates)):
@@ -197,7 +200,7 @@ def compare(champion: str, challenger: str, held_out: str | None, as_json: bool)
     settings = read_settings()
     stores = open_stores(settings)
     first, second = assessment.opponents(stores, champion, challenger)
-    with shown.Texts("comparing") as texts:
+    with Texts("comparing") as texts:
         verdict = assessment.compare(
             stores,
             first,
@@ -225,30 +228,19 @@ def show(version: str, as_json: bool) -> int:
     """Show where a version comes from: recipe, data, run, figures, files with their hashes."""
     stores = open_stores(read_settings())
     path, manifest = stores.registry.get(version)
-    shown.version(shown.Version.read(path, manifest), as_json=as_json)
+    shown.version(Version.read(path, manifest), as_json=as_json)
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `doi-trainer`; one clear line for each failure, no traceback."""
-    try:
-        code = cli.main(arguments, prog_name="doi-trainer", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
-    except TrainingInterrupted as error:
-        click.echo(f"doi-trainer: {error}", err=True)
-        code = EXIT_INTERRUPTED
-    except (TrainerError, WorkerError, OSError) as error:
-        click.echo(f"doi-trainer: {error}", err=True)
-        code = 1
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ndoi-trainer: interrupted; the same command goes on from here", err=True)
-        code = EXIT_INTERRUPTED
-    sys.exit(code)
+    program.run(
+        cli,
+        arguments,
+        name="doi-trainer",
+        failures=(TrainerError, WorkerError, OSError),
+        interruptions=(TrainingInterrupted,),
+    )
 
 
 def _keep(rejections: Sequence[Rejection], path: Path | None) -> None:
@@ -257,6 +249,6 @@ def _keep(rejections: Sequence[Rejection], path: Path | None) -> None:
         path.write_text("".join(lines), "utf-8")
 
 
-def _versions(stores: Stores) -> Iterator["shown.Version"]:
+def _versions(stores: Stores) -> Iterator[Version]:
     for version in stores.registry.versions():
-        yield shown.Version.read(*stores.registry.look(version))
+        yield Version.read(*stores.registry.look(version))

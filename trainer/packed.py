@@ -74,7 +74,7 @@ class Words:
         self._places = torch.full((len(self._whole.weight),), len(self._used))
         self._places[self._used] = torch.arange(len(self._used))
         self._rows = nn.Embedding(len(self._used), self._whole.embedding_dim)
-        self._show(self._rows)
+        self._show()
 
     def __call__(self, ids: Tensor) -> Tensor:
         """The embeddings float32 [tokens, width] of token ids of the whole vocabulary."""
@@ -90,12 +90,12 @@ class Words:
         try:
             yield
         finally:
-            self._show(self._rows)
+            self._show()
 
-    def _show(self, rows: nn.Embedding) -> None:
+    def _show(self) -> None:
         with torch.no_grad():
-            rows.weight.copy_(self._whole.weight[self._used])
-        self._parts.word_embeddings = rows
+            self._rows.weight.copy_(self._whole.weight[self._used])
+        self._parts.word_embeddings = self._rows
 
 
 class PackedEncoder:

@@ -97,6 +97,7 @@ class Passes:
         return self._once()
 
     def _once(self) -> Pass:
+        self._moved = (-1, time.monotonic())
         total = self._deployment.patience(self._deployment.store.count, self._intent.source)
         looked, lacking = 0, 0
         unreadable: list[str] = []
@@ -111,7 +112,8 @@ class Passes:
 
         def show(job: Job) -> None:
             self._watcher.progress(looked - lacking + job.settled, max(total, looked))
-            self.listen(job.settled, "no worker copies: do they run, and have they the model?")
+            figure = job.settled if job.batches > job.settled_batches else -looked
+            self.listen(figure, "no worker copies: do they run, and have they the model?")
             if job.dead > FAILURES and job.dead > job.settled / 2:
                 raise PromotionRefused(
                     f"{job.dead:,} of {job.settled:,} records could not be copied; "

@@ -64,8 +64,11 @@ class Pending:
         """Keep a request: 'taken', 'repeated' (it was here before), or 'busy' with another one."""
         with self._ledger.exclusive("refine-request", timeout_s=LOCK_TIMEOUT_S):
             pending = self.read()
-            if pending is not None:
-                return "repeated" if pending.id == request.id else "busy"
+            if pending is not None and pending.id != request.id:
+                return "busy"
+            if pending is not None:  # cut off, perhaps, before its name was taken
+                self._ledger.once(f"refine-request:{request.id}", keep_s=KEPT_S)
+                return "repeated"
             self.keep(request)  # first: what dies now is looked at once more, and not forgotten
             if self._ledger.once(f"refine-request:{request.id}", keep_s=KEPT_S):
                 return "taken"

@@ -16,7 +16,7 @@ from trainer.missing import Missing
 from trainer.move import Move
 from trainer.passes import Deployment, Watcher
 from trainer.stores import Stores
-from worker.errors import ModelError
+from worker.errors import ModelError, SwitchRefused
 from worker.sole import Lease, sole
 
 LEASE = "promotion"
@@ -70,15 +70,25 @@ class Promoter:
                 return entry.previous
         return None
 
-    def promote(self, version: str, *, allow_missing: bool = False, watcher: Watcher) -> Promoted:
+    def promote(
+        self,
+        version: str,
+        *,
+        replacing: str | None = None,
+        allow_missing: bool = False,
+        watcher: Watcher,
+    ) -> Promoted:
         """Make `version` (an id or its beginning) the live one.
 
-        Raises `PromotionRefused` where it can't read every record (unless `allow_missing`) or
-        nothing is live yet, `Busy` where another promotion runs, `ModelError`, `LeaseLost`, and
+        `replacing` is the version that must be live, if that matters. Raises `PromotionRefused`
+        where it isn't, where `version` can't read every record (unless `allow_missing`), or where
+        nothing is live yet; `Busy` where another promotion runs, `ModelError`, `LeaseLost`, and
         what store and ledger raise.
         """
         with self.alone() as lease:
             self._complete(lease, watcher)
+            if replacing is not None and (live := self.live()) != replacing:
+                raise PromotionRefused(f"{(live or 'nothing')[:12]} is live by now")
             intent = self._intend("promote", version, allow_missing=allow_missing)
             done = self._carry_out(intent, lease, watcher)
         return self._indexed(done)
@@ -181,7 +191,8 @@ class Promoter:
             self._run(move, intent)
         promoted = self._promoted(intent, missing, began)
         if intent.source != intent.target:
-            words = f"{intent.version[:12]} is live, with {promoted.points:,} records"
+            before = promoted.previous[:12]
+            words = f"replaces {before}, with {promoted.points:,} records"
             self._remember(intent, "switched", words=words, promoted=promoted)
         move.end()
         missed = missing.dois()
@@ -190,7 +201,7 @@ class Promoter:
     def _run(self, move: Move, intent: Intent) -> None:
         try:
             move.run()
-        except (PromotionRefused, ModelError) as error:
+        except (PromotionRefused, ModelError, SwitchRefused) as error:
             if not move.is_switched:  # else it must be completed, and nothing is forgotten
                 move.end()
                 self._remember(intent, "refused", words=str(error))

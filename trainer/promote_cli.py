@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 
 from trainer import forecast as forecasts
 from trainer import prune as pruning
 from trainer.bootstrap import open_promoter
 from trainer.forecast import Forecast
+from trainer.progress import bar
 from trainer.promote import Promoted
 from trainer.prune import Removable
 from trainer.show import SHORT
 from worker.cli import Group, as_json
-from worker.console import err, out
+from worker.console import out
 from worker.settings import read_settings
 
 SHOWN = 5
@@ -28,15 +29,7 @@ class Screen:
     """Shows the steps of a move on standard error: a line and how long each took, and a bar."""
 
     def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-        )
+        self._bar = bar(TextColumn("{task.fields[rate]}"), transient=True)
         self._task = self._bar.add_task("", total=None, rate="")
         self._name = ""
         self._began = 0.0
@@ -172,7 +165,7 @@ def _show_forecast(found: Forecast, *, as_json: bool) -> None:
         out.print("so it would be refused; with --allow-missing they stay where they are")
     out.print(
         f"the second collection needs about {found.memory_bytes / MIB:,.0f} MiB of memory and "
-        f"{found.disk_bytes / MIB:,.0f} MiB of disk"
+        f"{found.disk_bytes / MIB:,.0f} MiB of disk; up to three times that while it is indexed"
     )
 
 

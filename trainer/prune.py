@@ -1,9 +1,11 @@
 """Old collections and versions: what may go, what it frees, and its removal."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from schemas.history import Entry
 from schemas.model import collection_name
 from trainer.alone import alone
 from trainer.pending import NAME as REFINE
@@ -46,6 +48,7 @@ def prune(promoter: Promoter, found: list[Removable]) -> None:
 
     Raises `Busy` where a refine or a promotion is under way.
     """
+    started_at, gone = datetime.now(UTC), list[Removable]()
     with alone(promoter.stores.settings, REFINE), promoter.alone() as lease:
         for one in found:
             lease.check()
@@ -54,6 +57,18 @@ def prune(promoter: Promoter, found: list[Removable]) -> None:
             if one.collection:
                 promoter.store.drop(one.collection)
             promoter.stores.registry.remove(one.version)
+            gone.append(one)
+    if gone:
+        promoter.history.append(
+            Entry(
+                kind="prune",
+                started_at=started_at,
+                ended_at=datetime.now(UTC),
+                outcome="pruned",
+                words=f"removed {', '.join(one.version[:12] for one in gone)}",
+                details={"versions": [one.version for one in gone]},
+            )
+        )
 
 
 def _needed(promoter: Promoter) -> Iterator[str]:

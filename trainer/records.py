@@ -1,15 +1,41 @@
 """What lies beside a version's manifest: its provenance, its evaluation, its cards."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.evaluation import EvalReport
+from schemas.model import ModelVersion
 from schemas.training import TrainingRecord
 from worker.errors import ModelError
 
 RECORD, STOCK_CARD, EVALUATION = "training.json", "stock_card.md", "evaluation.json"
 REPORTS = TypeAdapter(list[EvalReport])
+
+
+class Version(NamedTuple):
+    """A registered version: where it is, its manifest, its provenance and its evaluation."""
+
+    path: Path
+    manifest: ModelVersion
+    record: TrainingRecord | None
+    reports: list[EvalReport]
+
+    @classmethod
+    def read(cls, path: Path, manifest: ModelVersion) -> "Version":
+        """Read what lies beside the manifest, where there is something; raises `ModelError`."""
+        return cls(path, manifest, read_record(path), read_reports(path))
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            **self.manifest.model_dump(mode="json", exclude={"canaries"}),
+            "path": str(self.path),
+            "training": self.record.model_dump(mode="json") if self.record else None,
+            "evaluation": [r.model_dump(mode="json") for r in self.reports],
+        }
 
 
 def read_record(path: Path) -> TrainingRecord | None:

@@ -1,23 +1,22 @@
 """Refine: from the pairs to a better live model, in one go; it goes on where it was cut off."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
-from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from schemas.evaluation import Verdict
 from schemas.history import Entry
 from trainer import assessment, recipe, runs
 from trainer.bootstrap import open_promoter, open_stores
+from trainer.ends import PROMOTED, REFUSED, SHORT, End, facts_of, nothing_new, promoted, refused
 from trainer.errors import PromotionRefused, TrainingInterrupted
 from trainer.evaluate import Progress
 from trainer.history import History
 from trainer.pending import Wishes
 from trainer.records import read_record
-from trainer.roles import Promoted, Promoter, Watcher
+from trainer.roles import Promoter, PromotionSteps, Watcher
 from trainer.stores import Stores
 from worker.errors import (
     Busy,
@@ -30,7 +29,7 @@ from worker.errors import (
 from worker.settings import Settings
 
 LIVE = "live"
-PROMOTED, REFUSED, NOTHING_NEW, FAILED = "promoted", "refused", "nothing new", "failed"
+FAILED = "failed"
 # What ends a refine for now: the same one goes on later, and has no entry before it has ended.
 GOES_ON = (
     TrainingInterrupted,
@@ -41,28 +40,6 @@ GOES_ON = (
     StoreBusy,
     DeviceLost,
 )
-SHORT = 12
-
-
-class _End(NamedTuple):
-    outcome: str
-    words: str
-    version: str | None = None
-    previous: str | None = None
-    details: Mapping[str, Any] = MappingProxyType({})
-
-
-class _Steps(NamedTuple):
-    say: Callable[[str], None]
-    progress: Progress
-    check: Callable[[], None]
-
-    def step(self, name: str, words: str) -> None:
-        self.check()
-        self.say(f"{name}: {words}")
-
-    def warn(self, words: str) -> None:
-        self.say(words)
 
 
 class Refine:
@@ -120,25 +97,27 @@ class Refine:
             raise
         except Exception as error:
             words = (str(error) or repr(error)).splitlines()[0]
-            self._note(_End(FAILED, words), started_at)
+            self._history.append(End(FAILED, words).entry(started_at))
             raise
-        return self._note(end, started_at)
+        entry = end.entry(started_at)
+        self._history.append(entry)
+        return entry
 
-    def _refine(self, wishes: Wishes) -> _End:
+    def _refine(self, wishes: Wishes) -> End:
         live = self._live()
         if live is None:
-            return _End(NOTHING_NEW, "there is no collection yet; ingest first")
+            return nothing_new("there is no collection yet; ingest first")
         parent = live if wishes.parent == LIVE else wishes.parent
         plan = runs.plan(self._stores, recipe.load(wishes.recipe), parent=parent)
         asked = self._question(plan, wishes)
         before = None if wishes.force else self._answer(asked, live)
         if before is not None:
             when = f"{before.ended_at:%Y-%m-%d %H:%M} UTC"
-            return _End(NOTHING_NEW, f"nothing new since {when}: {before.words}", before.version)
+            return nothing_new(f"nothing new since {when}: {before.words}", before.version)
         is_made = wishes.parent == LIVE and not wishes.force and self._made_live(plan, live)
         version = live if is_made else self._train(plan)
         facts = {"asked": asked, "run": plan.folder.name, "recipe": plan.recipe.name}
-        end = self._judge(version, live, plan=plan, allow_missing=wishes.allow_missing)
+        end = self._judge(version, live, plan=plan, wishes=wishes)
         return end._replace(details={**facts, **end.details})
 
     def _question(self, plan: runs.Plan, wishes: Wishes) -> str:
@@ -158,13 +137,25 @@ class Refine:
         return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
 
     def _answer(self, asked: str, live: str) -> Entry | None:
-        """The end that this question has led to, beside the model that is live.
+        """The end that this question has led to.
 
-        Also where it was promoted and rolled back since: that was somebody's decision.
+        What was promoted stays answered, also where it was rolled back since: that was somebody's
+        decision. What the gate refused is answered beside the model that is live. A promotion that
+        was refused is no answer: the records may have their titles by now.
         """
         for entry in reversed(self._history.entries()):
             is_same = entry.kind == "refine" and entry.details.get("asked") == asked
-            if is_same and live in (entry.version, entry.previous):
+            is_judged = live in (entry.version, entry.previous) and not entry.details.get("gate")
+            if is_same and (entry.outcome == PROMOTED or is_judged):
+                return entry
+        return None
+
+    def _was_rolled_back(self, version: str) -> Entry | None:
+        """The rollback away from this version, where it was not made live again since."""
+        for entry in reversed(self._history.entries()):
+            if entry.outcome == "switched" and entry.version == version:
+                return None
+            if entry.kind == "rollback" and entry.previous == version:
                 return entry
         return None
 
@@ -198,9 +189,13 @@ class Refine:
         self._watcher.say(f"registered {version}")
         return version
 
-    def _judge(self, version: str, live: str, *, plan: runs.Plan, allow_missing: bool) -> _End:
+    def _judge(self, version: str, live: str, *, plan: runs.Plan, wishes: Wishes) -> End:
         if version == live:
-            return self._complete(version, allow_missing=allow_missing)
+            return self._complete(version, allow_missing=wishes.allow_missing)
+        if not wishes.force and (back := self._was_rolled_back(version)):
+            when = f"{back.ended_at:%Y-%m-%d %H:%M} UTC"
+            words = f"{version[:SHORT]} was rolled back on {when}; --force promotes it again"
+            return End(REFUSED, words, version, live)
         stores, held_out = self._stores, self._stores.held_out.load(plan.held_out)
         challenger = assessment.version_subject(stores, version)
         with self._watcher.evaluating() as on_progress:
@@ -215,46 +210,41 @@ class Refine:
                 on_progress=told,
             )
         if not verdict.promote:
-            return _refused(verdict)
+            reasons = " ".join(verdict.reasons)
+            return refused(f"the gate refuses {version[:SHORT]}: {reasons}", verdict)
         self._watcher.say(f"the gate says yes: {verdict.reasons[0]}")
-        return self._promote(verdict, plan=plan, allow_missing=allow_missing)
+        return self._promote(verdict, allow_missing=wishes.allow_missing)
 
-    def _promote(self, verdict: Verdict, *, plan: runs.Plan, allow_missing: bool) -> _End:
-        version, champion = verdict.challenger, verdict.champion
-        facts = {"reasons": list(verdict.reasons), "held_out": verdict.held_out}
+    def _promote(self, verdict: Verdict, *, allow_missing: bool) -> End:
         with self._open_promoter() as promoter, self._promoting() as steps:
-            live = promoter.live()
-            if live == champion:
-                try:
-                    done = promoter.promote(version, allow_missing=allow_missing, watcher=steps)
-                except PromotionRefused as error:
-                    words = f"the promotion is refused: {error}"
-                    return _End(REFUSED, words, version, champion, facts)
-                return _promoted(version, done, why=verdict.reasons[0], facts=facts)
-        if live is None:
-            return _End(NOTHING_NEW, "there is no collection any more", version)
-        self._watcher.say(f"{live[:SHORT]} is live by now: the gate is asked again")
-        return self._judge(version, live, plan=plan, allow_missing=allow_missing)
+            try:
+                done = promoter.promote(
+                    verdict.challenger,
+                    replacing=verdict.champion,
+                    allow_missing=allow_missing,
+                    watcher=steps,
+                )
+            except PromotionRefused as error:
+                end = refused(f"the promotion is refused: {error}", verdict)
+                return end._replace(details={**end.details, "gate": "yes"})
+        return promoted(verdict.challenger, done, why=verdict.reasons[0], facts=facts_of(verdict))
 
-    def _complete(self, version: str, *, allow_missing: bool) -> _End:
+    def _complete(self, version: str, *, allow_missing: bool) -> End:
         """The version is live; a promotion to it that was cut off after the switch is completed."""
         with self._open_promoter() as promoter, self._promoting() as steps:
-            done = promoter.promote(version, allow_missing=allow_missing, watcher=steps)
-        if done.previous == version:
-            words = "what this recipe makes of these pairs is live already"
-            return _End(NOTHING_NEW, words, version)
-        return _promoted(version, done, why="what was cut off is complete", facts={})
+            promoter.promote(version, replacing=version, allow_missing=allow_missing, watcher=steps)
+        return nothing_new("what this recipe makes of these pairs is live already", version)
 
     def _live(self) -> str | None:
         with self._open_promoter() as promoter:
             return promoter.live()
 
     @contextmanager
-    def _promoting(self) -> Iterator[_Steps]:
+    def _promoting(self) -> Iterator[PromotionSteps]:
         self._go_on()
         with self._watcher.promoting() as on_progress:
             told = self._until_told(on_progress)
-            yield _Steps(self._watcher.say, told, self._go_on)
+            yield PromotionSteps(self._watcher.say, told, self._go_on)
 
     def _should_stop(self) -> bool:
         try:
@@ -274,29 +264,3 @@ class Refine:
             on_progress(done, total)
 
         return tell
-
-    def _note(self, end: _End, started_at: datetime) -> Entry:
-        entry = Entry(
-            kind="refine",
-            started_at=started_at,
-            ended_at=datetime.now(UTC),
-            outcome=end.outcome,
-            version=end.version,
-            previous=end.previous,
-            words=end.words,
-            details=dict(end.details),
-        )
-        self._history.append(entry)
-        return entry
-
-
-def _promoted(version: str, done: Promoted, *, why: str, facts: Mapping[str, Any]) -> _End:
-    words = f"{version[:SHORT]} replaces {done.previous[:SHORT]}: {why}"
-    details = {**facts, "points": done.points, "missing": done.missing}
-    return _End(PROMOTED, words, version, done.previous, details)
-
-
-def _refused(verdict: Verdict) -> _End:
-    words = f"the gate refuses {verdict.challenger[:SHORT]}: {' '.join(verdict.reasons)}"
-    facts = {"reasons": list(verdict.reasons), "held_out": verdict.held_out}
-    return _End(REFUSED, words, verdict.challenger, verdict.champion, facts)

@@ -1,7 +1,8 @@
 """Who a refine deals with: what makes a version live, and who is told how it gets on."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from trainer import evaluate, passes, train
 
@@ -32,7 +33,9 @@ class Promoter(Protocol):
     def live(self) -> str | None:
         """The version of the live collection; None before there is one."""
 
-    def promote(self, version: str, *, allow_missing: bool, watcher: passes.Watcher) -> Promoted:
+    def promote(
+        self, version: str, *, replacing: str | None, allow_missing: bool, watcher: passes.Watcher
+    ) -> Promoted:
         """Make `version` live, or find that it is; raises `PromotionRefused`."""
 
 
@@ -50,3 +53,20 @@ class Watcher(Protocol):
 
     def promoting(self) -> AbstractContextManager[evaluate.Progress]:
         """Where the progress of a promotion is told."""
+
+
+class PromotionSteps(NamedTuple):
+    """Tells who watches a refine the steps of its promotion, each after a check."""
+
+    say: Callable[[str], None]
+    progress: evaluate.Progress
+    check: Callable[[], None]
+
+    def step(self, name: str, words: str) -> None:
+        """A named step begins; raises what the check raises."""
+        self.check()
+        self.say(f"{name}: {words}")
+
+    def warn(self, words: str) -> None:
+        """Something that a person should look at."""
+        self.say(words)

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,7 +11,6 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.document import Document
 from schemas.pair import LabelledPair
 from schemas.training import PairCounts, TrainingRecord
 from trainer import examples, split
@@ -80,7 +79,7 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
     if not dataset.pairs:
         raise TrainingError("there are no pairs to train on; doi-trainer pairs import FILE")
     documents = stores.metadata.documents(split.dois(dataset.pairs))
-    held_out = held_out_set(stores, documents)
+    held_out = held_out_set(stores)
     training = split.training_part(dataset.pairs, held_out)
     begun = find_parent(stores, parent)
     _refuse_leaks(stores, begun, held_out)
@@ -101,13 +100,12 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
     )
 
 
-def held_out_set(stores: Stores, documents: Mapping[str, Document]) -> HeldOutSet:
+def held_out_set(stores: Stores) -> HeldOutSet:
     """The set frozen last; the first time, a tenth of every family's groups."""
     try:
         return stores.held_out.load()
     except HeldOutUnknown:
-        everything = stores.pairs.dataset()
-        known = stores.metadata.documents() or documents
+        everything, known = stores.pairs.dataset(), stores.metadata.documents()
         apart = stores.settings.pairs.apart
         return stores.held_out.freeze(everything, known, share=HELD_OUT_SHARE, apart=apart)
 

@@ -1,100 +1,29 @@
-"""What a person sees of the trainer: progress, tables, verdicts; or JSON for a program."""
+"""What a person sees of the trainer: tables, verdicts; or JSON for a program."""
 
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from schemas.evaluation import EvalReport, Slice, Verdict
-from schemas.model import ModelVersion
-from schemas.training import TrainingRecord
 from trainer.held_out import HeldOutSet
 from trainer.lineage import flat
 from trainer.metadata import MetadataReport
 from trainer.pairs import Balance, ImportReport
-from trainer.records import read_record, read_reports
+from trainer.records import Version
 from worker.console import err, out, print_rejections
+from worker.settings import Metric
 
 if TYPE_CHECKING:
     from trainer.runs import Plan
     from trainer.stats import Stats
 
-METRICS = ("ndcg@10", "recall@10", "mrr", "roc_auc", "average_precision", "spearman", "pearson")
 SHORT = 12
 LONGEST_NAME = 32  # of a baseline; a version's has 64
-
-
-class Version(NamedTuple):
-    """A registered version: where it is, its manifest, its provenance and its evaluation."""
-
-    path: Path
-    manifest: ModelVersion
-    record: TrainingRecord | None
-    reports: list[EvalReport]
-
-    @classmethod
-    def read(cls, path: Path, manifest: ModelVersion) -> "Version":
-        """Read what lies beside the manifest, where there is something."""
-        return cls(path, manifest, read_record(path), read_reports(path))
-
-    @property
-    def account(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return {
-            **self.manifest.model_dump(mode="json", exclude={"canaries"}),
-            "path": str(self.path),
-            "training": self.record.model_dump(mode="json") if self.record else None,
-            "evaluation": [r.model_dump(mode="json") for r in self.reports],
-        }
-
-
-class _Bar:
-    """A bar on standard error, from the first figure on; elsewhere than on a terminal, its end."""
-
-    def __init__(self, label: str, *columns: Any) -> None:
-        self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            *columns,
-            TimeRemainingColumn(),
-            console=err,
-        )
-        self._task = self._progress.add_task(label, total=None, loss="")
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
-class Steps(_Bar):
-    """The optimizer steps of a run, with the last training loss."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__(f"training {label}", TextColumn("{task.fields[loss]}"))
-
-    def show(self, step: int, steps: int, loss: float | None) -> None:
-        """Show where the run stands; `loss` where one was logged."""
-        self._progress.start()
-        self._progress.update(self._task, completed=step, total=steps)
-        if loss is not None:
-            self._progress.update(self._task, loss=f"loss {loss:.4f}")
-
-
-class Texts(_Bar):
-    """The texts and queries of an evaluation."""
-
-    def show(self, done: int, total: int) -> None:
-        """Show how many of them are done."""
-        self._progress.start()
-        self._progress.update(self._task, completed=done, total=total)
 
 
 def pairs_report(report: ImportReport, *, dry_run: bool, as_json: bool) -> None:
@@ -284,7 +213,7 @@ def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:
     for report, _ in rows:
         is_version = len(report.subject) > LONGEST_NAME
         table.add_column(f"{report.name} {report.subject[:8]}" if is_version else report.name)
-    for metric in METRICS:
+    for metric in get_args(Metric):
         found = [part.metrics.get(metric) for _, part in rows]
         cells = (f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})" if e else "" for e in found)
         if any(found):

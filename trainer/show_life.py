@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from schemas.history import Entry
-from trainer.show import SHORT, Steps, Texts
+from trainer.progress import Steps, Texts
+from trainer.show import SHORT
 from worker.console import err, out
 
 if TYPE_CHECKING:

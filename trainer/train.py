@@ -3,9 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import chain
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -24,7 +23,6 @@ from sentence_transformers.sentence_transformer.losses import (
     CosineSimilarityLoss,
     MultipleNegativesRankingLoss,
 )
-from sentence_transformers.util import mine_hard_negatives
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
@@ -34,14 +32,12 @@ from trainer.errors import TrainingError, TrainingInterrupted
 from trainer.examples import Columns
 from trainer.packed import PackedEncoder, covers
 from trainer.recipe import Recipe
+from trainer.tables import make_tables, tokens_of
 from worker.errors import ConfigurationError
 from worker.files import write_text
 from worker.forward import pick_device, use_threads
 
 FINISHED, MODEL = "finished.json", "model"
-# Mined negatives: not the nearest, which are often unlabelled positives, and at most 95 % as
-# similar as the positive (Moreira et al. 2024, NV-Retriever, "TopK-PercPos").
-MINED_FROM, MINED_TO, MINED_MARGIN = 10, 50, 0.05
 Progress = Callable[[int, int, float | None], None]
 Stop = Callable[[], bool]
 
@@ -84,23 +80,23 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
         )
     if place.type == "cpu" and threads:
         use_threads(threads)
-    with _quiet():
-        model = _open(parent, recipe, device=place)
-        model.model_card_data.base_model = parent_name
-        trainer = _trainer(recipe, model, _tables(recipe, tables, model), folder=folder)
-        run = _Run(on_step, should_stop, started=time.monotonic())
-        trainer.add_callback(run)
-        resumed, run.before_s = checkpoints.last(folder) or (None, 0.0)
-        try:
-            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-        except UnpicklingError as error:
-            raise TrainingError(f"the checkpoint {resumed} holds more than numbers") from error
-        if run.stopped:
-            raise TrainingInterrupted(
-                f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; "
-                "the same command goes on from there"
-            )
-        _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
+    _quiet()
+    model = _open(parent, recipe, device=place)
+    model.model_card_data.base_model = parent_name
+    trainer = _trainer(recipe, model, make_tables(recipe, tables, model=model), folder=folder)
+    run = _Run(on_step, should_stop, started=time.monotonic())
+    trainer.add_callback(run)
+    resumed, run.before_s = checkpoints.last(folder) or (None, 0.0)
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    except UnpicklingError as error:
+        raise TrainingError(f"the checkpoint {resumed} holds more than numbers") from error
+    if run.stopped:
+        raise TrainingInterrupted(
+            f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; "
+            "the same command goes on from there"
+        )
+    _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
     made = _finished(folder)
     if made is None:
         raise TrainingError(f"what was trained is not in {folder} any more")
@@ -198,14 +194,6 @@ def loss_of(recipe: Recipe, model: SentenceTransformer) -> nn.Module:
     )
 
 
-def tokens_of(model: SentenceTransformer, tables: Any) -> list[int]:
-    """The token ids that the texts of all tables hold."""
-    every = list(tables.values()) if isinstance(tables, datasets.DatasetDict) else [tables]
-    columns = [table[name] for table in every for name in table.column_names if name != "label"]
-    texts = list(dict.fromkeys(chain.from_iterable(columns)))
-    return list(set(chain.from_iterable(model.tokenizer(texts, truncation=True)["input_ids"])))
-
-
 def _trainer(
     recipe: Recipe, model: SentenceTransformer, tables: Any, *, folder: Path
 ) -> PackedTrainer:
@@ -230,33 +218,6 @@ def _open(parent: Path, recipe: Recipe, *, device: torch.device) -> SentenceTran
     if recipe.max_seq_length:
         model.max_seq_length = recipe.max_seq_length
     return model
-
-
-def _tables(recipe: Recipe, tables: Mapping[str, Columns], model: SentenceTransformer) -> Any:
-    if not any(columns for columns in tables.values()):
-        raise TrainingError("no pair is left to train on")
-    made = {name: datasets.Dataset.from_dict(columns) for name, columns in tables.items()}
-    if "mined" in recipe.negatives and "pairs" in made:
-        made |= _mined(made.pop("pairs"), model)
-    return datasets.DatasetDict(made) if len(made) > 1 else next(iter(made.values()))
-
-
-def _mined(pairs: datasets.Dataset, model: SentenceTransformer) -> dict[str, datasets.Dataset]:
-    """The pairs with a negative from among all texts; those for which none is found without one."""
-    found = mine_hard_negatives(
-        pairs,
-        model,
-        corpus=list(dict.fromkeys([*pairs["anchor"], *pairs["positive"]])),
-        range_min=MINED_FROM,
-        range_max=MINED_TO,
-        relative_margin=MINED_MARGIN,
-        num_negatives=1,
-        verbose=False,
-    )
-    have = set(zip(found["anchor"], found["positive"], strict=True))
-    rows = zip(pairs["anchor"], pairs["positive"], strict=True)
-    rest = pairs.select([number for number, row in enumerate(rows) if row not in have])
-    return {name: table for name, table in (("mined", found), ("pairs", rest)) if len(table)}
 
 
 def _finish(trainer: PackedTrainer, folder: Path, *, train_s: float, device: str) -> None:
@@ -296,9 +257,7 @@ def _named(place: torch.device) -> str:
     return f"{place.type}, {torch.get_num_threads()} threads"
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars of the libraries: the command shows its own."""
+def _quiet() -> None:
+    """No progress bars of the libraries from now on: the command shows its own."""
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()
-    yield

@@ -3,7 +3,6 @@
 import json
 import signal
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +13,11 @@ import click
 
 from schemas.doi import InvalidDoi
 from schemas.job import Job, JobState
-from worker import bootstrap, console, follow
+from worker import bootstrap, console, follow, program
 from worker.embedded import WorkerProcess, refuse_any_owner
 from worker.errors import WorkerError
+from worker.program import EXIT_LOSSES
 from worker.settings import read_settings
-
-EXIT_LOSSES = 3
-EXIT_INTERRUPTED = 130
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 rejects_file = click.option(
@@ -213,21 +210,8 @@ def search(doi: str | None, text: str | None, k: int, registrant: str | None, as
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `doi-worker`; one clear line for each failure, no traceback."""
     signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = cli.main(arguments, prog_name="doi-worker", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
-    except (WorkerError, InvalidDoi, OSError, sqlite3.Error) as error:
-        click.echo(f"doi-worker: {error}", err=True)
-        code = 1
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ndoi-worker: interrupted; the same command goes on from here", err=True)
-        code = EXIT_INTERRUPTED
-    sys.exit(code)
+    failures = (WorkerError, InvalidDoi, OSError, sqlite3.Error)
+    program.run(cli, arguments, name="doi-worker", failures=failures)
 
 
 def _report(client: bootstrap.Client, job: Job, *, as_json: bool) -> int:

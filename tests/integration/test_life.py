@@ -49,6 +49,8 @@ def test_a_whole_life(deployment: Deployment, life: Life, tmp_path: Path) -> Non
             assert (back.version, back.previous) == (first, second)
             assert promoter.promote(second[:12], watcher=Silent(life)).previous == first
         life.check()
+        models = [name for name in life.answers if name.startswith("dois-")]
+        assert len(models) == 2, "answers came from both models"
         with life.going_on("writer"):
             flipped = promoter.rollback(now=True, watcher=Silent(life))
             assert flipped.version == promoter.live() == first

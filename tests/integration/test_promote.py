@@ -236,10 +236,10 @@ def test_what_is_ingested_changed_and_deleted_at_any_step_is_right(home: Home, a
     home.promote(home.second, Watch(at, meanwhile))
     left = [d for d in (changed, *RICH[2:]) if d != RICH[25]]
     home.check(*left)
-    home.ingest(BARE.model_copy(update={"title": "after the switch"}))
+    home.ingest(late := Document(doi=BARE.doi, title="after the switch"))
     back = home.rollback()
     assert back.version == home.first
-    home.check(*left, BARE.model_copy(update={"title": "after the switch"}))
+    home.check(*left, late)
 
 
 @pytest.mark.parametrize("at", STEPS)
@@ -415,6 +415,7 @@ def test_prune_leaves_what_is_needed(home: Home) -> None:
     assert removable(home.promoter, keep=4) == []
     prune(home.promoter, found)
     assert home.first not in home.promoter.stores.registry.versions()
+    assert home.promoter.history.entries()[-1].outcome == "pruned"
     assert len(home.store.collections("dois")) == 3
     assert removable(home.promoter, keep=0) == []
     home.promote(fourth)

@@ -121,7 +121,11 @@ class Shelf:
     def live(self) -> str | None:
         return self.version
 
-    def promote(self, version: str, *, allow_missing: bool, watcher: Steps) -> Done:
+    def promote(
+        self, version: str, *, replacing: str | None, allow_missing: bool, watcher: Steps
+    ) -> Done:
+        if replacing is not None and replacing != self.version:
+            raise PromotionRefused(f"{self.version} is live by now")
         if version == self.version:
             return Done(version, "dois-x", 7, 0)
         if self.error:
@@ -219,8 +223,34 @@ def test_a_refused_promotion_ends_well_until_it_is_allowed(bench: Bench) -> None
         "refused",
         "the promotion is refused: 120 records have no title",
     )
+    assert bench.refine().outcome == "refused", "the records may have titles by now: asked again"
+    bench.shelf.refuses = ""
+    assert bench.refine().outcome == "promoted"
+
+
+def test_what_was_rolled_back_is_promoted_by_force_alone(bench: Bench) -> None:
+    promoted = bench.refine()
+    older = bench.register(make_tiny_model(bench.folder / "older", seed=3))
+    bench.shelf.version = older.version  # not the one before
     assert bench.refine().outcome == "nothing new"
-    assert bench.refine(allow_missing=True).outcome == "promoted"
+    (bench.stores.root / "history.jsonl").unlink()  # killed before its entry, and rolled back
+    bench.shelf.version = bench.first.version
+    now = datetime.now(UTC)
+    bench.history.append(
+        Entry(
+            kind="rollback",
+            started_at=now,
+            ended_at=now,
+            outcome="switched",
+            version=bench.first.version,
+            previous=promoted.version,
+        )
+    )
+    again = bench.refine()
+    assert again.outcome == "refused"
+    assert "was rolled back on" in again.words
+    assert bench.shelf.version == bench.first.version
+    assert bench.refine(force=True).outcome == "promoted"
 
 
 def test_without_a_collection_it_ends_well_before_anything_is_trained(bench: Bench) -> None:
@@ -273,18 +303,19 @@ def test_killed_after_the_switch_it_does_not_train_from_its_own_child(bench: Ben
     assert len(list((bench.stores.root / "runs").iterdir())) == 1
 
 
-def test_a_switch_by_someone_else_meanwhile_asks_the_gate_again(bench: Bench) -> None:
+def test_a_switch_by_someone_else_meanwhile_is_left_alone(bench: Bench) -> None:
     other = bench.register(make_tiny_model(bench.folder / "other", seed=3))
-    calls: list[str] = []
 
-    def live() -> str:
-        calls.append(bench.first.version if not calls else other.version)
-        return calls[-1]
+    def switched() -> str:
+        first, bench.shelf.version = bench.first.version, other.version
+        return first
 
-    bench.shelf.live = live  # type: ignore[method-assign] - the fake's own memory
+    asks, bench.shelf.live = bench.shelf.live, switched  # type: ignore[method-assign] - a fake
     entry = bench.refine()
-    assert entry.details["held_out"]
-    assert len(calls) == 3
+    assert (entry.outcome, bench.shelf.version) == ("refused", other.version)
+    assert "is live by now" in entry.words
+    bench.shelf.live = asks  # type: ignore[method-assign]
+    assert bench.refine().previous == other.version, "the gate is asked again"
 
 
 # What was asked for

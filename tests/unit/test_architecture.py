@@ -14,8 +14,8 @@ ALLOWED = {"schemas": {"schemas"}, "worker": {"schemas", "worker"}, "trainer": s
 ROOMS = {
     "torch": {"worker/embedder.py", "worker/forward.py", "trainer/train.py", "trainer/packed.py"},
     "transformers": {"worker/embedder.py", "worker/forward.py", "trainer/train.py"},
-    "sentence_transformers": {"worker/embedder.py", "trainer/train.py"},
-    "datasets": {"trainer/train.py"},
+    "sentence_transformers": {"worker/embedder.py", "trainer/train.py", "trainer/tables.py"},
+    "datasets": {"trainer/train.py", "trainer/tables.py"},
     "matplotlib": {"trainer/plots.py"},
     "pyarrow": {
         f"trainer/{name}.py" for name in ("shards", "pairs", "pair_files", "metadata", "held_out")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.document import Document
 from schemas.pair import LabelledPair
+from tests.strategies import LABELLED_PAIRS
 from trainer.errors import HeldOutUnknown, PairsError
 from trainer.held_out import HeldOutSet, HeldOutStore
 from trainer.metadata import MetadataStore
@@ -156,16 +157,8 @@ def test_what_a_killed_freeze_left_is_written_over(tmp_path: Path) -> None:
     assert HeldOutStore(tmp_path).ids() == [frozen.id]
 
 
-NAMES = st.integers(0, 15).map(lambda n: f"10.1000/{n}")
 ANY_PAIRS = st.lists(
-    st.builds(
-        LabelledPair,
-        doi_a=NAMES,
-        doi_b=NAMES,
-        label=st.integers(0, 1),
-        source=st.sampled_from(["one", "two"]),
-        group=st.sampled_from("abcdefg"),
-    ).filter(lambda pair: pair.doi_a != pair.doi_b),
+    LABELLED_PAIRS.filter(lambda pair: pair.doi_a != pair.doi_b),
     min_size=1,
     max_size=25,
     unique_by=lambda pair: pair.key,

@@ -7,20 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
+from tests.strategies import LABELLED_PAIRS
 from trainer.split import Selection, dois, hold_out, training_part
 
-DOIS = st.integers(0, 12).map(lambda n: f"10.1000/{n}")
-PAIRS = st.lists(
-    st.builds(
-        LabelledPair,
-        doi_a=DOIS,
-        doi_b=DOIS,
-        label=st.integers(0, 1),
-        source=st.sampled_from(["one:cites", "one:not", "two", "three:cites"]),
-        group=st.integers(0, 8).map(lambda n: f"group {n}"),
-    ),
-    max_size=40,
-)
+PAIRS = st.lists(LABELLED_PAIRS, max_size=40)
 SHARES = st.floats(0, 1)
 
 

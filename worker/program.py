@@ -1,0 +1,43 @@
+"""How a program ends: one clear line for each failure, no traceback, and an exit code."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+EXIT_LOSSES = 3
+EXIT_INTERRUPTED = 130
+Kinds = tuple[type[Exception], ...]
+
+
+def run(
+    cli: click.Command,
+    arguments: Sequence[str] | None,
+    *,
+    name: str,
+    failures: Kinds,
+    interruptions: Kinds = (),
+) -> NoReturn:
+    """Run a program whose commands return their exit codes, and exit.
+
+    An error of `failures` ends it with 1, one of `interruptions` (looked for first) with 130.
+    """
+    try:
+        code = cli.main(arguments, prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except interruptions as error:
+        click.echo(f"{name}: {error}", err=True)
+        code = EXIT_INTERRUPTED
+    except failures as error:
+        click.echo(f"{name}: {error}", err=True)
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"\n{name}: interrupted; the same command goes on from here", err=True)
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
