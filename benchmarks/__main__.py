@@ -12,6 +12,7 @@ STEPS = (
     ["-m", "benchmarks.scale"],
     ["-m", "benchmarks.training"],
     ["-m", "benchmarks.sizing"],
+    ["-m", "benchmarks.life"],
     ["docs/generate.py"],
 )
 

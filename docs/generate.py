@@ -217,6 +217,17 @@ def _embedding(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
 
 
+def _life(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    beside = {"backfill": "beside a backfill", "both": "beside one and writing to two collections"}
+    for mode, words in beside.items():
+        found = result[mode]
+        yield f"ingest {words}: rate, of ingest alone", _range(found["rate_ratio"], 2)
+        yield (
+            f"queries by id {words}: 99th percentile, of that under ingest alone",
+            _range(found["p99_ratio"], 2),
+        )
+
+
 def _training(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     speed = result["speed"]
     rates = speed["steps_a_second"]
@@ -240,6 +251,7 @@ TELLERS = {
     "pipeline_pinned": _pinned,
     "scale": _scale,
     "training_cpu": _training,
+    "life": _life,
 }
 
 SIZED = {

@@ -1,5 +1,6 @@
 """A whole doivec on real servers: workers as processes, a client in the test."""
 
+import json
 import os
 import signal
 import subprocess
@@ -97,7 +98,7 @@ class Deployment:
             target = nested
             for part in path:
                 target = target.setdefault(part, {})  # type: ignore[assignment]
-            target[last] = value
+            target[last] = json.loads(value) if value.startswith(("{", "[")) else value
         return Settings(**nested)
 
     def start_worker(self) -> Worker:

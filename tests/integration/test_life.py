@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import Deployment
+from tests.learnable import EASILY, hold_out, write_pairs, write_recipe
 from tests.life import DOIS, Life, Silent, record, registered, started
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
+from trainer.bootstrap import open_stores
+from trainer.desk import Logged
+from trainer.pending import Wishes
 from trainer.prune import prune, removable
+from trainer.refine import Refine
 
 TITLES = ("{title}. {venue}", "{title}", "{doi}")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
@@ -21,7 +26,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     redis.start()
     qdrant.start()
     model = make_tiny_model(tmp_path / "first")
-    made = Deployment(tmp_path, redis=redis, qdrant=qdrant, model=model)
+    made = Deployment(tmp_path, redis=redis, qdrant=qdrant, model=model, **EASILY)
     yield made
     made.close()
     redis.stop()
@@ -33,7 +38,39 @@ def life(deployment: Deployment) -> Life:
     return Life(deployment, models=deployment.settings.data_dir / "models")
 
 
+def refine(deployment: Deployment) -> str:
+    """Train on pairs, ask the gate, promote; returns the version that is live then."""
+    stores = open_stores(deployment.settings)
+    pairs = write_pairs(deployment.folder / "pairs.csv")
+    stores.pairs.import_files([str(pairs)], dry_run=False)
+    hold_out(stores)
+    recipe = write_recipe(deployment.folder / "tiny.toml")
+    entry = Refine.connect(deployment.settings, watcher=Logged()).run(
+        Wishes(recipe=str(recipe), parent="live")
+    )
+    assert entry.outcome == "promoted", entry.words
+    assert entry.version
+    return entry.version
+
+
 def test_a_whole_life(deployment: Deployment, life: Life, tmp_path: Path) -> None:
+    started(deployment, workers=2)
+    life.ingest([record(doi) for doi in DOIS[:400]])
+    with life.promoter() as promoter, life.going_on():
+        first = promoter.live()
+        second = refine(deployment)
+        assert promoter.live() == second != first
+        back = promoter.rollback(watcher=Silent(life))
+        assert (back.version, back.previous) == (first, second)
+        assert promoter.promote(second[:12], watcher=Silent(life)).previous == first
+    life.check()
+    models = [name for name in life.answers if name.startswith("dois-")]
+    assert len(models) == 2, "answers came from both models"
+
+
+def test_a_model_of_another_dimension_that_reads_other_texts(
+    deployment: Deployment, life: Life, tmp_path: Path
+) -> None:
     started(deployment, workers=2)
     life.ingest([record(doi) for doi in DOIS[:400]])
     other = make_tiny_model(tmp_path / "second", seed=1, dimension=48)
@@ -43,29 +80,20 @@ def test_a_whole_life(deployment: Deployment, life: Life, tmp_path: Path) -> Non
         assert first
         with life.going_on():
             done = promoter.promote(second, watcher=(watcher := Silent(life)))
-            assert (done.version, done.previous, done.missing) == (second, first, 0)
-            assert promoter.live() == second
-            back = promoter.rollback(watcher=Silent(life))
-            assert (back.version, back.previous) == (first, second)
-            assert promoter.promote(second[:12], watcher=Silent(life)).previous == first
-        life.check()
-        models = [name for name in life.answers if name.startswith("dois-")]
-        assert len(models) == 2, "answers came from both models"
-        with life.going_on("writer"):
-            flipped = promoter.rollback(now=True, watcher=Silent(life))
-            assert flipped.version == promoter.live() == first
-        life.check()
+        assert (done.version, done.previous, done.missing) == (second, first, 0)
         assert watcher.steps == [
             *("check", "create", "backfill", "index", "candidate", "last lap", "verify"),
             *("switch", "release"),
         ]
-        promoter.promote(second, watcher=Silent(life))
         life.check()
-        assert promoter.previous() == first
+        with life.going_on("writer"):
+            flipped = promoter.rollback(now=True, watcher=Silent(life))
+            assert flipped.version == promoter.live() == first
+        life.check()
+        promoter.promote(second, watcher=Silent(life))
         assert removable(promoter, keep=0) == [], "neither the live one nor the one before"
         third = registered(deployment, tmp_path / "second", ("{doi}",), "third")
         promoter.promote(third, watcher=Silent(life))
-        life.check()
         found = removable(promoter, keep=0)
         assert [one.version for one in found] == [first]
         prune(promoter, found)

@@ -1,10 +1,8 @@
 """Refine as it runs: once for each new thing, one at a time, and on after a crash."""
 
 import base64
-import csv
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from celery.beat import PersistentScheduler
 from schemas.history import Entry
 from schemas.model import ModelVersion
 from tests.deployment import Deployment
+from tests.learnable import DOIS, EASILY, hold_out, write_pairs, write_recipe
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
 from trainer.alone import alone
@@ -31,65 +30,14 @@ from trainer.history import History
 from trainer.passes import Watcher as Steps
 from trainer.pending import Pending, Request, Wishes
 from trainer.refine import Refine
-from trainer.stores import Stores
 from trainer.tasks import QUEUE, REFINE, beat_options, make_app
 from worker.errors import Busy, LeaseLost, StoreUnavailable
 from worker.ledger import Ledger
 from worker.settings import GateSettings, Settings
 
 ROOT = Path(__file__).parents[2]
-DOIS = [d for d in (ROOT / "examples" / "dois.txt").read_text().split("\n") if d.startswith("10.")]
-FIELDS = (("10.1016/", "10.1109/"), ("10.1007/", "10.1002/", "10.1080/"))
 EASY = GateSettings(metric="roc_auc", guards={}, slice_margin=2, minimum_groups=2)
 HARD = EASY.model_copy(update={"minimum_groups": 10_000})
-EASILY = {
-    "DOIVEC_GATE__METRIC": "roc_auc",
-    "DOIVEC_GATE__GUARDS": "{}",
-    "DOIVEC_GATE__SLICE_MARGIN": "2",
-    "DOIVEC_GATE__MINIMUM_GROUPS": "2",
-}
-RECIPE = {
-    "per_device_train_batch_size": "16",
-    "learning_rate": "4e-3",
-    "num_train_epochs": "1",
-    "max_steps": "60",
-    "save_steps": "10",
-    "logging_steps": "10",
-}
-
-
-def write_recipe(path: Path, **values: str) -> Path:
-    """Recipe `seed` with other values, as a file."""
-    lines = (ROOT / "trainer" / "recipes" / "seed.toml").read_text().splitlines()
-    changed = RECIPE | values
-    kept = [line for line in lines if line.split(" = ")[0] not in changed]
-    text = "\n".join([*kept, *(f"{name} = {value}" for name, value in changed.items())])
-    path.write_text(text.replace('name = "seed"', 'name = "tiny"') + "\n")
-    return path
-
-
-def write_pairs(path: Path) -> Path:
-    """Two fields of two registrants each: which DOIs belong together can be learnt in a minute.
-
-    Every DOI is in one pair, so that a held-out pair costs the training none.
-    """
-    fields = [[d for d in DOIS if d.startswith(names)] for names in FIELDS]
-    drawn = random.Random(7)
-    for dois in fields:
-        drawn.shuffle(dois)
-    rows = [("doi_a", "doi_b", "label", "source", "group")]
-    for number in range(min(map(len, fields)) // 4 * 2):
-        own, other = fields[number % 2], fields[1 - number % 2]
-        for label, partner in (("1", own), ("0", other)):
-            if own and partner and len(own) + len(partner) > 2:
-                rows.append((own.pop(), partner.pop(), label, "example:cites", f"group-{number}"))
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return path
-
-
-def hold_out(stores: Stores) -> None:
-    stores.held_out.freeze(stores.pairs.dataset(), {}, share=0.3, corpus=0)
 
 
 class Done(NamedTuple):
