@@ -1,6 +1,7 @@
 """A record as doivec ingests it: a DOI and, where given, its metadata."""
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -21,6 +22,15 @@ class Document(BaseModel):
     abstract: str | None = None
     year: int | None = None
     venue: str | None = None
+
+    def model_copy(
+        self,
+        *,
+        update: Mapping[str, Any] | None = None,
+        deep: bool = False,  # noqa: ARG002 - pydantic's
+    ) -> "Document":
+        """A record with some fields changed; pydantic's own would keep the hash of the old one."""
+        return Document(**{**self.model_dump(), **(update or {})})
 
     @property
     def is_bare(self) -> bool:

@@ -11,10 +11,10 @@ from trainer import difference
 from trainer.difference import document_of
 from trainer.errors import PromotionRefused
 from trainer.promote import Promoter
+from trainer.prune import BYTES_A_NUMBER
 from worker.models import Target
 
 MEASURED_TEXTS = 256
-BYTES_A_NUMBER = 4
 # Of Qdrant's capacity planning (qdrant.tech/documentation/guides/capacity-planning): vectors with
 # their HNSW index in memory take half as much again as the vectors alone.
 INDEX_FACTOR = 1.5

@@ -18,6 +18,7 @@ from worker.sole import Lease
 
 LAST_LAP_RECORDS = 2000  # when there are fewer to copy, workers begin to write to both
 LOOK_S = 0.05
+INDEX_WAITS = 3  # of ten minutes each: under steady writes an index may never be complete
 SHOWN = 5
 IDLE_PASSES = 3  # in which nothing could be copied, though something is lacking
 
@@ -149,7 +150,11 @@ class Move:
     def _index(self) -> None:
         if self._deployment.indexes_by_itself:
             self._step("index", "waiting until queries of the new collection are fast")
-            self._patience(self._store.finish, self._intent.target)
+            for _ in range(INDEX_WAITS):
+                if self._patience(self._store.finish, self._intent.target):
+                    return
+                self._check()
+                self._watcher.warn("the index is not complete yet")
 
     def _join(self) -> None:
         self._step("candidate", "workers write to both collections")

@@ -117,6 +117,6 @@ class Writer:
 
 
 def _bury(row: Row, error: Exception, *, batch: Batch, stage: str, outcome: Outcome) -> None:
-    log.warning("dead letter: %s at %s: %s", row.document.doi, stage, error)
+    log.warning("%s can't be stored, at %s: %s", row.document.doi, stage, error)
     reason = f"{type(error).__name__}: {error}"
     outcome.bury(row.document, batch, stage=stage, reason=reason)

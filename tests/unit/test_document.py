@@ -31,3 +31,12 @@ def test_the_content_hash_is_pinned() -> None:
     assert Document(doi="10.1038/nphys1170", title="Über", year=2009).content_hash == (
         "d81f37bec3e7b4746bce50ffe2c3c33f"
     )
+
+
+def test_a_changed_copy_has_a_hash_of_its_own() -> None:
+    bare = Document(doi="10.1038/nphys1170")
+    assert bare.content_hash
+    changed = bare.model_copy(update={"title": "T"})
+    assert changed == Document(doi=bare.doi, title="T")
+    assert changed.content_hash == Document(doi=bare.doi, title="T").content_hash
+    assert not changed.is_bare

@@ -196,13 +196,14 @@ class EdgeStore:
         """See `VectorStore`."""
         return (i for page in self.scan(collection, ()) for i, _ in page)
 
-    def finish(self, collection: str) -> None:
+    def finish(self, collection: str) -> bool:
         """See `VectorStore`."""
         with self._open(collection) as shard:
             info = shard.info()
             if info.points_count - info.indexed_vectors_count >= OPTIMIZE_FROM_POINTS:
                 shard.optimize()
                 shard.flush()
+        return True
 
     def close(self) -> None:
         """See `VectorStore`."""

@@ -128,12 +128,12 @@ class VectorStore(Protocol):
     def ids(self, collection: str) -> Iterator[str]:
         """The id of every point, as `scan` gives them."""
 
-    def finish(self, collection: str) -> None:
+    def finish(self, collection: str) -> bool:
         """After many writes: see to it that queries are fast, or will soon be.
 
         Edge builds its index, if enough points are without; returns when it is built. A server
         does so by itself; it is waited for until it has, or until 20 deadlines of a call have
-        passed, which is no error. Raises `StoreUnavailable` where the server says that it can't.
+        passed: False says so. Raises `StoreUnavailable` where the server says that it can't.
         """
 
     def close(self) -> None:

@@ -198,15 +198,16 @@ class ServerStore:
         """See `VectorStore`."""
         return (i for page in self.scan(collection, ()) for i, _ in page)
 
-    def finish(self, collection: str) -> None:
+    def finish(self, collection: str) -> bool:
         """See `VectorStore`."""
         deadline = time.monotonic() + DEADLINES_TO_FINISH * self._server.timeout_s
         while (status := self._info(collection).status) == wire.CollectionStatus.Yellow:
             if time.monotonic() > deadline:
-                return
+                return False
             time.sleep(LOOK_EVERY_S)
         if status == wire.CollectionStatus.Red:
             raise StoreUnavailable(f"the collection {collection} is red: its index can't be built")
+        return True
 
     def close(self) -> None:
         """See `VectorStore`."""
