@@ -1,6 +1,7 @@
 """Real servers for all tests of a session; one that is missing skips, and fails in CI."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,8 @@ import pytest
 from tests.servers import QdrantServer, RedisServer, Server, ServiceMissing
 
 S = TypeVar("S", bound=Server)
+# A shell may have started the tests with Ctrl-C ignored, which the programs under test inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ LEARNABLE = {
 }
 RANKED = {"pairs": {"anchor": [a for a, _ in ROWS], "positive": [tail(a) for a, _ in ROWS]}}
 TRIPLETS = {"triplets": RANKED["pairs"] | {"negative": DOIS[320:480]}, "pairs": RANKED["pairs"]}
+THREADS = 2  # the same in every process, whatever another test has set
 SMALL = (
     "per_device_train_batch_size=8",
     "learning_rate=1e-3",
@@ -68,6 +69,7 @@ def run(parent: Path, folder: Path, *overrides: str, stop_at: int = 0) -> Finish
         parent_name="tiny",
         folder=folder,
         device="cpu",
+        threads=THREADS,
         on_step=lambda step, _, __: steps.append(step),
         should_stop=lambda: bool(stop_at) and steps[-1] >= stop_at,
     )
@@ -128,6 +130,7 @@ def die_at(step: int, parent: Path, folder: Path) -> None:
         parent_name="tiny",
         folder=folder,
         device="cpu",
+        threads=THREADS,
         on_step=lambda now, _, __: os.kill(os.getpid(), signal.SIGKILL) if now == step else None,
     )
 
