@@ -97,6 +97,13 @@ class Site:
         finally:
             backfiller.stop()
 
+    def begin_copy(self, documents: Sequence[Document]) -> None:
+        """A batch of a backfill from A to B, for whoever takes it up."""
+        self.ledger.open(
+            "backfill-x", identity=None, source="x", batch_records=100, copies=(self.a, self.b)
+        )
+        self.ledger.accept("backfill-x", 0, [Document(doi=d.doi) for d in documents])
+
     def backfiller(self) -> Backfiller:
         return Backfiller(self.ledger, self.worker(), lost=lambda: None, pause_s=0.01)
 
@@ -315,12 +322,8 @@ def test_what_cannot_be_read_fails_and_is_told(site: Site) -> None:
 
 def test_a_backfill_brings_nothing_back(site: Site) -> None:
     site.ingest("job", *RICH)
-    feed_job = "backfill-x"
-    site.ledger.open(
-        feed_job, identity=None, source="x", batch_records=100, copies=(site.a, site.b)
-    )
-    site.ledger.accept(feed_job, 0, [Document(doi=d.doi) for d in RICH])
-    claim = site.ledger.claim(feed_job, 0)
+    site.begin_copy(RICH)
+    claim = site.ledger.claim("backfill-x", 0)
     assert claim
     worker = site.worker()
     outcome = worker._work(claim)
@@ -335,10 +338,7 @@ def test_a_backfill_brings_nothing_back(site: Site) -> None:
 
 
 def test_backfills_hold_up_nobody(site: Site) -> None:
-    site.ledger.open(
-        "backfill-x", identity=None, source="x", batch_records=100, copies=(site.a, site.b)
-    )
-    site.ledger.accept("backfill-x", 0, [Document(doi=RICH[0].doi)])
+    site.begin_copy(RICH[:1])
     assert (site.ledger.outstanding(), site.ledger.outstanding(backfill=True)) == (0, 1)
     assert site.ledger.lost(queue_is_empty=True) == [], "it needs no message"
     site.accept("job", RICH)
@@ -352,10 +352,7 @@ def test_backfills_hold_up_nobody(site: Site) -> None:
 
 def test_a_copy_whose_worker_died_is_taken_up_by_another(site: Site) -> None:
     site.ingest("job", *RICH)
-    site.ledger.open(
-        "backfill-x", identity=None, source="x", batch_records=100, copies=(site.a, site.b)
-    )
-    site.ledger.accept("backfill-x", 0, [Document(doi=d.doi) for d in RICH])
+    site.begin_copy(RICH)
     assert site.ledger.claim("backfill-x", 0)
     assert site.ledger.next_copy() is None
     wait_until(lambda: site.ledger.next_copy() is not None)
@@ -365,10 +362,7 @@ def test_a_copy_whose_worker_died_is_taken_up_by_another(site: Site) -> None:
 
 def test_a_worker_without_the_model_leaves_the_copies_to_others(site: Site) -> None:
     site.ingest("job", *RICH)
-    site.ledger.open(
-        "backfill-x", identity=None, source="x", batch_records=100, copies=(site.a, site.b)
-    )
-    site.ledger.accept("backfill-x", 0, [Document(doi=d.doi) for d in RICH])
+    site.begin_copy(RICH)
     encoder = site.encoders.pop("b")
     poor = site.backfiller()
     poor.start()
@@ -381,10 +375,7 @@ def test_a_worker_without_the_model_leaves_the_copies_to_others(site: Site) -> N
 
 def test_copies_to_a_collection_that_is_gone_end(site: Site) -> None:
     site.ingest("job", *RICH)
-    site.ledger.open(
-        "backfill-x", identity=None, source="x", batch_records=100, copies=(site.a, site.b)
-    )
-    site.ledger.accept("backfill-x", 0, [Document(doi=d.doi) for d in RICH])
+    site.begin_copy(RICH)
     site.store.drop(site.b)
     assert site.backfiller().step()
     assert not site.backfiller().step()
