@@ -181,7 +181,7 @@ class Promoter:
         move = Move(
             self.deployment,
             intent,
-            manifest=self.stores.registry.get(intent.version)[1],
+            manifest=self.stores.registry.look(intent.version)[1],
             lease=lease,
             missing=missing,
             check=self._check,

@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.machine import describe
+from schemas.document import Document
 from tests.deployment import Deployment
 from tests.life import DOIS, Life, record, registered
 from tests.servers import QdrantServer, RedisServer, wait_until
@@ -167,11 +168,11 @@ class Faults:
         self.life.check()
         return victim
 
-    def _settle(self, job: str, documents: list[object], words: str) -> None:
+    def _settle(self, job: str, documents: list[Document], words: str) -> None:
         settled = self.deployment.settled(job)
         assert settled.stored + settled.unchanged == len(documents), f"{settled}\n{words}"
-        self.life.known.update((d.doi, d) for d in documents)  # type: ignore[attr-defined]
-        self.life.delete([documents[0].doi])  # type: ignore[attr-defined]
+        self.life.known.update((d.doi, d) for d in documents)
+        self.life.delete([documents[0].doi])
         with self.deployment.redis_client() as redis:
             wait_until(lambda: redis.zcard("doivec:backfill") == 0)
             route = redis.get("doivec:route")
@@ -205,11 +206,9 @@ class Faults:
             server.kill()
             server.start()
 
-    def _queue(self, documents: list[object]) -> str:
+    def _queue(self, documents: list[Document]) -> str:
         with bootstrap.connect(self.deployment.settings) as client:
-            return client.producer.enqueue(
-                [{"doi": d.doi, **d.metadata} for d in documents]  # type: ignore[attr-defined]
-            )
+            return client.producer.enqueue([{"doi": d.doi, **d.metadata} for d in documents])
 
     def _drop_the_old_one(self) -> None:
         """So that there is something to copy each time; its version stays."""

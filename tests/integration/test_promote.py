@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from qdrant_client import QdrantClient
 
 from schemas.document import Document
 from schemas.doi import point_id
@@ -153,7 +154,7 @@ def home(
         client = stack.enter_context(connect(settings))
         store = open_store(settings.qdrant, data_dir=tmp_path)
         if is_server:
-            _clear(store)
+            _clear(qdrant_server)
         source = Registered(settings)
         runtime = make_runtime(
             settings,
@@ -178,17 +179,16 @@ def home(
         yield Home(runtime, promoter, models=models)
         if is_server:
             runtime.backfiller.stop()
-            _clear(store)
+            _clear(qdrant_server)
 
 
-def _clear(store: object) -> None:
-    """Remove what a test left on the server that all of them share."""
-    for collection in store.collections("dois"):  # type: ignore[attr-defined]
-        if store.live("dois") == collection:  # type: ignore[attr-defined]
-            client = store._server.client  # type: ignore[attr-defined]
-            client.delete_collection(collection)
-        else:
-            store.drop(collection)  # type: ignore[attr-defined]
+def _clear(server: QdrantServer) -> None:
+    """Remove what a test left on the server that all of them share, the live collection too."""
+    client = QdrantClient(url=server.url, trust_env=False, check_compatibility=False)
+    for collection in client.get_collections().collections:
+        if collection.name.startswith("dois-"):
+            client.delete_collection(collection.name)
+    client.close()
 
 
 def test_records_that_the_model_cannot_read_refuse_a_promotion(home: Home) -> None:

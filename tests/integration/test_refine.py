@@ -262,7 +262,7 @@ def test_a_switch_by_someone_else_meanwhile_is_left_alone(bench: Bench) -> None:
     entry = bench.refine()
     assert (entry.outcome, bench.shelf.version) == ("refused", other.version)
     assert "is live by now" in entry.words
-    bench.shelf.live = asks  # type: ignore[method-assign]
+    bench.shelf.live = asks  # type: ignore[method-assign] - as above
     assert bench.refine().previous == other.version, "the gate is asked again"
 
 
@@ -278,7 +278,7 @@ def ledger(redis_server: RedisServer) -> Iterator[Ledger]:
 
 
 def settings_of(server: RedisServer, **more: Any) -> Settings:
-    return Settings(redis={"url": server.url}, **more)  # type: ignore[arg-type]
+    return Settings(redis={"url": server.url}, **more)  # type: ignore[arg-type] - pydantic reads mappings
 
 
 def request(name: str, **more: Any) -> Request:
@@ -537,7 +537,7 @@ def test_a_trainer_told_to_stop_ends_and_the_next_one_goes_on(deployment: Deploy
     assert "goes on later" in first.words
     assert History.below(deployment.settings.data_dir).entries() == []
     with deployment.redis_client() as client:
-        asked = Request.model_validate_json(client.get("doivec:note:refine") or b"")  # type: ignore[arg-type]
+        asked = Request.model_validate_json(client.get("doivec:note:refine") or b"")  # type: ignore[arg-type] - typed for async too
     assert (asked.wishes, asked.starts) == ({"recipe": str(path)}, 0)
 
 

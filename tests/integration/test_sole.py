@@ -21,7 +21,7 @@ from worker.sole import sole
 ledger = Ledger.connect(RedisSettings(url=sys.argv[1]), options=IngestSettings())
 with sole(ledger, "promotion", lease_s=float(sys.argv[2])):
     print("held", flush=True)
-    time.sleep(600)
+    time.sleep(600)  # until the test kills it
 """
 
 
