@@ -23,10 +23,10 @@ from torch.nn import functional
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import machine
-from worker import checkpoint
-from worker.embedder import Embedder
-from worker.forward import pick_dtype
-from worker.registry import resolve_source
+from worker.model import checkpoint
+from worker.model.embedder import Embedder
+from worker.model.forward import pick_dtype
+from worker.model.registry import resolve_source
 
 CORPUS, QUERIES, NEIGHBOURS = 20_000, 1_000, 10
 ROUNDS = 9

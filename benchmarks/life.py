@@ -24,12 +24,12 @@ from schemas.doi import normalize, point_id
 from schemas.job import JobState
 from schemas.model import collection_name
 from tests.servers import wait_until
-from trainer.feed import Feed
+from trainer.promotion.feed import Feed
 from worker import bootstrap
 from worker.bootstrap import Client
 from worker.errors import Stopped
-from worker.registry import BASE, Registry, resolve_source
-from worker.sole import sole
+from worker.ledger.sole import sole
+from worker.model.registry import BASE, Registry, resolve_source
 from worker.store import open_store
 
 MODES = ("alone", "backfill", "both")

@@ -26,10 +26,10 @@ from schemas.doi import normalize, point_id
 from schemas.job import Batch, Job, JobState
 from tests.servers import QdrantServer, RedisServer, wait_until
 from worker import bootstrap
-from worker.embedder import Embedder
+from worker.ingest.settlement import payload
+from worker.model.embedder import Embedder
 from worker.settings import Settings
-from worker.settlement import payload
-from worker.sources import read
+from worker.sources.records import read
 from worker.store import open_store
 from worker.store.protocol import Write
 

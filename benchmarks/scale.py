@@ -20,9 +20,9 @@ from benchmarks.machine import DATA, ROOT, resident_mib, write_result
 from schemas.job import Job, JobState
 from tests.servers import QdrantServer, RedisServer, wait_until
 from worker import bootstrap
-from worker.producer import Hooks
+from worker.ingest.producer import Hooks
 from worker.settings import Settings
-from worker.sources import read
+from worker.sources.records import read
 
 # Qdrant's own work on an index is not what is measured here.
 COLLECTION = '{"optimizers_config": {"indexing_threshold": 0}, "vectors": {"on_disk": true}}'

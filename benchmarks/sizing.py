@@ -30,9 +30,9 @@ from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch
 from tests.servers import QdrantServer
+from worker.ingest.settlement import payload
 from worker.settings import LimitSettings, QdrantSettings
-from worker.settlement import payload
-from worker.sources import read
+from worker.sources.records import read
 from worker.store.protocol import Write
 from worker.store.server import ServerStore
 
@@ -233,7 +233,7 @@ LOADS = """
 import sys
 from benchmarks.machine import dois
 from benchmarks.sizing import memory
-from worker.embedder import Embedder
+from worker.model.embedder import Embedder
 import os, worker.tasks
 loaded = [Embedder.load("base", device="cpu") for _ in range(int(sys.argv[1]))]
 for embedder in loaded:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from schemas.model import collection_name, guard_alias
 from worker import app as application
 from worker import tasks
-from worker.ledger import Ledger
-from worker.models import Target
+from worker.ledger.ledger import Ledger
+from worker.model.loaded import Target
 from worker.settings import read_settings
 from worker.store.protocol import VectorStore
 

@@ -21,12 +21,12 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
 from benchmarks.machine import DATA, dois, write_result
-from trainer import recipe as recipes
-from trainer.packed import PackedEncoder
-from trainer.tables import tokens_of
-from trainer.train import PackedTrainer, arguments_of, loss_of
-from worker.forward import pick_device
-from worker.registry import BASE, resolve_source
+from trainer.training import recipe as recipes
+from trainer.training.packed import PackedEncoder
+from trainer.training.tables import tokens_of
+from trainer.training.train import PackedTrainer, arguments_of, loss_of
+from worker.model.forward import pick_device
+from worker.model.registry import BASE, resolve_source
 
 WARM = 3
 

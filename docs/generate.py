@@ -12,8 +12,8 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 
-from trainer.cli import cli as trainer_cli
-from worker.cli import cli as worker_cli
+from trainer.cli.commands import cli as trainer_cli
+from worker.cli.commands import cli as worker_cli
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -16,9 +16,9 @@ from schemas.document import Document
 from schemas.doi import normalize, point_id
 from schemas.job import Job, JobState
 from worker import bootstrap
-from worker.producer import Hooks
+from worker.ingest.producer import Hooks
 from worker.settings import Settings
-from worker.sources import identity, read
+from worker.sources.records import identity, read
 
 from .servers import QdrantServer, RedisServer, wait_until
 

@@ -27,7 +27,7 @@ RECIPE = {
 
 def write_recipe(path: Path, **values: str) -> Path:
     """Recipe `seed` with other values, as a file."""
-    lines = (ROOT / "trainer" / "recipes" / "seed.toml").read_text().splitlines()
+    lines = (ROOT / "trainer" / "training" / "recipes" / "seed.toml").read_text().splitlines()
     changed = RECIPE | values
     kept = [line for line in lines if line.split(" = ")[0] not in changed]
     text = "\n".join([*kept, *(f"{name} = {value}" for name, value in changed.items())])

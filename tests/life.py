@@ -21,11 +21,11 @@ from schemas.search import Hit
 from tests.deployment import ALIAS, Deployment
 from tests.servers import wait_until
 from trainer.bootstrap import open_promoter
-from trainer.promote import Promoter
+from trainer.promotion.promote import Promoter
 from worker import bootstrap
-from worker.embedder import Embedder
-from worker.follow import delete
-from worker.registry import Registry
+from worker.cli.follow import delete
+from worker.model.embedder import Embedder
+from worker.model.registry import Registry
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "dois.txt"
 DOIS = [normalize(s) for s in EXAMPLES.read_text().splitlines() if s and not s.startswith("#")]

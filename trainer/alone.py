@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from worker.errors import Busy
-from worker.ledger import Ledger
+from worker.ledger.ledger import Ledger
+from worker.ledger.sole import sole
 from worker.settings import Settings
-from worker.sole import sole
 
 Check = Callable[[], None]
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from trainer.held_out import HeldOutStore
-from trainer.metadata import MetadataStore
-from trainer.pairs import PairStore
-from trainer.passes import Deployment
-from trainer.promote import Promoter
+from trainer.data.held_out import HeldOutStore
+from trainer.data.metadata import MetadataStore
+from trainer.data.pairs import PairStore
+from trainer.promotion.passes import Deployment
+from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
 from worker.bootstrap import Client, Runtime, connect, make_runtime
 from worker.embedded import refuse_any_owner
-from worker.models import Registered
-from worker.registry import Registry
+from worker.model.loaded import Registered
+from worker.model.registry import Registry
 from worker.settings import Settings
 from worker.store import open_store
 from worker.store.protocol import VectorStore

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from trainer.held_out import HeldOutStore
-from trainer.metadata import MetadataStore
-from trainer.pairs import PairStore
-from worker.registry import Registry
+from trainer.data.held_out import HeldOutStore
+from trainer.data.metadata import MetadataStore
+from trainer.data.pairs import PairStore
+from worker.model.registry import Registry
 from worker.settings import Settings
 
 

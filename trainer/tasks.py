@@ -14,8 +14,8 @@ from celery.exceptions import Reject
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from kombu.entity import Exchange, Queue
 
-from trainer.pending import Request
-from trainer.slots import Slots, latest_slot
+from trainer.refinement.pending import Request
+from trainer.refinement.slots import Slots, latest_slot
 from worker.app import options
 from worker.errors import WorkerError
 from worker.settings import Settings, read_settings
@@ -90,7 +90,7 @@ def start(sender: Any, **_: Any) -> None:
     if sender.app is not app:
         return
     try:
-        from trainer.desk import Desk  # noqa: PLC0415 - torch is the worker's; beat needs none
+        from trainer.refinement.desk import Desk  # noqa: PLC0415 - torch is the worker's; beat needs none
 
         _desk = Desk(read_settings(), lost=_end)
     except Exception as error:

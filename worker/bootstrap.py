@@ -11,25 +11,25 @@ from typing import Any
 from celery import Celery
 
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
-from worker.backfill import Backfiller
 from worker.embedded import Owner, redis_settings
 from worker.errors import ConfigurationError
-from worker.ingest import Ingestor
-from worker.leases import Leases
-from worker.ledger import Ledger
-from worker.models import Models, Registered, Source
+from worker.ingest.backfill import Backfiller
+from worker.ingest.batch import Ingestor
+from worker.ingest.producer import Producer
+from worker.ingest.rows import Reader
+from worker.ingest.sweep import Sweeper
+from worker.ingest.turns import Turns
+from worker.ingest.writer import Writer
+from worker.ledger.leases import Leases
+from worker.ledger.ledger import Ledger
+from worker.model.loaded import Models, Registered, Source
 from worker.patience import Patience
-from worker.producer import Producer
-from worker.rows import Reader
 from worker.search import Searcher
 from worker.settings import Settings
 from worker.store import open_store
 from worker.store.protocol import VectorStore
-from worker.sweep import Sweeper
 from worker.telemetry import Trace
 from worker.ticker import Ticker
-from worker.turns import Turns
-from worker.writer import Writer
 
 GIVE_UP_S = 60.0
 BACKFILL_LOOK_S = 0.5

@@ -11,7 +11,7 @@ from schemas.doi import normalize, point_id
 from schemas.model import render
 from schemas.search import Hit
 from worker.errors import CollectionMissing, WorkerError
-from worker.models import Target
+from worker.model.loaded import Target
 from worker.settings import Settings, read_settings
 from worker.store.protocol import PointMissing, VectorStore
 

@@ -155,7 +155,7 @@ Metric = Literal[
 
 
 class GateSettings(Slice):
-    """What a challenger must show to replace a champion; see `trainer.gate`."""
+    """What a challenger must show to replace a champion; see `trainer.evaluation.gate`."""
 
     metric: Metric = Field(
         "ndcg@10", description="the metric that must get better by more than chance"

@@ -14,7 +14,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from worker import bootstrap
 from worker.app import BATCH_TASK, app
 from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError
-from worker.models import Source
+from worker.model.loaded import Source
 from worker.settings import read_settings
 
 INTAKE_PAUSE_S = 1.0

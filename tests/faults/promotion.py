@@ -49,7 +49,7 @@ context = multiprocessing.get_context("forkserver")
 
 
 def _work(log: str) -> None:
-    from worker.cli import main  # noqa: PLC0415 - in the child
+    from worker.cli.commands import main  # noqa: PLC0415 - in the child
 
     _speak_to(log)
     sys.argv = ["doi-worker", "run"]
@@ -57,7 +57,7 @@ def _work(log: str) -> None:
 
 
 def _promote(log: str, version: str) -> None:
-    from trainer.cli import main  # noqa: PLC0415 - in the child
+    from trainer.cli.commands import main  # noqa: PLC0415 - in the child
 
     _speak_to(log)
     sys.argv = ["doi-trainer", "promote"]
@@ -120,7 +120,12 @@ class Faults:
         os.environ.update(self.deployment.environment)
         # By name, since what needs torch imports it late.
         context.set_forkserver_preload(
-            ["tests.faults.promotion", "trainer.samples", "worker.tasks", "worker.forward"]
+            [
+                "tests.faults.promotion",
+                "trainer.promotion.samples",
+                "worker.tasks",
+                "worker.model.forward",
+            ]
         )
         self.life = Life(self.deployment, models=self.deployment.settings.data_dir / "models")
         self._logs = 0

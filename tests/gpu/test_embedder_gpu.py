@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from tests.tiny_model import make_tiny_model
-from worker.embedder import Embedder
 from worker.errors import OutOfMemory
-from worker.forward import vendor_errors
-from worker.registry import Registry, resolve_source
+from worker.model.embedder import Embedder
+from worker.model.forward import vendor_errors
+from worker.model.registry import Registry, resolve_source
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 PARITY = 0.9995

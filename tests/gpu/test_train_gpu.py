@@ -9,9 +9,9 @@ from sentence_transformers import SentenceTransformer
 
 from tests.tiny_model import make_tiny_model
 from tests.unit.test_train import DOIS, LEARNABLE, SMALL
-from trainer import recipe
-from trainer.train import fine_tune
-from worker.embedder import Embedder
+from trainer.training import recipe
+from trainer.training.train import fine_tune
+from worker.model.embedder import Embedder
 
 pytestmark = [
     pytest.mark.gpu,

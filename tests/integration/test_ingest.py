@@ -15,22 +15,22 @@ from schemas.job import Job, JobState
 from schemas.model import collection_name
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
-from worker.embedder import Embedder
 from worker.errors import OutOfMemory
-from worker.ingest import Ingestor
-from worker.leases import Leases
-from worker.ledger import Ledger
-from worker.models import Models, Target
+from worker.ingest.batch import Ingestor
+from worker.ingest.rows import Reader
+from worker.ingest.sweep import Sweeper
+from worker.ingest.turns import Turns
+from worker.ingest.writer import Writer
+from worker.ledger.leases import Leases
+from worker.ledger.ledger import Ledger
+from worker.model.embedder import Embedder
+from worker.model.loaded import Models, Target
 from worker.patience import Patience
-from worker.rows import Reader
 from worker.search import Searcher, Unanswerable
 from worker.settings import IngestSettings, QdrantSettings, RedisSettings
 from worker.store import open_store
 from worker.store.protocol import VectorStore
-from worker.sweep import Sweeper
 from worker.telemetry import Trace
-from worker.turns import Turns
-from worker.writer import Writer
 
 DIMENSION = 32
 OPTIONS = IngestSettings(lease_s=0.2, batch_records=100)

@@ -11,7 +11,7 @@ from schemas.document import Document
 from schemas.job import DeadLetter, Job, JobState, Rejection, State
 from tests.servers import RedisServer, wait_until
 from worker.errors import ConfigurationError, JobUnknown, LedgerUnavailable
-from worker.ledger import Claim, Ledger
+from worker.ledger.ledger import Claim, Ledger
 from worker.settings import IngestSettings, RedisSettings
 
 DOCUMENTS = [Document(doi=f"10.1038/nphys{n}") for n in range(1170, 1180)]

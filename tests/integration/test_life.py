@@ -11,10 +11,10 @@ from tests.life import DOIS, Life, Silent, record, registered, started
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
 from trainer.bootstrap import open_stores
-from trainer.desk import Logged
-from trainer.pending import Wishes
-from trainer.prune import prune, removable
-from trainer.refine import Refine
+from trainer.promotion.prune import prune, removable
+from trainer.refinement.desk import Logged
+from trainer.refinement.pending import Wishes
+from trainer.refinement.refine import Refine
 
 TITLES = ("{title}. {venue}", "{title}", "{doi}")
 pytestmark = pytest.mark.timeout(400)

@@ -20,7 +20,7 @@ from tests.tiny_model import make_tiny_model
 from worker import bootstrap
 from worker.app import make_app
 from worker.errors import ConfigurationError, JobUnknown
-from worker.producer import enqueue
+from worker.ingest.producer import enqueue
 from worker.search import search
 
 ROOT = Path(__file__).parents[2]

@@ -18,14 +18,14 @@ from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
 from trainer.bootstrap import open_stores
 from trainer.errors import PromotionRefused
-from trainer.forecast import forecast
-from trainer.passes import Deployment
-from trainer.promote import Promoted, Promoter
-from trainer.prune import prune, removable
+from trainer.promotion.forecast import forecast
+from trainer.promotion.passes import Deployment
+from trainer.promotion.promote import Promoted, Promoter
+from trainer.promotion.prune import prune, removable
 from worker.bootstrap import Runtime, connect, make_runtime
-from worker.embedder import Embedder
 from worker.errors import Busy, ModelError
-from worker.models import Registered
+from worker.model.embedder import Embedder
+from worker.model.loaded import Registered
 from worker.settings import Settings
 from worker.store import open_store
 from worker.store.protocol import Write

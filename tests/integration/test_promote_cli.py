@@ -13,10 +13,10 @@ import pytest
 from tests.learnable import DOIS
 from tests.servers import wait_until
 from tests.tiny_model import make_tiny_model
-from worker.registry import Registry
+from worker.model.registry import Registry
 
-WORKER = "from worker.cli import main; main()"
-TRAINER = "from trainer.cli import main; main()"
+WORKER = "from worker.cli.commands import main; main()"
+TRAINER = "from trainer.cli.commands import main; main()"
 pytestmark = pytest.mark.timeout(240)
 
 

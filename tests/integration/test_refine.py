@@ -24,15 +24,15 @@ from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
 from trainer.alone import alone
 from trainer.bootstrap import open_promoter, open_stores
-from trainer.desk import STARTS, Logged, Taker
 from trainer.errors import PromotionRefused, TrainingError, TrainingInterrupted
 from trainer.history import History
-from trainer.passes import Watcher as Steps
-from trainer.pending import Pending, Request, Wishes
-from trainer.refine import Refine
+from trainer.promotion.passes import Watcher as Steps
+from trainer.refinement.desk import STARTS, Logged, Taker
+from trainer.refinement.pending import Pending, Request, Wishes
+from trainer.refinement.refine import Refine
 from trainer.tasks import QUEUE, REFINE, beat_options, make_app
 from worker.errors import Busy, LeaseLost, StoreUnavailable
-from worker.ledger import Ledger
+from worker.ledger.ledger import Ledger
 from worker.settings import GateSettings, Settings
 
 ROOT = Path(__file__).parents[2]

@@ -15,24 +15,24 @@ from schemas.job import Job, JobState
 from schemas.model import collection_name, render
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
-from trainer.feed import Feed
-from worker.backfill import Backfiller
-from worker.embedder import Embedder
+from trainer.promotion.feed import Feed
 from worker.errors import ModelError
-from worker.ingest import Ingestor
-from worker.leases import Leases
-from worker.ledger import Ledger
-from worker.models import Encoder, Models, Target, Vectors
+from worker.ingest.backfill import Backfiller
+from worker.ingest.batch import Ingestor
+from worker.ingest.rows import Reader
+from worker.ingest.sweep import Sweeper
+from worker.ingest.turns import Turns
+from worker.ingest.writer import Writer
+from worker.ledger.leases import Leases
+from worker.ledger.ledger import Ledger
+from worker.ledger.sole import Lease, sole
+from worker.model.embedder import Embedder
+from worker.model.loaded import Encoder, Models, Target, Vectors
 from worker.patience import Patience
-from worker.rows import Reader
 from worker.settings import IngestSettings, QdrantSettings, RedisSettings
-from worker.sole import Lease, sole
 from worker.store import open_store
 from worker.store.protocol import VectorStore, Write
-from worker.sweep import Sweeper
 from worker.telemetry import Trace
-from worker.turns import Turns
-from worker.writer import Writer
 
 OPTIONS = IngestSettings(lease_s=0.3, batch_records=100)
 TEMPLATES = {"a": ("{doi}",), "b": ("{title}",)}

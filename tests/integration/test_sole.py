@@ -9,15 +9,15 @@ import redis
 
 from tests.servers import RedisServer, wait_until
 from worker.errors import Busy, LeaseLost
-from worker.ledger import Ledger
+from worker.ledger.ledger import Ledger
+from worker.ledger.sole import Lease, sole
 from worker.settings import IngestSettings, RedisSettings
-from worker.sole import Lease, sole
 
 HOLD = """
 import sys, time
-from worker.ledger import Ledger
+from worker.ledger.ledger import Ledger
 from worker.settings import IngestSettings, RedisSettings
-from worker.sole import sole
+from worker.ledger.sole import sole
 ledger = Ledger.connect(RedisSettings(url=sys.argv[1]), options=IngestSettings())
 with sole(ledger, "promotion", lease_s=float(sys.argv[2])):
     print("held", flush=True)

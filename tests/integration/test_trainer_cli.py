@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sentence_transformers import SentenceTransformer
 
-from trainer.cli import EXIT_REFUSED, cli
+from trainer.cli.commands import EXIT_REFUSED, cli
 from trainer.errors import TrainerError
 from worker.errors import ModelError
 

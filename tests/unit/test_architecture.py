@@ -12,15 +12,25 @@ PACKAGES = ("schemas", "worker", "trainer")
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 ALLOWED = {"schemas": {"schemas"}, "worker": {"schemas", "worker"}, "trainer": set(PACKAGES)}
 ROOMS = {
-    "torch": {"worker/embedder.py", "worker/forward.py", "trainer/train.py", "trainer/packed.py"},
-    "transformers": {"worker/embedder.py", "worker/forward.py", "trainer/train.py"},
-    "sentence_transformers": {"worker/embedder.py", "trainer/train.py", "trainer/tables.py"},
-    "datasets": {"trainer/train.py", "trainer/tables.py"},
-    "matplotlib": {"trainer/plots.py"},
-    "pyarrow": {
-        f"trainer/{name}.py" for name in ("shards", "pairs", "pair_files", "metadata", "held_out")
+    "torch": {
+        *("worker/model/embedder.py", "worker/model/forward.py"),
+        *("trainer/training/train.py", "trainer/training/packed.py"),
     },
-    "redis": {"worker/ledger.py", "worker/state.py"},
+    "transformers": {
+        *("worker/model/embedder.py", "worker/model/forward.py"),
+        "trainer/training/train.py",
+    },
+    "sentence_transformers": {
+        "worker/model/embedder.py",
+        *("trainer/training/train.py", "trainer/training/tables.py"),
+    },
+    "datasets": {"trainer/training/train.py", "trainer/training/tables.py"},
+    "matplotlib": {"trainer/card/plots.py"},
+    "pyarrow": {
+        f"trainer/data/{name}.py"
+        for name in ("shards", "pairs", "pair_files", "metadata", "held_out")
+    },
+    "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},
     "qdrant_client": {
         f"worker/store/{name}.py"
         for name in ("server", "connection", "aliases", "messages", "failures")
@@ -28,7 +38,7 @@ ROOMS = {
     "qdrant_edge": {"worker/store/edge.py", "worker/store/shard.py"},
     "celery": {
         *("worker/app.py", "worker/tasks.py", "worker/bootstrap.py"),
-        *("trainer/tasks.py", "trainer/slots.py"),
+        *("trainer/tasks.py", "trainer/refinement/slots.py"),
     },
 }
 LONGEST_LINES = 40

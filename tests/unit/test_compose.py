@@ -129,7 +129,7 @@ def test_trainer_and_beat_are_the_workers_image_with_its_data_and_servers(name: 
 
 @pytest.mark.parametrize("name", set(SERVICES) - {"redis", "qdrant", "worker", "worker-cpu"})
 def test_each_command_of_a_service_exists(name: str) -> None:
-    from trainer.cli import cli  # noqa: PLC0415 - as below
+    from trainer.cli.commands import cli  # noqa: PLC0415 - as below
 
     program, command = SERVICES[name]["command"]
     assert program == "doi-trainer"
@@ -169,8 +169,8 @@ def test_what_is_measured_for_sizing_is_on_the_page() -> None:
 
 
 def test_every_command_in_the_docs_exists() -> None:
-    from trainer.cli import cli as trainer  # noqa: PLC0415 - it need not work for the rest
-    from worker.cli import cli as worker  # noqa: PLC0415
+    from trainer.cli.commands import cli as trainer  # noqa: PLC0415 - it need not work for the rest
+    from worker.cli.commands import cli as worker  # noqa: PLC0415
 
     for program, commands in {
         "doi-worker": worker.commands,
@@ -329,5 +329,5 @@ def test_build_context_is_what_the_dockerfile_copies() -> None:
     allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     copies = [line.split()[1:-1] for line in DOCKERFILE if re.match(r"COPY (?!--from)", line)]
     assert set(allowed) == {source for sources in copies for source in sources}
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert {name.split(".")[0] for name in packages["packages"]} <= set(allowed)
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert {name.rstrip("*") for name in found["find"]["include"]} <= set(allowed)

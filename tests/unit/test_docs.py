@@ -10,8 +10,8 @@ import click
 import pytest
 
 from schemas.doi import point_id
-from trainer.cli import cli as trainer_cli
-from worker.cli import cli as worker_cli
+from trainer.cli.commands import cli as trainer_cli
+from worker.cli.commands import cli as worker_cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from tests.tiny_model import make_tiny_model
-from worker import checkpoint
-from worker.embedder import Embedder, PackedModel, StockModel, check_unit_length, cut
 from worker.errors import ConfigurationError, EmbeddingError, ModelError, OutOfMemory
-from worker.forward import Linear, pick_dtype, vendor_errors
-from worker.registry import BASE_PACKAGE, Registry, resolve_source
+from worker.model import checkpoint
+from worker.model.embedder import Embedder, PackedModel, StockModel, check_unit_length, cut
+from worker.model.forward import Linear, pick_dtype, vendor_errors
+from worker.model.registry import BASE_PACKAGE, Registry, resolve_source
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 DOIS = [
@@ -298,7 +298,7 @@ def test_loading_prints_nothing(loader: str) -> None:
     code = f"""
 from pathlib import Path
 from {BASE_PACKAGE} import get_model_path
-from worker.embedder import Embedder
+from worker.model.embedder import Embedder
 {BASE_PACKAGE}_path = Path(get_model_path())
 Embedder.{loader}.encode(["10.1038/nphys1170"])
 """
@@ -307,7 +307,7 @@ Embedder.{loader}.encode(["10.1038/nphys1170"])
 
 
 def test_the_embedder_is_imported_without_torch() -> None:
-    code = "import sys, worker.embedder; assert 'torch' not in sys.modules"
+    code = "import sys, worker.model.embedder; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

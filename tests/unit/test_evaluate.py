@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from schemas.document import Document
 from schemas.evaluation import Difference, EvalReport
 from schemas.pair import LabelledPair
-from trainer.baselines import Prefix, Trigrams
+from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
-from trainer.evaluate import Scores, differences, report, score
-from trainer.gate import decide
-from trainer.held_out import HeldOutSet
-from trainer.retrieval import GROUP_QUERIES, queries, ranks, searched
+from trainer.evaluation.baselines import Prefix, Trigrams
+from trainer.evaluation.evaluate import Scores, differences, report, score
+from trainer.evaluation.gate import decide
+from trainer.evaluation.retrieval import GROUP_QUERIES, queries, ranks, searched
 from worker.settings import GateSettings
 
 GROUPS = 24

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from schemas.document import Document
 from schemas.pair import LabelledPair
-from trainer import examples, recipe
+from trainer.training import examples, recipe
 
 # A citing paper, what it cites, and what it doesn't (real pairs and titles).
 A, B, C, D = (

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from schemas.evaluation import Difference, Estimate, Verdict
-from trainer import metrics
-from trainer.gate import decide
+from trainer.evaluation import metrics
+from trainer.evaluation.gate import decide
 from worker.settings import GateSettings
 
 RULES = GateSettings()

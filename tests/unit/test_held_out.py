@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from schemas.document import Document
 from schemas.pair import LabelledPair
 from tests.strategies import LABELLED_PAIRS
+from trainer.data.held_out import HeldOutSet, HeldOutStore
+from trainer.data.metadata import MetadataStore
+from trainer.data.pair_files import read
+from trainer.data.pairs import Dataset, PairStore
+from trainer.data.split import dois, training_part
 from trainer.errors import HeldOutUnknown, PairsError
-from trainer.held_out import HeldOutSet, HeldOutStore
-from trainer.metadata import MetadataStore
-from trainer.pair_files import read
-from trainer.pairs import Dataset, PairStore
-from trainer.split import dois, training_part
 from worker.errors import SourceError
 from worker.settings import LimitSettings, PairSettings
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from trainer import metrics
-from trainer.metrics import PAIR_METRICS, rank, retrieval
+from trainer.evaluation import metrics
+from trainer.evaluation.metrics import PAIR_METRICS, rank, retrieval
 
 Rows = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 REFERENCES = {

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import DeviceLost, OutOfMemory, StoreUnavailable
-from worker.narrow import Failure, narrow
+from worker.ingest.narrow import Failure, narrow
 
 
 def attempt_without(poison: set[int], *, room: int = 10**9) -> object:

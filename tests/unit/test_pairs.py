@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
+from trainer.data.pairs import Balance, ImportReport, PairStore, balance
 from trainer.errors import LimitExceeded, PairsError
-from trainer.pairs import Balance, ImportReport, PairStore, balance
 from worker.errors import SourceError
 from worker.settings import LimitSettings, PairSettings
 
@@ -26,7 +26,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not 
 HEADER = "doi_a,doi_b,label,source,group"
 A, B, C, D = (f"10.1000/{name}" for name in "abcd")
 IMPORT = (
-    "import sys; from pathlib import Path; from trainer.pairs import PairStore\n"
+    "import sys; from pathlib import Path; from trainer.data.pairs import PairStore\n"
     "from worker.settings import LimitSettings, PairSettings\n"
     "store = PairStore(Path(sys.argv[1]), limits=LimitSettings(), caps=PairSettings())\n"
     "print('ready', flush=True); sys.stdin.read()\n"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer import recipe
 from trainer.errors import RecipeError
+from trainer.training import recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def test_each_recipe_names_itself_and_hides_no_value(name: str) -> None:
     found = recipe.load(name)
     assert found.name == name
-    text = (ROOT / "trainer" / "recipes" / f"{name}.toml").read_text()
+    text = (ROOT / "trainer" / "training" / "recipes" / f"{name}.toml").read_text()
     for field in [*recipe.Recipe.model_fields, *recipe.Arguments.model_fields]:
         assert f"{field} =" in text or f"[{field}]" in text, field
 
@@ -61,7 +61,7 @@ def test_a_wrong_override_says_what_is_wrong(override: str, says: str) -> None:
 
 
 def test_a_recipe_of_ones_own_is_a_file(tmp_path: Path) -> None:
-    text = (ROOT / "trainer" / "recipes" / "seed.toml").read_text()
+    text = (ROOT / "trainer" / "training" / "recipes" / "seed.toml").read_text()
     mine = tmp_path / "mine.toml"
     mine.write_text(text.replace('name = "seed"', 'name = "mine"'))
     assert recipe.load(str(mine)).name == "mine"

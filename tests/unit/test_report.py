@@ -25,9 +25,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from schemas.evaluation import Estimate, EvalReport, Slice
 from schemas.training import LossPoint, PairCounts, TrainingRecord
 from tests.tiny_model import make_tiny_model
-from trainer.limits import limits
-from trainer.plots import curves, ndcg_by_slice, score_distributions, training_loss
-from trainer.report import compose, evaluation_table, slice_table, write_card
+from trainer.card.limits import limits
+from trainer.card.plots import curves, ndcg_by_slice, score_distributions, training_loss
+from trainer.card.report import compose, evaluation_table, slice_table, write_card
 
 VERSION = "9a" * 32
 DOIS = [

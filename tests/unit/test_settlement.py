@@ -4,7 +4,7 @@ import pytest
 
 from schemas.document import Document
 from schemas.job import Batch, State
-from worker.settlement import is_overtaken, payload, standing
+from worker.ingest.settlement import is_overtaken, payload, standing
 from worker.store.protocol import Stored
 
 BARE = Document(doi="10.1038/nature11543")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from celery import Celery
 
-from trainer.slots import Slots, latest_slot
+from trainer.refinement.slots import Slots, latest_slot
 from worker.errors import ConfigurationError
 from worker.settings import ScheduleSettings, Settings, read_settings
 

@@ -17,7 +17,7 @@ from schemas.document import Document
 from schemas.job import Rejection
 from worker.errors import SourceError
 from worker.settings import LimitSettings
-from worker.sources import document, identity, read
+from worker.sources.records import document, identity, read
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dois.txt"
@@ -51,7 +51,8 @@ def dois(found: list) -> list[str | int]:
 
 def read_standard_input(content: bytes) -> list[str]:
     code = (
-        "import sys; from worker.sources import read; from worker.settings import LimitSettings\n"
+        "import sys; from worker.sources.records import read\n"
+        "from worker.settings import LimitSettings\n"
         "for r in read('-', limits=LimitSettings()): print(getattr(r, 'doi', r))\n"
         "assert not sys.stdin.buffer.closed"
     )

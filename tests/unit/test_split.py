@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
 from tests.strategies import LABELLED_PAIRS
-from trainer.split import Selection, dois, hold_out, training_part
+from trainer.data.split import Selection, dois, hold_out, training_part
 
 PAIRS = st.lists(LABELLED_PAIRS, max_size=40)
 SHARES = st.floats(0, 1)

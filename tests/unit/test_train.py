@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from tests.tiny_model import make_tiny_model
-from trainer import checkpoints, recipe
 from trainer.errors import TrainingError, TrainingInterrupted
-from trainer.packed import PackedEncoder, covers, drop
-from trainer.train import Finished, fine_tune
+from trainer.training import checkpoints, recipe
+from trainer.training.packed import PackedEncoder, covers, drop
+from trainer.training.train import Finished, fine_tune
 
 SOURCE = Path(__file__).parents[2] / "examples" / "dois.txt"
 DOIS = [line for line in SOURCE.read_text().splitlines() if line and not line.startswith("#")]

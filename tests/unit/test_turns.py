@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.servers import wait_until
-from worker.turns import Turns
+from worker.ingest.turns import Turns
 
 
 class Clock:

@@ -1,0 +1,50 @@
+"""The part of a model card that says how the version came to be."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from schemas.training import TrainingRecord
+from trainer.card.markdown import code, section, short, table
+
+
+def lineage(version: str, record: TrainingRecord) -> str:
+    """The section `Lineage`: parent, data, code, device and durations, the recipe, the packages."""
+    recipe = [[code(name), code(value)] for name, value in flat(record.recipe)]
+    return section(
+        "Lineage",
+        table(["what", "value"], _facts(version, record)),
+        "### Recipe\n\nEvery value that was in force.",
+        table(["name", "value"], recipe),
+        "### Packages",
+        table(["package", "version"], sorted(record.packages.items())),
+    )
+
+
+def _facts(version: str, record: TrainingRecord) -> list[tuple[str, str]]:
+    pairs = record.pairs
+    return [
+        ("version", code(version)),
+        ("name", record.name),
+        ("parent", code(record.parent)),
+        ("dataset", code(record.dataset)),
+        ("shards of the dataset", ", ".join(short(shard) for shard in record.shards)),
+        ("metadata", code(record.metadata)),
+        ("held-out set", code(record.held_out)),
+        ("pairs trained on", f"{pairs.trained:,}, {pairs.positives:,} of them with label 1"),
+        ("left out: of a held-out group", f"{pairs.held_out_group:,} pairs"),
+        ("left out: with a held-out DOI", f"{pairs.held_out_doi:,} pairs"),
+        ("left out: not read by the templates", f"{pairs.unread:,} pairs"),
+        ("code", ", ".join(code(one) for one in record.code)),
+        ("device", record.device),
+        ("started", record.started_at.isoformat(timespec="seconds")),
+        ("training", f"{record.steps:,} optimizer steps in {record.train_s:,.1f} s"),
+    ]
+
+
+def flat(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of nested mappings, under its names joined by dots."""
+    for name, value in recipe.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value

@@ -1,0 +1,187 @@
+"""The commands of doi-trainer that change what is live: promote, rollback, prune."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.progress import TextColumn
+
+from trainer.bootstrap import open_promoter
+from trainer.cli.progress import bar
+from trainer.cli.show import SHORT
+from trainer.promotion import forecast as forecasts
+from trainer.promotion import prune as pruning
+from trainer.promotion.forecast import Forecast
+from trainer.promotion.promote import Promoted
+from trainer.promotion.prune import Removable
+from worker.cli.commands import Group, as_json
+from worker.cli.console import out
+from worker.settings import read_settings
+
+SHOWN = 5
+MIB = 2**20
+moves = Group("moves")
+
+
+class Screen:
+    """Shows the steps of a move on standard error: a line and how long each took, and a bar."""
+
+    def __init__(self) -> None:
+        self._bar = bar(TextColumn("{task.fields[rate]}"), transient=True)
+        self._task = self._bar.add_task("", total=None, rate="")
+        self._name = ""
+        self._began = 0.0
+
+    def __enter__(self) -> "Screen":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_step()
+        self._bar.stop()
+
+    def step(self, name: str, words: str) -> None:
+        """A named step begins."""
+        self._end_step()
+        self._name, self._began = name, time.monotonic()
+        self._bar.console.print(f"{name}: {words}", markup=False)
+        self._bar.reset(self._task, description=name, total=None, rate="")
+
+    def warn(self, words: str) -> None:
+        """Something that a person should look at."""
+        self._bar.console.print(f"  {words}", markup=False)
+
+    def progress(self, done: int, total: int) -> None:
+        """How many records of the step are done."""
+        self._bar.update(self._task, completed=done, total=total)
+        speed = self._bar.tasks[0].speed
+        self._bar.update(self._task, rate=f"{speed:,.0f} records/s" if speed else "")
+
+    def _end_step(self) -> None:
+        if self._name:
+            seconds = time.monotonic() - self._began
+            self._bar.console.print(f"  {seconds:,.1f} s", markup=False)
+        self._name = ""
+
+
+@moves.example("doi-trainer promote 3f2a9c01 --dry-run")
+@click.argument("version")
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Promote a model too that can't read some records; they stay in the old collection.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen, how long, and what it needs.")
+@as_json
+def promote(version: str, allow_missing: bool, dry_run: bool, as_json: bool) -> int:
+    """Make VERSION the live model, while ingest and queries go on.
+
+    Workers fill a collection for it; when it has all that the live one has, the alias moves.
+    Interrupted at any point, the same command goes on. The old collection stays, for a rollback.
+    """
+    with open_promoter(read_settings(), command="promote") as promoter:
+        if dry_run:
+            _show_forecast(forecasts.forecast(promoter, version), as_json=as_json)
+            return 0
+        with Screen() as screen:
+            done = promoter.promote(version, allow_missing=allow_missing, watcher=screen)
+        _show_promoted(done, as_json=as_json)
+        return 0
+
+
+@moves.example("doi-trainer rollback --now")
+@click.argument("version", required=False)
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Move the alias first; say what is missing until the rest has caught up.",
+)
+@as_json
+def rollback(version: str | None, now: bool, as_json: bool) -> int:
+    """Make the version before the live one live again, or VERSION.
+
+    What came since is copied to its collection first, by the workers; then the alias moves.
+    """
+    with open_promoter(read_settings(), command="rollback") as promoter, Screen() as screen:
+        done = promoter.rollback(version, now=now, watcher=screen)
+    _show_promoted(done, as_json=as_json)
+    return 0
+
+
+@moves.example("doi-trainer prune --keep 3 --dry-run")
+@click.option(
+    "--keep",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="So many of the newest versions stay.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@as_json
+def prune(keep: int, dry_run: bool, as_json: bool) -> int:
+    """Remove old versions and their collections, and say before what that frees.
+
+    Never the live one, the candidate of a promotion, the one to roll back to, nor one from which
+    one that stays was trained.
+    """
+    with open_promoter(read_settings(), command="prune") as promoter:
+        found = pruning.removable(promoter, keep=keep)
+        _show_removable(found, as_json=as_json)
+        if not dry_run:
+            pruning.prune(promoter, found)
+    return 0
+
+
+def _show_promoted(done: Promoted, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(done._asdict(), default=str))
+        return
+    if done.previous == done.version:
+        out.print(f"{done.version[:SHORT]} is live already, as {done.collection}")
+        return
+    out.print(
+        f"{done.version[:SHORT]} is live, as {done.collection}, with {done.points:,} records; "
+        f"before: {done.previous[:SHORT]}; {done.seconds:,.1f} s"
+    )
+    if done.listed:
+        out.print(f"{done.missing:,} records that it can't read stay behind: {done.listed}")
+
+
+def _show_forecast(found: Forecast, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({**found._asdict(), "seconds": found.seconds}))
+        return
+    out.print(f"{found.live} has {found.points:,} records")
+    out.print(
+        f"to copy to {found.collection}: {found.records:,}, in about "
+        f"{found.seconds:,.0f} s at {found.rate:,.0f} records/s, the rate of this machine's device "
+        "(each worker adds its own; ingest comes first)"
+    )
+    if found.unreadable:
+        shown = ", ".join(found.unreadable[:SHOWN]) + (", ..." if found.unreadable[SHOWN:] else "")
+        out.print(f"it can't read {len(found.unreadable):,} records: {shown}")
+        out.print("so it would be refused; with --allow-missing they stay where they are")
+    out.print(
+        f"the second collection needs about {found.memory_bytes / MIB:,.0f} MiB of memory and "
+        f"{found.disk_bytes / MIB:,.0f} MiB of disk; up to three times that while it is indexed"
+    )
+
+
+def _show_removable(found: Sequence[Removable], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_account(one) for one in found]))
+        return
+    if not found:
+        out.print("nothing to remove")
+    for one in found:
+        holds = (
+            f"{one.collection} with {one.points:,} records" if one.collection else "no collection"
+        )
+        size = (one.path_bytes + one.vector_bytes) / MIB
+        out.print(f"{one.version[:SHORT]} {one.name}: {holds}; frees {size:,.0f} MiB and more")
+
+
+def _account(one: Removable) -> dict[str, Any]:
+    return {**one._asdict(), "path": str(one.path)}

@@ -1,0 +1,104 @@
+"""The commands of doi-trainer that keep the model fresh: refine, schedule, run, history."""
+
+from typing import Any
+
+import click
+
+from trainer.alone import alone, locked
+from trainer.cli import show_life as shown
+from trainer.cli.stopping import told_to_stop
+from trainer.history import History
+from trainer.refinement.pending import Wishes
+from worker.cli.commands import Group, as_json
+from worker.errors import ConfigurationError
+from worker.settings import Settings, read_settings
+
+life = Group("life")
+loglevel_option = click.option(
+    "--loglevel", default="INFO", show_default=True, help="Least severe level logged."
+)
+
+
+@life.example("doi-trainer refine --recipe title --from live")
+@click.option(
+    "--recipe", help="A recipe's name, or a .toml file; DOIVEC_REFINE__RECIPE unless set."
+)
+@click.option(
+    "--from", "parent", help="base, live, or a version; DOIVEC_REFINE__PARENT unless set."
+)
+@click.option(
+    "--allow-missing/--no-allow-missing",
+    default=None,
+    help="Promote a model too that can't read some records; DOIVEC_REFINE__ALLOW_MISSING unless "
+    "set.",
+)
+@click.option("--force", is_flag=True, help="Run again what has led to an end already.")
+@as_json
+def refine(as_json: bool, force: bool, **wishes: Any) -> int:
+    """Train from all pairs, evaluate, ask the gate, and promote a model that is better.
+
+    It ends well, too, where nothing is new since the last time, or the gate says no. Interrupted,
+    the same command goes on from where it was. One runs at a time.
+    """
+    from trainer.refinement.refine import Refine  # noqa: PLC0415 - imports torch and the Trainer
+
+    settings = read_settings()
+    with alone(settings, "refine") as check, told_to_stop() as told:
+        made = Refine.connect(settings, watcher=shown.Screen(), told_to_stop=told, check=check)
+        entry = made.run(Wishes.of(settings.refine, force=force, **wishes))
+    shown.refined(entry, as_json=as_json)
+    return 0
+
+
+@life.example("DOIVEC_SCHEDULE__REFINE='0 3 * * sun' doi-trainer schedule")
+@loglevel_option
+def schedule(loglevel: str) -> int:
+    """Ask for a refine whenever DOIVEC_SCHEDULE__REFINE says so, until told to stop.
+
+    This is Celery beat. It does no work itself: a `doi-trainer run` does. Two of them harm
+    nothing: what is due runs once.
+    """
+    settings = _with_servers()
+    from trainer.tasks import app, beat_options  # noqa: PLC0415 - its options need the URL
+
+    app.conf.update(beat_options(settings))
+    with locked(settings.data_dir / "trainer" / "beat" / "schedule.lock"):
+        app.start(["beat", "--loglevel", loglevel])
+    return 0
+
+
+@life.example("DOIVEC_REDIS__URL=redis://queue:6379/0 doi-trainer run")
+@loglevel_option
+def run(loglevel: str) -> int:
+    """Be the trainer's worker until told to stop: carry out the refines that are asked for.
+
+    Told to stop, it ends at the next step of what is under way; it, or another one, goes on.
+    """
+    _with_servers()
+    from trainer.tasks import app  # noqa: PLC0415 - its options need the URL
+
+    app.worker_main(["worker", "--loglevel", loglevel, "--without-gossip", "--without-mingle"])
+    return 0
+
+
+@life.example("doi-trainer history --json")
+@as_json
+def history(as_json: bool) -> int:
+    """List what ran, when, how long and what came of it, newest first.
+
+    Refines, promotions, rollbacks and prunes that have ended; what was interrupted goes on with
+    the same command.
+    """
+    entries = History.below(read_settings().data_dir).entries()
+    shown.history(entries[::-1], as_json=as_json)
+    return 0
+
+
+def _with_servers() -> Settings:
+    settings = read_settings()
+    if settings.redis.url is None:
+        raise ConfigurationError(
+            "this needs servers: set DOIVEC_REDIS__URL; without them, let cron call "
+            "`doi-trainer refine`"
+        )
+    return settings

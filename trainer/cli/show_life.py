@@ -1,0 +1,88 @@
+"""What a person sees of a model's life: a refine under way, and the history."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+from pydantic import TypeAdapter
+from rich.markup import escape
+from rich.table import Column, Table
+
+from schemas.history import Entry
+from trainer.cli.progress import Steps, Texts
+from trainer.cli.show import SHORT
+from worker.cli.console import err, out
+
+if TYPE_CHECKING:
+    from trainer.evaluation import evaluate
+    from trainer.training import train
+
+ENTRIES = TypeAdapter(list[Entry])
+
+
+class Screen:
+    """Shows how far a refine is, on standard error."""
+
+    def say(self, words: str) -> None:
+        """Tell a line."""
+        err.print(words, markup=False)
+
+    @contextmanager
+    def training(self, name: str) -> "Iterator[train.Progress]":
+        """Show the optimizer steps."""
+        with Steps(name) as steps:
+            yield steps.show
+
+    @contextmanager
+    def evaluating(self) -> "Iterator[evaluate.Progress]":
+        """Show the texts and queries."""
+        with Texts("evaluating") as texts:
+            yield texts.show
+
+    @contextmanager
+    def promoting(self) -> "Iterator[evaluate.Progress]":
+        """Show the records of each step."""
+        with Texts("promoting") as texts:
+            yield texts.show
+
+
+def refined(entry: Entry, *, as_json: bool) -> None:
+    """What came of a refine."""
+    if as_json:
+        click.echo(entry.model_dump_json())
+        return
+    out.print(_end(entry), markup=False)
+
+
+def history(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """What ran, newest first."""
+    if as_json:
+        click.echo(ENTRIES.dump_json(list(entries)).decode())
+        return
+    if not entries:
+        out.print("nothing ran yet")
+        return
+    table = Table(
+        Column("when (UTC)", no_wrap=True),
+        Column("what", no_wrap=True),
+        Column("took", no_wrap=True),
+        Column("version", no_wrap=True),
+        "what came of it",
+    )
+    for entry in entries:
+        version = (entry.version or "")[:SHORT]
+        when = f"{entry.started_at:%Y-%m-%d %H:%M}"
+        table.add_row(when, entry.kind, _span(entry.took), version, escape(_end(entry)))
+    out.print(table)
+
+
+def _end(entry: Entry) -> str:
+    if entry.words.startswith(entry.outcome):
+        return entry.words
+    return f"{entry.outcome}: {entry.words}" if entry.words else entry.outcome
+
+
+def _span(took: timedelta) -> str:
+    return str(timedelta(seconds=round(took.total_seconds())))

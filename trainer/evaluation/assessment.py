@@ -1,0 +1,183 @@
+"""Subjects (versions, the base model, baselines) on a held-out set: scores, reports, verdicts."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.evaluation import EvalReport, Verdict
+from schemas.training import TrainingRecord
+from trainer.card import report
+from trainer.data import split
+from trainer.data.held_out import HeldOutSet
+from trainer.errors import EvaluationError
+from trainer.evaluation import evaluate, gate
+from trainer.evaluation.baselines import Prefix, Trigrams
+from trainer.evaluation.evaluate import Encoder, Progress
+from trainer.evaluation.scores import Scores
+from trainer.records import EVALUATION, REPORTS, STOCK_CARD, read_record
+from trainer.stores import Stores
+from trainer.training import runs
+from worker.files import write_text
+from worker.model.embedder import Embedder
+from worker.model.registry import BASE, identify, resolve_source
+from worker.settings import GateSettings
+
+SCORES_FORMAT = 1  # raised where queries are chosen or scored in another way
+
+
+class Subject(NamedTuple):
+    """What is evaluated: its id and name, the templates it reads by, how it is loaded."""
+
+    id: str
+    name: str
+    templates: tuple[str, ...]
+    load: Callable[[], Encoder]
+    record: TrainingRecord | None = None
+    path: Path | None = None
+
+
+def version_subject(stores: Stores, version: str) -> Subject:
+    """A registered version, by its id or a prefix; raises `ModelError`."""
+    path, manifest = stores.registry.get(version)
+    embed = stores.settings.embed
+
+    def load() -> Encoder:
+        embedder = Embedder.load(
+            path, device=embed.device, dtype=embed.dtype, threads=embed.threads
+        )
+        embedder.check_canaries(manifest)
+        return embedder
+
+    record = read_record(path)
+    return Subject(manifest.version, manifest.name, manifest.templates, load, record, path)
+
+
+def find(stores: Stores, name: str, *, templates: tuple[str, ...]) -> Subject:
+    """The version of this name or prefix; `base` reads by `templates`. Raises `ModelError`."""
+    return base_subject(stores, templates) if name == BASE else version_subject(stores, name)
+
+
+def opponents(stores: Stores, champion: str, challenger: str) -> tuple[Subject, Subject]:
+    """Two subjects; one that is `base` reads the texts that the other one reads."""
+    names = (champion, challenger)
+    known = {name: version_subject(stores, name) for name in names if name != BASE}
+    templates = next((subject.templates for subject in known.values()), ("{doi}",))
+    first, second = (known.get(name) or base_subject(stores, templates) for name in names)
+    return first, second
+
+
+def base_subject(stores: Stores, templates: tuple[str, ...]) -> Subject:
+    """The base model, reading by these templates."""
+    path, embed = resolve_source(BASE), stores.settings.embed
+    return Subject(
+        identify(path, templates=templates),
+        BASE,
+        templates,
+        lambda: Embedder.load(path, device=embed.device, dtype=embed.dtype, threads=embed.threads),
+    )
+
+
+def baselines(stores: Stores, templates: tuple[str, ...]) -> tuple[Subject, ...]:
+    """What stands beside a model that reads by `templates`: base model, trigrams, prefix."""
+    digest = sha256("\0".join(templates).encode()).hexdigest()[:16]
+    return (
+        base_subject(stores, templates),
+        Subject(f"trigrams-{digest}", "trigrams", templates, Trigrams),
+        Subject("prefix", "prefix", Prefix.templates, Prefix),
+    )
+
+
+def scores(
+    stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
+) -> Scores:
+    """The subject's scores on the set, computed once and kept."""
+    embed = stores.settings.embed
+    kind = f"{SCORES_FORMAT}-{embed.device}-{embed.dtype}"
+    path = stores.root / "scores" / held_out.id / kind / f"{subject.id}.npz"
+    if path.exists():
+        return Scores.load(path)
+    found = evaluate.score(
+        subject.load(), held_out, templates=subject.templates, on_progress=on_progress
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.save(path)
+    return found
+
+
+def assess(
+    stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
+) -> EvalReport:
+    """The subject's report on the set."""
+    return evaluate.report(
+        scores(stores, subject, held_out, on_progress=on_progress),
+        held_out,
+        subject=subject.id,
+        name=subject.name,
+        seen=_seen(stores, subject, held_out),
+    )
+
+
+def compare(
+    stores: Stores,
+    champion: Subject,
+    challenger: Subject,
+    held_out: HeldOutSet,
+    *,
+    rules: GateSettings,
+    on_progress: Progress | None = None,
+) -> Verdict:
+    """The gate's verdict on two subjects; raises `EvaluationError` where one knows the answers."""
+    for subject in (champion, challenger):
+        _refuse_seen(stores, subject, held_out)
+    found = [
+        scores(stores, subject, held_out, on_progress=on_progress)
+        for subject in (champion, challenger)
+    ]
+    return gate.decide(
+        evaluate.differences(found[0], found[1], held_out),
+        champion=champion.id,
+        challenger=challenger.id,
+        held_out=held_out.id,
+        rules=rules,
+    )
+
+
+def write_card(
+    stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
+) -> Sequence[EvalReport]:
+    """Evaluate a trained version beside the baselines, and write its model card and plots.
+
+    Returns the reports, the version's first. Raises `EvaluationError` for a version that was not
+    trained here.
+    """
+    if subject.record is None or subject.path is None:
+        raise EvaluationError(f"{subject.name} was not trained here: there is no card to write")
+    beside = (subject, *baselines(stores, subject.templates))
+    reports = [assess(stores, one, held_out, on_progress=on_progress) for one in beside]
+    write_text(subject.path / EVALUATION, REPORTS.dump_json(reports, indent=1).decode())
+    report.write_card(
+        subject.path,
+        stock_card=(subject.path / STOCK_CARD).read_text("utf-8"),
+        version=subject.id,
+        record=subject.record,
+        reports=reports,
+        scores={one.name: scores(stores, one, held_out).cosine for one in beside},
+        labels=[pair.label for pair in held_out.pairs],
+    )
+    return reports
+
+
+def _seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> int:
+    if subject.record is None:
+        return 0
+    return split.touched(held_out.pairs, runs.trained_pairs(stores, subject.record))
+
+
+def _refuse_seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> None:
+    seen = _seen(stores, subject, held_out)
+    if seen:
+        raise EvaluationError(
+            f"{subject.name} {subject.id[:12]} was trained on DOIs or groups of {seen:,} of "
+            f"the {len(held_out.pairs):,} held-out pairs: a comparison would flatter it"
+        )

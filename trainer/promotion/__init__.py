@@ -1,0 +1,1 @@
+"""Making a version live, going back, and removing old ones."""

@@ -1,0 +1,1 @@
+"""Refine, from new pairs to a better live model, and who asks for it when."""

@@ -1,0 +1,245 @@
+"""From a recipe and the imported pairs to a registered version."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.pair import LabelledPair
+from schemas.training import PairCounts, TrainingRecord
+from trainer.data import split
+from trainer.data.held_out import HeldOutSet
+from trainer.errors import HeldOutUnknown, TrainingError
+from trainer.records import RECORD, STOCK_CARD, read_record
+from trainer.stores import Stores
+from trainer.training import examples
+from trainer.training.recipe import Recipe
+from trainer.training.train import Finished, Progress, Stop, fine_tune
+from worker.files import write_text
+from worker.model.registry import BASE, identify, resolve_source
+
+VERSION, STARTED = "version", "started.json"
+DECIDING_PACKAGES = (
+    "doivec",
+    "torch",
+    "sentence-transformers",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "accelerate",
+    "numpy",
+)
+HELD_OUT_SHARE = 0.1
+ROOT = Path(__file__).parents[2]
+
+
+class Parent(NamedTuple):
+    """What a run begins with: `base` or a registered version, and its directory."""
+
+    name: str
+    version: str
+    path: Path
+
+
+class Plan(NamedTuple):
+    """A run before it begins: what it trains on, and the folder that only this run has."""
+
+    recipe: Recipe
+    parent: Parent
+    dataset: str
+    shards: tuple[str, ...]
+    metadata: str
+    held_out: str
+    examples: examples.Examples
+    training: split.Training
+    folder: Path
+
+
+def find_parent(stores: Stores, name: str) -> Parent:
+    """The model of this name: `base`, or a version or its prefix; raises `ModelError`."""
+    if name == BASE:
+        path = resolve_source(BASE)
+        return Parent(BASE, identify(path, templates=("{doi}",)), path)
+    path, manifest = stores.registry.get(name)
+    return Parent(manifest.version, manifest.version, path)
+
+
+def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] = ()) -> Plan:
+    """What a run of `recipe` would train on.
+
+    These are the pairs of `shards`, or all, without those that touch the held-out set, which is
+    frozen here if none was yet. Raises `TrainingError`, `PairsError`, `ModelError`.
+    """
+    dataset = stores.pairs.dataset(shards)
+    if not dataset.pairs:
+        raise TrainingError("there are no pairs to train on; doi-trainer pairs import FILE")
+    documents = stores.metadata.documents(split.dois(dataset.pairs))
+    held_out = held_out_set(stores)
+    training = split.training_part(dataset.pairs, held_out)
+    begun = find_parent(stores, parent)
+    _refuse_leaks(stores, begun, held_out)
+    made = examples.build(training.pairs, documents, recipe=recipe)
+    known = (dataset.version, stores.metadata.version, held_out.id, begun.version, packages())
+    identity = json.dumps([recipe.model_dump(mode="json"), *known], sort_keys=True)
+    folder = stores.root / "runs" / sha256(identity.encode()).hexdigest()[:32]
+    return Plan(
+        recipe,
+        begun,
+        dataset.version,
+        dataset.shards,
+        stores.metadata.version,
+        held_out.id,
+        made,
+        training,
+        folder,
+    )
+
+
+def held_out_set(stores: Stores) -> HeldOutSet:
+    """The set frozen last; the first time, a tenth of every family's groups."""
+    try:
+        return stores.held_out.load()
+    except HeldOutUnknown:
+        everything, known = stores.pairs.dataset(), stores.metadata.documents()
+        apart = stores.settings.pairs.apart
+        return stores.held_out.freeze(everything, known, share=HELD_OUT_SHARE, apart=apart)
+
+
+def train(
+    stores: Stores, plan: Plan, *, on_step: Progress | None = None, should_stop: Stop | None = None
+) -> str:
+    """Carry a plan out, and return the version that it made and registered.
+
+    One that was cut off goes on; one that ended is not run again. Raises `TrainingError`,
+    `TrainingInterrupted`, `ModelError`.
+    """
+    done = plan.folder / VERSION
+    if done.is_file() and (known := done.read_text().strip()) in stores.registry.versions():
+        return known
+    with _alone(plan.folder):
+        return _carry_out(stores, plan, on_step=on_step, should_stop=should_stop)
+
+
+def _carry_out(
+    stores: Stores, plan: Plan, *, on_step: Progress | None, should_stop: Stop | None
+) -> str:
+    begun, codes = _begin(plan.folder)
+    finished = fine_tune(
+        plan.recipe,
+        plan.examples.tables,
+        parent=plan.parent.path,
+        parent_name=plan.parent.name,
+        folder=plan.folder,
+        device=stores.settings.embed.device,
+        threads=stores.settings.embed.threads,
+        on_step=on_step,
+        should_stop=should_stop,
+    )
+    made = _register(stores, plan, finished, started=begun, codes=codes)
+    write_text(plan.folder / VERSION, made)
+    shutil.rmtree(finished.path, ignore_errors=True)
+    return made
+
+
+def _refuse_leaks(stores: Stores, parent: Parent, held_out: HeldOutSet) -> None:
+    record = read_record(parent.path) if parent.name != BASE else None
+    trained = trained_pairs(stores, record) if record else []
+    if seen := split.touched(held_out.pairs, trained):
+        raise TrainingError(
+            f"{parent.name[:12]} was trained on DOIs or groups of {seen:,} held-out pairs: what is "
+            "made from it could not be judged; train from base, or hold out others"
+        )
+
+
+def trained_pairs(stores: Stores, record: TrainingRecord) -> list[LabelledPair]:
+    """The pairs that a run of this record trained on, and the runs before it in its lineage."""
+    dataset = stores.pairs.dataset(record.shards)
+    pairs = split.training_part(dataset.pairs, stores.held_out.load(record.held_out)).pairs
+    if record.parent == BASE:
+        return pairs
+    above = read_record(stores.registry.get(record.parent)[0])
+    return pairs + (trained_pairs(stores, above) if above else [])
+
+
+def packages() -> dict[str, str]:
+    """The versions of the libraries that decide what a run makes."""
+    return {name: installed(name) for name in DECIDING_PACKAGES}
+
+
+def code_version() -> str:
+    """The SHA-256 of doivec's own sources, as they are installed."""
+    digest = sha256()
+    for package in ("schemas", "worker", "trainer"):
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.suffix in {".py", ".lua", ".toml"}:
+                digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; another process that wants the same run is told so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError("another process is at this very run") from error
+        yield
+
+
+def _register(
+    stores: Stores, plan: Plan, finished: Finished, *, started: datetime, codes: Sequence[str]
+) -> str:
+    record = TrainingRecord(
+        name=plan.recipe.name,
+        recipe=plan.recipe.model_dump(mode="json"),
+        parent=plan.parent.name,
+        dataset=plan.dataset,
+        shards=plan.shards,
+        metadata=plan.metadata,
+        held_out=plan.held_out,
+        pairs=_counts(plan),
+        code=tuple(codes),
+        packages=packages(),
+        device=finished.device,
+        started_at=started,
+        train_s=finished.train_s,
+        steps=finished.steps,
+        log=finished.log,
+    )
+    notes = {
+        RECORD: record.model_dump_json(indent=2) + "\n",
+        STOCK_CARD: (finished.path / "README.md").read_text("utf-8"),
+    }
+    made = stores.registry.register(
+        finished.path, name=plan.recipe.name, templates=plan.recipe.templates, notes=notes
+    )
+    return made.version
+
+
+def _counts(plan: Plan) -> PairCounts:
+    return PairCounts(
+        trained=plan.examples.trained,
+        positives=plan.examples.positives,
+        held_out_group=plan.training.group_dropped,
+        held_out_doi=plan.training.doi_dropped,
+        unread=plan.examples.unread,
+    )
+
+
+def _begin(folder: Path) -> tuple[datetime, list[str]]:
+    """When the run began, and the code that it began with; further ones where it went on."""
+    path = folder / STARTED
+    before = json.loads(path.read_text()) if path.exists() else {}
+    at = str(before.get("at") or datetime.now(UTC).isoformat())
+    codes = list(dict.fromkeys([*before.get("code", ()), code_version()]))
+    write_text(path, json.dumps({"at": at, "code": codes}))
+    return datetime.fromisoformat(at), codes

@@ -1,0 +1,186 @@
+"""Seeing a job through: produce it, watch it, and where no server is configured, work it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import IO
+
+from schemas.document import Document
+from schemas.doi import normalize, point_id
+from schemas.job import Job, JobState, Rejection
+from worker.bootstrap import Client, finish_store
+from worker.cli import console
+from worker.embedded import WorkerProcess, refuse_other_owner
+from worker.errors import CollectionMissing, SourceError, StoreBusy, WorkerError
+from worker.ingest.producer import Hooks
+from worker.sources.records import identity, read
+from worker.sources.streams import STANDARD_INPUT
+from worker.store import open_store
+
+POLL_S = 0.2
+
+
+class Watch:
+    """Shows a job's progress, and keeps the embedded worker alive, whenever it is asked to."""
+
+    def __init__(
+        self, client: Client, job: str, *, bar: console.JobProgress, worker: WorkerProcess | None
+    ) -> None:
+        self._client = client
+        self._job = job
+        self._bar = bar
+        self._worker = worker
+        self._settled = -1
+        self._next = 0.0
+
+    def look(self) -> Job:
+        """The job as it stands; raises `WorkerError` where the embedded worker gave up."""
+        job = self._client.patience(self._client.ledger.job, self._job)
+        self._bar.show(job)
+        if self._worker:
+            self._worker.check(progressed=job.settled > self._settled)
+        self._settled = job.settled
+        return job
+
+    def glance(self, _: object = None) -> None:
+        """Look, unless that was just done."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + POLL_S
+            self.look()
+
+    def wait(self, pause_s: float) -> None:
+        """Pass the time while a producer holds."""
+        time.sleep(pause_s)
+        self.glance()
+
+    def until_settled(self) -> Job:
+        """The job once it has settled, or paused."""
+        while (job := self.look()).state not in {JobState.SETTLED, JobState.PAUSED}:
+            time.sleep(POLL_S)
+        return job
+
+
+def ingest(client: Client, names: Sequence[str], *, rejects: Path | None) -> Job:
+    """Queue sources as one job and see it settled.
+
+    Raises `WorkerError`; a source that breaks off raises its `SourceError` when what came
+    before it has settled.
+    """
+    refuse_other_owner(client.owner)
+    job = open_job(client, names)
+    with embedded_worker(client) as worker, console.JobProgress(job.source) as bar:
+        watch = Watch(client, job.id, bar=bar, worker=worker)
+        failure = None
+        try:
+            queue(client, job, names, rejects=rejects, watch=watch)
+        except SourceError as error:
+            failure = error
+        settled = watch.until_settled()
+    if worker and not client.settings.qdrant.url:
+        with suppress(StoreBusy):  # a search has it open; the next job builds the index
+            finish_store(client.settings)
+    if failure:
+        raise failure
+    return settled
+
+
+def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
+    """See jobs whose dead letters were queued again settled, where this command works them.
+
+    Where other workers do, the jobs are given back as they stand.
+    """
+    served = client.settings.qdrant.url and not client.is_private
+    if not jobs or served or client.owner:
+        return [client.ledger.job(name) for name in jobs]
+    settled = []
+    with embedded_worker(client) as worker:
+        for name in jobs:
+            with console.JobProgress(f"replay of {name}") as bar:
+                settled.append(Watch(client, name, bar=bar, worker=worker).until_settled())
+    return settled
+
+
+def open_job(client: Client, names: Sequence[str]) -> Job:
+    """Open a job for sources, or the one that was left open for them as they are."""
+    label = ", ".join("standard input" if name == "-" else name for name in names)
+    return client.producer.open(source=label, identity=identity(names))
+
+
+def queue(
+    client: Client,
+    job: Job,
+    names: Sequence[str],
+    *,
+    rejects: Path | None,
+    watch: Watch | None = None,
+) -> None:
+    """Take sources into a job; what is rejected goes to the file `rejects`, a JSON line each."""
+    limits = client.settings.limits
+    with rejects.open("w", encoding="utf-8") if rejects else nullcontext() as file:
+        hooks = Hooks(rejected=_writer(file))
+        if watch:
+            hooks = hooks._replace(accepted=watch.glance, wait=watch.wait)
+
+        def records() -> Iterator[Document | Rejection]:
+            for name in names:
+                yield from read(name, limits=limits)
+
+        try:
+            client.producer.fill(job, records, hooks=hooks)
+        except KeyboardInterrupt:
+            if STANDARD_INPUT in names:
+                raise _cancelled(client, job) from None
+            raise
+
+
+def _cancelled(client: Client, job: Job) -> WorkerError:
+    """Give up a job that can't be produced again; what workers have in hand still settles."""
+    count = client.ledger.cancel(job.id)
+    return WorkerError(
+        f"interrupted; standard input can't be read again, so the {count:,} records of job "
+        f"{job.id} that no worker had taken are cancelled"
+    )
+
+
+def delete(client: Client, dois: Sequence[str]) -> bool:
+    """Leave tombstones for DOIs and remove their points from every collection.
+
+    False where the store is another process's, whose next sweep removes them. Raises
+    `InvalidDoi`, before anything is done, if one of them is none.
+    """
+    ids = [point_id(normalize(doi)) for doi in dois]
+    sequence = client.ledger.bury(ids)
+    settings = client.settings
+    try:
+        with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+            for collection in store.collections(settings.collection):
+                with suppress(CollectionMissing):  # pruned just now
+                    store.delete(collection, ids, below=sequence)
+    except StoreBusy:
+        return False
+    return True
+
+
+@contextmanager
+def embedded_worker(client: Client) -> Iterator[WorkerProcess | None]:
+    """A worker for as long as the context is open; none where others do the work."""
+    settings = client.settings
+    if client.owner or (settings.qdrant.url and not client.is_private):
+        yield None
+        return
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    worker = WorkerProcess(settings, settings.redis, log=settings.data_dir / "worker.log")
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def _writer(file: IO[str] | None) -> Callable[[Rejection], None]:
+    def write(rejection: Rejection) -> None:
+        if file:
+            file.write(json.dumps(rejection._asdict(), ensure_ascii=False) + "\n")
+
+    return write

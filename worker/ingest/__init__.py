@@ -1,0 +1,1 @@
+"""From records to points: batches are produced, claimed, embedded, written, settled."""

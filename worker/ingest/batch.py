@@ -1,0 +1,185 @@
+"""One batch: claim it, bring it to every collection of the route, settle it."""
+
+import logging
+from collections.abc import Sequence
+
+from schemas.document import Document
+from schemas.doi import point_id
+from schemas.job import State
+from worker.errors import BatchLost, CollectionMissing, ConfigurationError, ModelError, Stopped
+from worker.ingest.rows import Reader
+from worker.ingest.settlement import Outcome
+from worker.ingest.writer import Writer
+from worker.ledger.leases import Leases
+from worker.ledger.ledger import Claim, Ledger
+from worker.model.loaded import Models, Target
+from worker.patience import Patience
+from worker.telemetry import Trace
+
+TRUSTED_CLAIMS = 2
+FATAL_DEATHS = 2
+log = logging.getLogger(__name__)
+
+
+class Ingestor:
+    """Works batches off, several at once: one embeds while others read and write.
+
+    A batch is written to the candidate of a promotion, where there is one, and then to the live
+    collection, which decides how its records end. A batch of a backfill is written to the
+    collection that it copies to.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        models: Models,
+        reader: Reader,
+        writer: Writer,
+        leases: Leases,
+        patience: Patience,
+        trace: Trace,
+    ) -> None:
+        self._ledger = ledger
+        self._models = models
+        self._reader = reader
+        self._writer = writer
+        self._leases = leases
+        self._patience = patience
+        self._trace = trace
+
+    def run(self, job: str, number: int) -> bool:
+        """Claim, work and settle a batch; False where it had to be given back.
+
+        A batch that isn't to be had is none of this worker's. Waits out a store or a ledger that
+        is away. Raises `DeviceLost` and `ModelError`.
+        """
+        claim = self._patience(self._ledger.claim, job, number)
+        if claim is None:
+            return True
+        with self._leases.held(claim):
+            try:
+                self._see_through(claim)
+            except (Stopped, BatchLost, ConfigurationError, CollectionMissing) as error:
+                log.warning("giving batch %s back: %s", claim.member, error)
+                self._ledger.release(claim)
+                return False
+            except ModelError:
+                self._ledger.release(claim)  # no record's fault: the claim doesn't count
+                raise
+            return True
+
+    def tend(self) -> None:
+        """Let go of the models that are neither live nor a candidate's any more."""
+        names = (self._ledger.route().candidate, self._reader.live())
+        self._models.keep([name for name in names if name])
+
+    def _see_through(self, claim: Claim) -> None:
+        while self._settle(claim, self._work(claim)) == "rerouted":
+            # The collections to be written have changed since the claim.
+            following = self._patience(self._ledger.follow, claim)
+            if following is None:
+                raise BatchLost(f"batch {claim.member} is another worker's now")
+            claim = following
+
+    def _work(self, claim: Claim) -> Outcome:
+        if not claim.copies:
+            return self._bring_all(claim)
+        try:
+            return self._bring_all(claim)
+        except CollectionMissing as error:
+            log.info("backfill %s: %s", claim.member, error)
+            outcome = Outcome()
+            outcome.end(claim.batch.documents, State.SUPERSEDED)
+            return outcome
+
+    def _bring_all(self, claim: Claim) -> Outcome:
+        outcome = Outcome()
+        # The route was read before the alias is: a switch in between is seen as a new route.
+        targets = self._targets(claim)
+        if claim.claims <= TRUSTED_CLAIMS:
+            self._bring(claim, claim.batch.documents, targets, outcome=outcome)
+            return outcome
+        log.warning("batch %s was lost %d times: one by one", claim.member, claim.claims - 1)
+        for index in range(len(claim.batch.documents)):
+            self._try_alone(claim, index, targets, outcome=outcome)
+        return outcome
+
+    def _targets(self, claim: Claim) -> list[Target]:
+        """The collections to write, the one that decides last."""
+        if claim.copies:
+            return [self._models.target(claim.copies[1])]
+        names = dict.fromkeys(n for n in (claim.route.candidate, self._reader.live()) if n)
+        return [self._models.target(name) for name in names]
+
+    def _try_alone(
+        self, claim: Claim, index: int, targets: Sequence[Target], *, outcome: Outcome
+    ) -> None:
+        document = claim.batch.documents[index]
+        deaths = claim.deaths.get(index, 0)
+        if deaths >= FATAL_DEATHS:
+            reason = f"the worker died {deaths} times while on this record"
+            outcome.bury(document, claim.batch, stage="process", reason=reason)
+            return
+        if not self._patience(self._ledger.mark, claim, index):
+            raise BatchLost(f"batch {claim.member} is another worker's now")
+        self._bring(claim, [document], targets, outcome=outcome)
+
+    def _bring(
+        self,
+        claim: Claim,
+        documents: Sequence[Document],
+        targets: Sequence[Target],
+        *,
+        outcome: Outcome,
+    ) -> None:
+        for target in targets[:-1]:
+            # What a candidate can't take is no dead letter: its promotion counts and lists it.
+            beside = Outcome()
+            self._bring_to(target, claim, documents, outcome=beside)
+            outcome.untaken += beside.dead
+        self._bring_to(targets[-1], claim, documents, outcome=outcome)
+
+    def _bring_to(
+        self, target: Target, claim: Claim, documents: Sequence[Document], *, outcome: Outcome
+    ) -> None:
+        collection, copies = target.collection, claim.copies
+        with self._trace.span("read", batch=claim.member):
+            if copies:
+                rows = self._reader.to_copy(
+                    copies[0], documents, collection=collection, outcome=outcome
+                )
+            else:
+                rows = self._reader.to_ingest(
+                    claim, documents, collection=collection, outcome=outcome
+                )
+        self._writer.write(
+            rows, target, batch=claim.batch, backfill=copies is not None, outcome=outcome
+        )
+
+    def _settle(self, claim: Claim, outcome: Outcome) -> str:
+        with self._trace.span("settle", batch=claim.member):
+            while (verdict := self._patience(self._settle_once, claim, outcome)) == "deleted":
+                claim = self._clear_buried(claim, outcome)
+        if verdict == "lost":
+            log.info("batch %s was settled elsewhere", claim.member)
+            self._clear_buried(claim, outcome)  # what this worker wrote late may be deleted by now
+        return verdict
+
+    def _settle_once(self, claim: Claim, outcome: Outcome) -> str:
+        # Failed copies are counted only: the promotion names them, and there may be many.
+        letters = [] if claim.copies else list(outcome.dead.values())
+        return self._ledger.settle(claim, outcome.counts, letters, untaken=outcome.untaken)
+
+    def _clear_buried(self, claim: Claim, outcome: Outcome) -> Claim:
+        """Remove what was deleted while this batch ran; the claim then knows of it."""
+        epoch = self._patience(self._ledger.epoch)
+        dois = {point_id(document.doi): document.doi for document in claim.batch.documents}
+        buried = self._patience(self._ledger.buried, list(dois))
+        # A copied record is as old as it is; whether it was deleted is for the store to compare.
+        newer = {i: s for i, s in buried.items() if claim.copies or s > claim.batch.sequence}
+        self._reader.clear_everywhere(newer)
+        for i in newer:
+            outcome.states[dois[i]] = State.SUPERSEDED
+            outcome.dead.pop(dois[i], None)
+        return claim._replace(epoch=epoch)

@@ -1,0 +1,232 @@
+"""From a source to batches in the ledger and messages in the queue, bounded."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from schemas.document import Document
+from schemas.job import Job, JobState, Rejection
+from worker.errors import JobCancelled, JobPaused, LedgerUnavailable, SourceError
+from worker.ledger.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
+from worker.patience import Patience
+from worker.settings import IngestSettings, LimitSettings, Settings, read_settings
+from worker.sources.records import document
+
+PASSES = 3
+Records = Callable[[], Iterable[Document | Rejection]]
+Send = Callable[[str, int], None]
+
+
+class Hooks(NamedTuple):
+    """What a caller is told while a job is produced."""
+
+    rejected: Callable[[Rejection], None] = lambda _: None
+    accepted: Callable[[int], None] = lambda _: None
+    wait: Callable[[float], None] = time.sleep
+
+
+class Seen:
+    """The DOIs that a job holds already: exact, in memory at first, then spilled to disk.
+
+    SQLite keeps a database without a name in its page cache and, past that, in a temporary
+    file that goes with the connection.
+    """
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("PRAGMA cache_size = -65536")  # KiB
+        self._db.execute("CREATE TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._db.execute("BEGIN")
+
+    def add(self, doi: str) -> bool:
+        """Whether `doi` is new; it is known from then on."""
+        # 128 bits: among 150 million DOIs, two that collide are rarer than 1 in 10**22.
+        key = blake2b(doi.encode(), digest_size=16).digest()
+        return self._db.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount == 1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+
+class Tally:
+    """What was read so far, and the error that ended a source early."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.repeated = 0
+        self.invalid = 0
+        self.samples: list[Rejection] = []
+        self.error: SourceError | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts of a sealed job: read = accepted + repeated + invalid."""
+        read = self.accepted + self.repeated + self.invalid
+        return {"read": read, "repeated": self.repeated, "invalid": self.invalid}
+
+    def reject(self, rejection: Rejection) -> None:
+        """Count a rejection, and keep the first few."""
+        self.invalid += 1
+        if len(self.samples) < SAMPLE_REJECTIONS:
+            self.samples.append(rejection)
+
+
+class Producer:
+    """Cuts records into batches, takes them into the ledger, and sends their claim checks."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        send: Send,
+        *,
+        options: IngestSettings,
+        limits: LimitSettings,
+        patience: Patience,
+    ) -> None:
+        self._ledger = ledger
+        self._patience = patience
+        self.send = send
+        self._options = options
+        self._batch_records = min(options.batch_records, limits.batch_records)
+        self._limits = limits
+
+    def open(self, *, source: str, job: str | None = None, identity: str | None = None) -> Job:
+        """Open a job, or the one that was left open under this identity.
+
+        `identity` says that the source will give the same records again, so that the job can
+        be resumed (see `worker.sources.records.identity`).
+        """
+        name = job or uuid4().hex[:12]
+        return self._ledger.open(
+            name, identity=identity, source=source, batch_records=self._batch_records
+        )
+
+    def fill(
+        self, job: Job, records: Records, *, hooks: Hooks | None = None, bounded: bool = True
+    ) -> None:
+        """Take all records into an open job and seal it.
+
+        `records` gives the same records in the same order each time it is called: batches that
+        the ledger has are not taken twice, and those that Redis lost are taken again. With
+        `bounded`, holds while more batches are outstanding than the settings allow.
+
+        A source that breaks off leaves a sealed job of what came before, and its `SourceError`
+        is raised. Raises `JobCancelled` and `LedgerUnavailable` besides.
+        """
+        for _ in range(PASSES):
+            tally = Tally()
+            batches = self._accept_all(
+                job, records(), tally, hooks=hooks or Hooks(), bounded=bounded
+            )
+            self._patience(self._ledger.note_rejections, job.id, tally.samples)
+            if self._patience(self._ledger.seal, job.id, batches, **tally.counts):
+                break
+            # Redis lost batches it had acknowledged (a crash under appendfsync everysec).
+        else:
+            raise LedgerUnavailable(f"Redis lost batches of job {job.id}; run the command again")
+        if tally.error:
+            raise tally.error
+
+    def enqueue(self, dois: Iterable[str | Mapping[str, Any]], *, job: str | None = None) -> str:
+        """Queue DOIs, or mappings with a `doi` and metadata, as one job; returns its id.
+
+        Repeated under the same `job`, it is the same job. Raises `LedgerUnavailable`.
+        """
+        # What another program sent may be no list at all: then it is one record, good or bad.
+        is_list = isinstance(dois, Iterable) and not isinstance(dois, str | Mapping)
+        given: list[Any] = list(dois) if is_list else [dois]
+        opened = self.open(source=f"{len(given)} given", job=job)
+        self.fill(opened, lambda: self._documents(given), bounded=False)
+        return opened.id
+
+    def _documents(
+        self, given: Iterable[str | Mapping[str, Any]]
+    ) -> Iterator[Document | Rejection]:
+        for line, raw in enumerate(given, start=1):
+            try:
+                yield document(raw, limits=self._limits)
+            except ValueError as error:
+                yield Rejection("given", line, str(raw)[:200], str(error))
+
+    def _accept_all(
+        self,
+        job: Job,
+        records: Iterable[Document | Rejection],
+        tally: Tally,
+        *,
+        hooks: Hooks,
+        bounded: bool,
+    ) -> int:
+        number = 0
+        with closing(Seen()) as seen:
+            documents = _distinct(records, tally, seen=seen, rejected=hooks.rejected)
+            while batch := list(islice(documents, job.batch_records)):
+                acceptance = self._accept(job.id, number, batch)
+                tally.accepted += len(batch)
+                hooks.accepted(tally.accepted)
+                number += 1
+                if bounded:
+                    self._hold(job, acceptance.outstanding, wait=hooks.wait)
+        return number
+
+    def _accept(self, job: str, number: int, batch: list[Document]) -> Acceptance:
+        acceptance = self._patience(self._ledger.accept, job, number, batch)
+        if acceptance.verdict == "cancelled":
+            raise JobCancelled(f"job {job} was cancelled")
+        if acceptance.verdict == "unknown":
+            raise LedgerUnavailable(f"Redis lost job {job}; run the command again")
+        if acceptance.verdict == "accepted":
+            self._patience(self.send, job, number)
+        return acceptance
+
+    def _hold(self, job: Job, outstanding: int, *, wait: Callable[[float], None]) -> None:
+        while outstanding >= self._options.outstanding_batches:
+            wait(0.1)
+            now = self._patience(self._ledger.job, job.id)
+            if now.state is JobState.PAUSED:
+                raise JobPaused(f"job {job.id} is paused: {now.note}")
+            outstanding = self._patience(self._ledger.outstanding)
+
+
+def enqueue(
+    dois: Iterable[str | Mapping[str, Any]],
+    *,
+    job: str | None = None,
+    settings: Settings | None = None,
+) -> str:
+    """Queue DOIs, or mappings with a `doi` and metadata, as one job; returns its id.
+
+    Reads the settings from the environment unless they are given. Repeated under the same
+    `job`, it is the same job. Raises a subclass of `worker.errors.WorkerError`.
+    """
+    from worker.bootstrap import connect  # noqa: PLC0415 - bootstrap imports this module
+
+    with connect(settings or read_settings()) as client:
+        return client.producer.enqueue(dois, job=job)
+
+
+def _distinct(
+    records: Iterable[Document | Rejection],
+    tally: Tally,
+    *,
+    seen: Seen,
+    rejected: Callable[[Rejection], None],
+) -> Iterator[Document]:
+    try:
+        for record in records:
+            if isinstance(record, Rejection):
+                tally.reject(record)
+                rejected(record)
+            elif seen.add(record.doi):
+                yield record
+            else:
+                tally.repeated += 1
+    except SourceError as error:
+        tally.error = error

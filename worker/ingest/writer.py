@@ -1,0 +1,122 @@
+"""Rows into vectors into a collection; what can't be read, embedded or stored is set apart."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from schemas.doi import point_id
+from schemas.job import Batch, State
+from schemas.model import render
+from worker.ingest.narrow import Failure, narrow
+from worker.ingest.rows import Row
+from worker.ingest.settlement import Outcome
+from worker.ingest.turns import Turns
+from worker.model.loaded import Target, Vectors
+from worker.patience import Patience
+from worker.store.points import chunks
+from worker.store.protocol import VectorStore, Write
+from worker.telemetry import Trace
+
+COPIES_A_TURN = 128
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    """Renders, embeds and upserts; one batch has the device while others read and write."""
+
+    def __init__(
+        self,
+        store: VectorStore,
+        *,
+        turns: Turns,
+        patience: Patience,
+        trace: Trace,
+        text_bytes: int,
+    ) -> None:
+        self._store = store
+        self._turns = turns
+        self._patience = patience
+        self._trace = trace
+        self._text_bytes = text_bytes
+
+    def write(
+        self, rows: Sequence[Row], target: Target, *, batch: Batch, backfill: bool, outcome: Outcome
+    ) -> None:
+        """Store rows in the target's collection; `outcome` says what became of each."""
+        texts = list(self._render(rows, target, batch=batch, outcome=outcome))
+
+        def embed(pairs: Sequence[tuple[Row, str]]) -> Vectors:
+            with (
+                self._turns.taken(backfill=backfill),
+                self._trace.span("embed", records=len(pairs)),
+            ):
+                return target.encoder.encode([text for _, text in pairs])
+
+        size = COPIES_A_TURN if backfill else max(1, len(texts))
+        for chunk in chunks(texts, size):
+            for piece in narrow(embed, chunk):
+                if isinstance(piece, Failure):
+                    row, error = piece.item[0], piece.error
+                    _bury(row, error, batch=batch, stage="embed", outcome=outcome)
+                else:
+                    embedded = [row for row, _ in piece[0]]
+                    self._store_rows(embedded, piece[1], target, batch=batch, outcome=outcome)
+
+    def _render(
+        self, rows: Sequence[Row], target: Target, *, batch: Batch, outcome: Outcome
+    ) -> Iterator[tuple[Row, str]]:
+        for row in rows:
+            text = render(row.document, target.templates)
+            if text is None:
+                outcome.bury(row.document, batch, stage="render", reason="missing_metadata")
+            elif len(text.encode()) > self._text_bytes:
+                reason = f"a text of {len(text.encode())} bytes; {self._text_bytes} are allowed"
+                outcome.bury(row.document, batch, stage="render", reason=reason)
+            else:
+                yield row, text
+
+    def _store_rows(
+        self,
+        rows: Sequence[Row],
+        vectors: Vectors,
+        target: Target,
+        *,
+        batch: Batch,
+        outcome: Outcome,
+    ) -> None:
+        def condition(pair: tuple[Row, Vectors]) -> tuple[bool, int]:
+            return pair[0].bare, pair[0].sequence
+
+        def upsert(pairs: Sequence[tuple[Row, Vectors]]) -> None:
+            self._upsert(pairs, target.collection, batch=batch)
+
+        pairs = sorted(zip(rows, vectors, strict=True), key=condition)
+        for _, group in groupby(pairs, key=condition):
+            for piece in narrow(upsert, list(group)):
+                if isinstance(piece, Failure):
+                    row, error = piece.item[0], piece.error
+                    _bury(row, error, batch=batch, stage="upsert", outcome=outcome)
+                else:
+                    outcome.end([row.document for row, _ in piece[0]], State.STORED)
+
+    def _upsert(
+        self, pairs: Sequence[tuple[Row, Vectors]], collection: str, *, batch: Batch
+    ) -> None:
+        write = Write(
+            ids=[point_id(row.document.doi) for row, _ in pairs],
+            vectors=np.stack([vector for _, vector in pairs]),
+            payloads=[row.payload for row, _ in pairs],
+        )
+        first = pairs[0][0]
+        with self._trace.span("upsert", batch=f"{batch.job}:{batch.number}", records=len(pairs)):
+            self._patience(
+                self._store.upsert, collection, write, sequence=first.sequence, bare=first.bare
+            )
+
+
+def _bury(row: Row, error: Exception, *, batch: Batch, stage: str, outcome: Outcome) -> None:
+    log.warning("%s can't be stored, at %s: %s", row.document.doi, stage, error)
+    reason = f"{type(error).__name__}: {error}"
+    outcome.bury(row.document, batch, stage=stage, reason=reason)

@@ -1,0 +1,274 @@
+"""The forward pass of a BERT encoder over texts of any lengths, without padding."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from worker.errors import ConfigurationError, DeviceLost, ModelError, OutOfMemory
+from worker.model.checkpoint import Checkpoint
+
+CHUNK_TOKENS = {"cpu": 512, "cuda": 32_768}
+
+
+class Group(NamedTuple):
+    """A run of texts of one length in a chunk."""
+
+    texts: int
+    tokens: int
+
+
+class Linear:
+    """A linear layer, its weights laid out for the processor once, an exact GELU fused in."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, gelu: bool = False) -> None:
+        self._bias = bias
+        self._gelu = gelu
+        self._packed = _can_pack(weight)
+        self._weight = (
+            torch.ops.mkldnn._reorder_linear_weight(weight, None) if self._packed else weight
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Tokens [t, inputs] to [t, outputs]."""
+        if self._packed:
+            activation = "gelu" if self._gelu else "none"
+            fused: Tensor = torch.ops.mkldnn._linear_pointwise(
+                x, self._weight, self._bias, activation, [], "none"
+            )
+            return fused
+        y = functional.linear(x, self._weight, self._bias)
+        return functional.gelu(y) if self._gelu else y
+
+
+class Norm:
+    """Layer normalization."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, eps: float) -> None:
+        self._weight, self._bias, self._eps = weight, bias, eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Tokens [t, width], each to mean 0 and variance 1, scaled and shifted."""
+        return functional.layer_norm(x, self._weight.shape, self._weight, self._bias, self._eps)
+
+
+class Layer:
+    """One encoder layer (Devlin et al. 2018), its query, key and value in one matrix."""
+
+    def __init__(self, weights: "Weights", prefix: str) -> None:
+        parts = [weights.pair(f"{prefix}.attention.self.{n}") for n in ("query", "key", "value")]
+        self._qkv = Linear(torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts]))
+        self._mix = Linear(*weights.pair(f"{prefix}.attention.output.dense"))
+        self._mix_norm = weights.norm(f"{prefix}.attention.output.LayerNorm")
+        self._widen = Linear(*weights.pair(f"{prefix}.intermediate.dense"), gelu=True)
+        self._narrow = Linear(*weights.pair(f"{prefix}.output.dense"))
+        self._norm = weights.norm(f"{prefix}.output.LayerNorm")
+        self._heads = weights.heads
+        self._dtype = weights.dtype
+
+    def __call__(self, x: Tensor, groups: Sequence[Group]) -> Tensor:
+        """Tokens [t, width] to [t, width], both in the dtype of the sums."""
+        mixed = self._mix(self._attend(x, groups))
+        x = self._mix_norm(mixed.to(x.dtype).add_(x))
+        changed = self._narrow(self._widen(x.to(self._dtype)))
+        return self._norm(changed.to(x.dtype).add_(x))
+
+    def _attend(self, x: Tensor, groups: Sequence[Group]) -> Tensor:
+        pieces = _per_group(self._qkv(x.to(self._dtype)), groups)
+        return torch.cat([self._within(p, g) for p, g in zip(pieces, groups, strict=True)])
+
+    def _within(self, qkv: Tensor, group: Group) -> Tensor:
+        texts, tokens = group
+        q, k, v = qkv.view(texts, tokens, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        return mixed.transpose(1, 2).reshape(texts * tokens, -1)
+
+
+class Weights:
+    """The tensors of a checkpoint, by name, on a device and in a dtype.
+
+    Beside bfloat16 products, the sums between layers and their normalization are float32: with
+    sums in bfloat16, 98.3 % of the ten nearest of 1,000 real DOIs in 20,000 stayed the same.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> None:
+        self.heads = checkpoint.heads
+        self._eps = checkpoint.layer_norm_eps
+        self.dtype = dtype
+        self.sum_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
+        try:
+            tensors = load_file(checkpoint.weights)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{checkpoint.weights} can't be read: {error}") from error
+        self._tensors = {k.removeprefix("bert."): t.to(device) for k, t in tensors.items()}
+
+    def table(self, name: str) -> Tensor:
+        """An embedding table, float32 [rows, width]."""
+        return self._get(f"embeddings.{name}.weight").float()
+
+    def pair(self, name: str) -> tuple[Tensor, Tensor]:
+        """Weight and bias, in the dtype of the pass."""
+        weight, bias = self._get(f"{name}.weight"), self._get(f"{name}.bias")
+        return weight.to(self.dtype), bias.to(self.dtype)
+
+    def norm(self, name: str, dtype: torch.dtype | None = None) -> Norm:
+        """A layer normalization, in the dtype of the sums or another one."""
+        weight, bias = self._get(f"{name}.weight"), self._get(f"{name}.bias")
+        to = dtype or self.sum_dtype
+        return Norm(weight.to(to), bias.to(to), eps=self._eps)
+
+    def _get(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            raise ModelError(f"the weights lack {name}")
+        return self._tensors[name]
+
+
+class PackedBert:
+    """A BERT encoder that takes the tokens of many texts as one matrix.
+
+    Linear layers see all tokens of a chunk at once, attention sees the texts of one length at
+    a time; so nothing is padded and nothing is masked. Embeddings, pooling and the vectors'
+    normalization are float32, the products in between of `dtype`. May be called from any thread.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> None:
+        weights = Weights(checkpoint, device=device, dtype=dtype)
+        self._words = weights.table("word_embeddings")
+        self._positions = (
+            weights.table("position_embeddings") + (weights.table("token_type_embeddings")[0])
+        )
+        self._norm = weights.norm("embeddings.LayerNorm", torch.float32)
+        self._layers = [Layer(weights, f"encoder.layer.{i}") for i in range(checkpoint.layers)]
+        self.device, self.dtype = device, dtype
+        self._sum_dtype = weights.sum_dtype
+        self.dimension = self._words.shape[1]
+
+    @property
+    def chunk_tokens(self) -> int:
+        """How many tokens a call should have, about."""
+        return CHUNK_TOKENS.get(self.device.type, CHUNK_TOKENS["cuda"])
+
+    def __call__(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Token ids of texts, shortest first, to unit vectors float32 [n, dimension].
+
+        On an accelerator the result may still be under way. Raises `OutOfMemory`, `DeviceLost`.
+        """
+        groups = [Group(len(list(g)), n) for n, g in groupby(len(ids) for ids in tokens)]
+        with torch.inference_mode(), vendor_errors():
+            x = self._embed(tokens, groups)
+            for layer in self._layers:
+                x = layer(x, groups)
+            return functional.normalize(_pool(x, groups), dim=1)
+
+    def _embed(self, tokens: Sequence[Sequence[int]], groups: Sequence[Group]) -> Tensor:
+        ids = np.fromiter(chain.from_iterable(tokens), dtype=np.int64)
+        places = np.concatenate([np.tile(np.arange(n), texts) for texts, n in groups])
+        words = functional.embedding(self._place(ids), self._words)
+        x = words.add_(functional.embedding(self._place(places), self._positions))
+        return self._norm(x).to(self._sum_dtype)
+
+    def _place(self, array: NDArray[np.int64]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+
+def open_packed(checkpoint: Checkpoint, *, device: str, dtype: str) -> PackedBert:
+    """The encoder on a device (`auto`, `cpu`, `cuda:1`, ...) and in a dtype (`auto`, ...)."""
+    with vendor_errors():
+        place = pick_device(device)
+        return PackedBert(checkpoint, device=place, dtype=pick_dtype(dtype, place))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA where there is one, else the CPU.
+
+    Raises `ConfigurationError` for a device that is not here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigurationError(f"the device {name!r} can't be used: {reason}") from error
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of a name; `auto` is the fastest that keeps parity: float16 on CUDA, else float32.
+
+    bfloat16 does not keep it, whatever else is float32: of the ten nearest of 1,000 real DOIs
+    in 20,000, 98.7 % stay the same, and 99 % shall.
+    """
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def threads() -> int:
+    """How many threads torch would use, as the process is set up."""
+    return torch.get_num_threads()
+
+
+def use_threads(count: int = 1) -> None:
+    """Let torch's operators, called from this thread, run in so many threads."""
+    torch.set_num_threads(count)
+
+
+def to_host(vectors: Tensor) -> NDArray[np.float32]:
+    """Vectors as an array in this machine's memory, waited for; raises as the pass does."""
+    with vendor_errors():
+        array: NDArray[np.float32] = vectors.cpu().numpy()
+        return array
+
+
+@contextmanager
+def vendor_errors() -> Iterator[None]:
+    """Translate torch's errors: `OutOfMemory`, `DeviceLost`; others pass."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(_first_line(error)) from error
+    except torch.AcceleratorError as error:
+        raise DeviceLost(_first_line(error)) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemory(_first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n")[0] or type(error).__name__
+
+
+def _per_group(x: Tensor, groups: Sequence[Group]) -> Sequence[Tensor]:
+    return torch.split_with_sizes(x, [texts * tokens for texts, tokens in groups])
+
+
+def _pool(x: Tensor, groups: Sequence[Group]) -> Tensor:
+    pieces = _per_group(x, groups)
+    means = [p.float().view(*g, -1).mean(1) for p, g in zip(pieces, groups, strict=True)]
+    return torch.cat(means)
+
+
+def _can_pack(weight: Tensor) -> bool:
+    if weight.device.type != "cpu" or platform.machine() not in {"x86_64", "AMD64"}:
+        return False
+    ops = torch.ops.mkldnn
+    if not (torch._C._has_mkldnn and hasattr(ops, "_linear_pointwise")):
+        return False
+    bfloat16 = weight.dtype == torch.bfloat16 and ops._is_mkldnn_bf16_supported()
+    return weight.dtype == torch.float32 or bfloat16

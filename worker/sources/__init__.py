@@ -1,0 +1,1 @@
+"""People's files and streams, as records: opened, decoded, cut, cleaned."""
