@@ -6,6 +6,7 @@ COPY pyproject.toml constraints.txt ./
 RUN grep '^torch==' constraints.txt > torch.txt
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt
 COPY README.md LICENSE ./
+COPY doivec doivec
 COPY schemas schemas
 COPY worker worker
 COPY trainer trainer

@@ -26,7 +26,7 @@ from benchmarks import machine
 from worker.model import checkpoint
 from worker.model.embedder import Embedder
 from worker.model.forward import pick_dtype
-from worker.model.registry import resolve_source
+from worker.model.origin import resolve_source
 
 CORPUS, QUERIES, NEIGHBOURS = 20_000, 1_000, 10
 ROUNDS = 9

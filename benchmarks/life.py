@@ -29,8 +29,9 @@ from worker import bootstrap
 from worker.bootstrap import Client
 from worker.errors import Stopped
 from worker.ledger.sole import sole
-from worker.model.registry import BASE, Registry, resolve_source
-from worker.store import open_store
+from worker.model.origin import BASE, resolve_source
+from worker.model.registry import Registry
+from worker.store.opening import open_store
 
 MODES = ("alone", "backfill", "both")
 LOOK_S = 0.02

@@ -30,7 +30,7 @@ from worker.ingest.settlement import payload
 from worker.model.embedder import Embedder
 from worker.settings import Settings
 from worker.sources.records import read
-from worker.store import open_store
+from worker.store.opening import open_store
 from worker.store.protocol import Write
 
 BATCH = 1024

@@ -13,7 +13,6 @@ from celery.signals import worker_init
 from numpy.typing import NDArray
 
 from schemas.model import collection_name, guard_alias
-from worker import app as application
 from worker import tasks
 from worker.ledger.ledger import Ledger
 from worker.model.loaded import Target
@@ -60,6 +59,6 @@ def start(sender: object, **_: object) -> None:
 
 
 if __name__ == "__main__":
-    worker_init.disconnect(application.start_worker)
+    worker_init.disconnect(tasks.become_worker)
     worker_init.connect(start)
-    application.app.worker_main(["worker", "--loglevel", "INFO", *sys.argv[1:]])
+    tasks.app.worker_main(["worker", "--loglevel", "INFO", *sys.argv[1:]])

@@ -1,11 +1,13 @@
 """The composition root of the trainer: settings to objects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
 from trainer.data.held_out import HeldOutStore
 from trainer.data.metadata import MetadataStore
 from trainer.data.pairs import PairStore
+from trainer.history import History
 from trainer.promotion.passes import Deployment
 from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
@@ -14,8 +16,13 @@ from worker.embedded import refuse_any_owner
 from worker.model.loaded import Registered
 from worker.model.registry import Registry
 from worker.settings import Settings
-from worker.store import open_store
+from worker.store.opening import open_store
 from worker.store.protocol import VectorStore
+
+if TYPE_CHECKING:
+    from trainer.refinement.desk import Desk
+    from trainer.refinement.refine import Refine
+    from trainer.refinement.roles import Watcher
 
 
 def open_stores(settings: Settings) -> Stores:
@@ -29,6 +36,33 @@ def open_stores(settings: Settings) -> Stores:
         HeldOutStore(root),
         Registry(settings.data_dir / "models"),
     )
+
+
+def make_refine(
+    settings: Settings,
+    *,
+    watcher: "Watcher",
+    told_to_stop: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
+) -> "Refine":
+    """A refine on the stores of these settings; see `Refine`."""
+    from trainer.refinement.refine import Refine  # noqa: PLC0415 - imports torch and the Trainer
+
+    return Refine(
+        open_stores(settings),
+        open_promoter=lambda: open_promoter(settings, command="refine"),
+        history=History.below(settings.data_dir),
+        watcher=watcher,
+        told_to_stop=told_to_stop,
+        check=check,
+    )
+
+
+def open_desk(settings: Settings, *, lost: Callable[[], None]) -> "Desk":
+    """What a trainer's worker holds; `lost` is called where the device is lost. See `Desk`."""
+    from trainer.refinement.desk import Desk  # noqa: PLC0415 - imports torch; beat needs none
+
+    return Desk(settings, make_refine=make_refine, lost=lost)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from celery.exceptions import Reject
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from kombu.entity import Exchange, Queue
 
+from trainer.bootstrap import open_desk
 from trainer.refinement.pending import Request
 from trainer.refinement.slots import Slots, latest_slot
 from worker.app import options
@@ -90,9 +91,7 @@ def start(sender: Any, **_: Any) -> None:
     if sender.app is not app:
         return
     try:
-        from trainer.refinement.desk import Desk  # noqa: PLC0415 - torch is the worker's; beat needs none
-
-        _desk = Desk(read_settings(), lost=_end)
+        _desk = open_desk(read_settings(), lost=_end)
     except Exception as error:
         # Celery would go on without it: it only logs what its signals' receivers raise.
         log.debug("no start", exc_info=True)

@@ -1,21 +1,18 @@
 """The Celery application and its options; `celery -A worker.app worker` is a worker."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from worker.errors import ConfigurationError, LedgerUnavailable, WorkerError
+from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.settings import Settings, read_settings
 
 INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
 VISIBILITY_TIMEOUT_S = 30
-log = logging.getLogger(__name__)
 
 
 def broker_url(url: str | None) -> str:
@@ -87,19 +84,3 @@ def restore_unacknowledged(application: Celery) -> None:
 
 
 app = make_app(read_settings)
-
-
-@worker_init.connect
-def start_worker(sender: Any, **_: Any) -> None:
-    """Make this process a worker; a program that only queues imports none of that."""
-    if sender.app is not app:
-        return  # the trainer's worker, or another program's
-    try:
-        from worker import tasks  # noqa: PLC0415 - torch and the store are the worker's alone
-
-        tasks.start(sender.pool_cls)
-    except Exception as error:
-        # Celery would go on without a model: it only logs what its signals' receivers raise.
-        log.debug("no start", exc_info=True)
-        reason = error if isinstance(error, WorkerError) else repr(error)
-        raise SystemExit(f"doi-worker: {reason}") from error

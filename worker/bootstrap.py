@@ -26,7 +26,7 @@ from worker.model.loaded import Models, Registered, Source
 from worker.patience import Patience
 from worker.search import Searcher
 from worker.settings import Settings
-from worker.store import open_store
+from worker.store.opening import open_store
 from worker.store.protocol import VectorStore
 from worker.telemetry import Trace
 from worker.ticker import Ticker

@@ -117,7 +117,7 @@ class WorkerProcess:
             self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "worker.cli", "run"]
+        command = [sys.executable, "-P", "-m", "worker.cli", "run"]
         self._started = time.monotonic()
         if self._log is None:
             return _popen(command, env=self._environment)

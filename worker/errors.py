@@ -54,6 +54,10 @@ class CollectionMissing(WorkerError):
     """The collection or alias that a request names does not exist (yet, or any more)."""
 
 
+class Unanswerable(WorkerError):
+    """A question that the collection as it is can't answer."""
+
+
 class SwitchRefused(WorkerError):
     """The alias points elsewhere than the run expects; nothing was moved."""
 

@@ -10,16 +10,11 @@ from schemas.document import Document
 from schemas.doi import normalize, point_id
 from schemas.model import render
 from schemas.search import Hit
-from worker.errors import CollectionMissing, WorkerError
+from worker.errors import CollectionMissing, Unanswerable
 from worker.model.loaded import Target
-from worker.settings import Settings, read_settings
 from worker.store.protocol import PointMissing, VectorStore
 
 Query = str | NDArray[np.float32]
-
-
-class Unanswerable(WorkerError):
-    """A question that the collection as it is can't answer."""
 
 
 class Searcher:
@@ -79,22 +74,3 @@ class Searcher:
             )
         vector: NDArray[np.float32] = model.encoder.encode([rendered])[0]
         return vector
-
-
-def search(
-    doi: str | None = None,
-    *,
-    text: str | None = None,
-    k: int = 10,
-    registrant: str | None = None,
-    settings: Settings | None = None,
-) -> list[Hit]:
-    """The `k` records nearest to a DOI (itself left out) or to a text, best first.
-
-    Opens the store and closes it again; a program that asks often keeps a
-    `worker.bootstrap.open_searcher`. Raises as `Searcher.search` does.
-    """
-    from worker.bootstrap import open_searcher  # noqa: PLC0415 - bootstrap imports this module
-
-    with open_searcher(settings or read_settings()) as searcher:
-        return searcher.search(doi, text=text, k=k, registrant=registrant)

@@ -9,11 +9,11 @@ from typing import Any
 
 from celery import Task
 from celery.exceptions import Reject
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from worker import bootstrap
 from worker.app import BATCH_TASK, app
-from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError
+from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError, WorkerError
 from worker.model.loaded import Source
 from worker.settings import read_settings
 
@@ -61,6 +61,20 @@ def start(pool: type, *, source: Source | None = None) -> None:
     """Load the model and open the store, before the first message is taken."""
     global _runtime  # noqa: PLW0603 - one per process, made when it becomes a worker
     _runtime = bootstrap.start_worker(read_settings(), app, pool=pool, source=source)
+
+
+@worker_init.connect
+def become_worker(sender: Any, **_: Any) -> None:
+    """Make this process a worker; one that can't be says why in a line, and ends."""
+    if sender.app is not app:
+        return  # the trainer's worker, or another program's
+    try:
+        start(sender.pool_cls)
+    except Exception as error:
+        # Celery would go on without a model: it only logs what its signals' receivers raise.
+        log.debug("no start", exc_info=True)
+        reason = error if isinstance(error, WorkerError) else repr(error)
+        raise SystemExit(f"doi-worker: {reason}") from error
 
 
 @worker_ready.connect

@@ -14,7 +14,8 @@ from tests.tiny_model import make_tiny_model
 from worker.errors import OutOfMemory
 from worker.model.embedder import Embedder
 from worker.model.forward import vendor_errors
-from worker.model.registry import Registry, resolve_source
+from worker.model.origin import resolve_source
+from worker.model.registry import Registry
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 PARITY = 0.9995

@@ -15,7 +15,7 @@ from schemas.job import Job, JobState
 from schemas.model import collection_name
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
-from worker.errors import OutOfMemory
+from worker.errors import OutOfMemory, Unanswerable
 from worker.ingest.batch import Ingestor
 from worker.ingest.rows import Reader
 from worker.ingest.sweep import Sweeper
@@ -26,9 +26,9 @@ from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
 from worker.model.loaded import Models, Target
 from worker.patience import Patience
-from worker.search import Searcher, Unanswerable
+from worker.search import Searcher
 from worker.settings import IngestSettings, QdrantSettings, RedisSettings
-from worker.store import open_store
+from worker.store.opening import open_store
 from worker.store.protocol import VectorStore
 from worker.telemetry import Trace
 

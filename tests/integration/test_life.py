@@ -10,11 +10,10 @@ from tests.learnable import EASILY, hold_out, write_pairs, write_recipe
 from tests.life import DOIS, Life, Silent, record, registered, started
 from tests.servers import QdrantServer, RedisServer, wait_until
 from tests.tiny_model import make_tiny_model
-from trainer.bootstrap import open_stores
+from trainer.bootstrap import make_refine, open_stores
 from trainer.promotion.prune import prune, removable
 from trainer.refinement.desk import Logged
 from trainer.refinement.pending import Wishes
-from trainer.refinement.refine import Refine
 
 TITLES = ("{title}. {venue}", "{title}", "{doi}")
 pytestmark = pytest.mark.timeout(400)
@@ -45,7 +44,7 @@ def refine(deployment: Deployment) -> str:
     stores.pairs.import_files([str(pairs)], dry_run=False)
     hold_out(stores)
     recipe = write_recipe(deployment.folder / "tiny.toml")
-    entry = Refine.connect(deployment.settings, watcher=Logged()).run(
+    entry = make_refine(deployment.settings, watcher=Logged()).run(
         Wishes(recipe=str(recipe), parent="live")
     )
     assert entry.outcome == "promoted", entry.words

@@ -12,6 +12,7 @@ import pytest
 from celery import Celery
 from celery.concurrency.prefork import TaskPool
 
+from doivec import enqueue, search
 from schemas.doi import normalize, point_id
 from schemas.job import JobState
 from tests.deployment import Deployment, expected_ids
@@ -20,8 +21,6 @@ from tests.tiny_model import make_tiny_model
 from worker import bootstrap
 from worker.app import make_app
 from worker.errors import ConfigurationError, JobUnknown
-from worker.ingest.producer import enqueue
-from worker.search import search
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "dois_100k.txt"

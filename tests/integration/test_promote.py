@@ -27,7 +27,7 @@ from worker.errors import Busy, ModelError
 from worker.model.embedder import Embedder
 from worker.model.loaded import Registered
 from worker.settings import Settings
-from worker.store import open_store
+from worker.store.opening import open_store
 from worker.store.protocol import Write
 
 BARE = Document(doi="10.1038/nphys1170")

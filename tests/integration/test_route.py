@@ -30,7 +30,7 @@ from worker.model.embedder import Embedder
 from worker.model.loaded import Encoder, Models, Target, Vectors
 from worker.patience import Patience
 from worker.settings import IngestSettings, QdrantSettings, RedisSettings
-from worker.store import open_store
+from worker.store.opening import open_store
 from worker.store.protocol import VectorStore, Write
 from worker.telemetry import Trace
 

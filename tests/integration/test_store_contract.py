@@ -18,7 +18,7 @@ from tests.servers import ROOT
 from tests.vectors import DIMENSION, DOIS, METADATA, NOW, bare, payload, rich, vectors, write
 from worker.errors import CollectionMissing, ConfigurationError, StoreRejected, SwitchRefused
 from worker.settings import QdrantSettings
-from worker.store import open_store
+from worker.store.opening import open_store
 from worker.store.protocol import PointMissing, Stored, VectorStore
 
 SHARED_DOIS = ROOT.parent / "shared" / "data" / "dois_100k.txt"

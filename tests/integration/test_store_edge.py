@@ -15,8 +15,8 @@ from tests.servers import ROOT
 from tests.vectors import DIMENSION, DOIS, NOW, bare, write
 from worker.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from worker.settings import QdrantSettings
-from worker.store import open_store
 from worker.store.edge import EdgeStore
+from worker.store.opening import open_store
 
 WRITER = """
 import sys
@@ -36,7 +36,7 @@ IMPORTS = """
 import sys
 from pathlib import Path
 from worker.settings import QdrantSettings
-from worker.store import open_store
+from worker.store.opening import open_store
 
 store = open_store(QdrantSettings(url=sys.argv[2] or None), data_dir=Path(sys.argv[1]))
 store.close()

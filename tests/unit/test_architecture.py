@@ -2,15 +2,55 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import median
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("schemas", "worker", "trainer")
+PACKAGES = ("doivec", "schemas", "worker", "trainer")
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
-ALLOWED = {"schemas": {"schemas"}, "worker": {"schemas", "worker"}, "trainer": set(PACKAGES)}
+# From the ground up: a room (a folder, or a module beside the folders) imports what stands below
+# it, never what stands above it or on its own line; the ground's modules may import each other.
+FLOORS = {
+    "worker": [
+        {"settings", "errors", "files", "patience", "ticker", "telemetry"},
+        {"store", "sources"},
+        {"ledger"},
+        {"model"},
+        {"ingest", "search"},
+        {"app", "embedded"},
+        {"bootstrap"},
+        {"tasks"},
+        {"cli"},
+    ],
+    "trainer": [
+        {"errors", "history", "alone", "records"},
+        {"data", "card"},
+        {"stores"},
+        {"training"},
+        {"evaluation", "promotion"},
+        {"refinement"},
+        {"bootstrap"},
+        {"tasks"},
+        {"cli"},
+    ],
+}
+ALLOWED = {
+    "schemas": {"schemas"},
+    "worker": {"schemas", "worker"},
+    "trainer": {"schemas", "worker", "trainer"},
+    "doivec": {"schemas", "worker", "doivec"},
+}
+# Only these rooms of the trainer (and `doivec`) reach the upper floors of the worker.
+UPPER = {
+    "worker.app": {"trainer.tasks"},
+    "worker.embedded": {"trainer.bootstrap"},
+    "worker.bootstrap": {"trainer.bootstrap", "doivec.client"},
+    "worker.tasks": set(),
+    "worker.cli": {"trainer.cli"},
+}
 ROOMS = {
     "torch": {
         *("worker/model/embedder.py", "worker/model/forward.py"),
@@ -45,12 +85,38 @@ LONGEST_LINES = 40
 MEDIAN_LINES = 8
 
 
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
 def imports(path: Path) -> Iterator[str]:
+    """The modules that a module imports, inside functions and for types too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path} imports relatively"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in NAMES else node.module
+
+
+def room(module: str) -> str:
+    """The folder of a module, or the module itself where it stands beside the folders."""
+    return ".".join(module.split(".")[:2]) if "." in module else f"{module}.{module}"
+
+
+ARROWS = sorted(
+    {
+        (room(name), room(module))
+        for name, path in NAMES.items()
+        for module in imports(path)
+        if module.split(".")[0] in PACKAGES and room(name) != room(module)
+    }
+)
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef]:
@@ -67,12 +133,42 @@ def body_lines(function: ast.FunctionDef) -> int:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_one_way_and_vendors_stay_in_their_rooms(path: Path) -> None:
+def test_vendors_stay_in_their_rooms(path: Path) -> None:
     name = path.relative_to(ROOT).as_posix()
     roots = {module.split(".")[0] for module in imports(path)}
-    assert roots & set(PACKAGES) <= ALLOWED[name.split("/")[0]]
     strangers = {vendor for vendor in roots & ROOMS.keys() if name not in ROOMS[vendor]}
     assert not strangers, f"{name} imports {strangers}"
+
+
+def test_each_room_has_a_floor() -> None:
+    for package, floors in FLOORS.items():
+        rooms = {room(name).split(".")[1] for name in NAMES if name.startswith(f"{package}.")}
+        assert rooms == set().union(*floors)
+
+
+def goes_down(above: str, below: str) -> bool:
+    (package, upper), (other, lower) = above.split("."), below.split(".")
+    if package != other or package not in FLOORS:
+        return other in ALLOWED[package] and above in UPPER.get(below, {above})
+    floor = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms}
+    return floor[lower] < floor[upper] or floor[lower] == floor[upper] == 0
+
+
+def test_arrows_between_folders_go_down() -> None:
+    wrong = [f"{above} -> {below}" for above, below in ARROWS if not goes_down(above, below)]
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    below = {name: set(imports(path)) & NAMES.keys() - {name} for name, path in NAMES.items()}
+    TopologicalSorter(below).prepare()  # raises CycleError, with the circle
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name == "__init__.py"], ids=name_of)
+def test_a_folder_says_in_a_sentence_what_lives_there(path: Path) -> None:
+    body = ast.parse(path.read_text()).body
+    assert isinstance(body[0], ast.Expr)
+    assert len(body) == 1 or path.parent.name == "doivec", "nothing but the docstring"
 
 
 def test_only_the_settings_read_the_environment() -> None:

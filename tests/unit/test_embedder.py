@@ -19,7 +19,8 @@ from worker.errors import ConfigurationError, EmbeddingError, ModelError, OutOfM
 from worker.model import checkpoint
 from worker.model.embedder import Embedder, PackedModel, StockModel, check_unit_length, cut
 from worker.model.forward import Linear, pick_dtype, vendor_errors
-from worker.model.registry import BASE_PACKAGE, Registry, resolve_source
+from worker.model.origin import BASE_PACKAGE, resolve_source
+from worker.model.registry import Registry
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 DOIS = [

@@ -8,7 +8,8 @@ import pytest
 from schemas.model import ModelVersion
 from tests.tiny_model import make_tiny_model
 from worker.errors import ModelError
-from worker.model.registry import MANIFEST, Registry, resolve_source
+from worker.model.origin import resolve_source
+from worker.model.registry import MANIFEST, Registry
 
 TEMPLATES = ("{doi}",)
 

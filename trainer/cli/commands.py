@@ -23,7 +23,7 @@ from worker.cli import program
 from worker.cli.commands import Group, as_json, rejects_file
 from worker.cli.program import EXIT_LOSSES
 from worker.errors import WorkerError
-from worker.model.registry import BASE
+from worker.model.origin import BASE
 from worker.settings import read_settings
 
 EXIT_REFUSED = 4
@@ -84,7 +84,8 @@ def pairs_stats(recipe: str, as_json: bool) -> int:
     """Count pairs, labels, sources and groups, and the tokens of the texts of a recipe."""
     from trainer.data import stats  # noqa: PLC0415 - loads a tokenizer
 
-    found = stats.of(open_stores(read_settings()), recipes.load(recipe).templates)
+    stores = open_stores(read_settings())
+    found = stats.of(stores.pairs, stores.metadata, recipes.load(recipe).templates)
     shown.stats(found, as_json=as_json)
     return 0
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from trainer.alone import alone, locked
+from trainer.alone import REFINE, alone, locked
+from trainer.bootstrap import make_refine
 from trainer.cli import show_life as shown
 from trainer.cli.stopping import told_to_stop
 from trainer.history import History
@@ -40,11 +41,9 @@ def refine(as_json: bool, force: bool, **wishes: Any) -> int:
     It ends well, too, where nothing is new since the last time, or the gate says no. Interrupted,
     the same command goes on from where it was. One runs at a time.
     """
-    from trainer.refinement.refine import Refine  # noqa: PLC0415 - imports torch and the Trainer
-
     settings = read_settings()
-    with alone(settings, "refine") as check, told_to_stop() as told:
-        made = Refine.connect(settings, watcher=shown.Screen(), told_to_stop=told, check=check)
+    with alone(settings, REFINE) as check, told_to_stop() as told:
+        made = make_refine(settings, watcher=shown.Screen(), told_to_stop=told, check=check)
         entry = made.run(Wishes.of(settings.refine, force=force, **wishes))
     shown.refined(entry, as_json=as_json)
     return 0

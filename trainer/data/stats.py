@@ -7,12 +7,12 @@ from typing import NamedTuple
 from schemas.document import Document
 from schemas.model import render
 from trainer.data import split
-from trainer.data.pairs import Balance, Dataset, Shard, balance
+from trainer.data.metadata import MetadataStore
+from trainer.data.pairs import Balance, Dataset, PairStore, Shard, balance
 from trainer.errors import TrainingError
-from trainer.stores import Stores
 from worker.model import checkpoint
 from worker.model.checkpoint import Checkpoint
-from worker.model.registry import BASE, resolve_source
+from worker.model.origin import BASE, resolve_source
 
 
 class Lengths(NamedTuple):
@@ -38,15 +38,15 @@ class Stats(NamedTuple):
     lengths: dict[str, Lengths]
 
 
-def of(stores: Stores, templates: Sequence[str]) -> Stats:
+def of(store: PairStore, metadata: MetadataStore, templates: Sequence[str]) -> Stats:
     """Count what is stored, and the base model's tokens of the texts that `templates` render."""
-    dataset = stores.pairs.dataset()
+    dataset = store.dataset()
     dois = split.dois(dataset.pairs)
-    documents = stores.metadata.documents(dois)
+    documents = metadata.documents(dois)
     groups = Counter(pair.group for pair in dataset.pairs)
     return Stats(
         dataset.version,
-        tuple(stores.pairs.shards()),
+        tuple(store.shards()),
         balance(dataset.pairs),
         dict(sorted(Counter(f"{p.source}={p.label}" for p in dataset.pairs).items())),
         len(groups),

@@ -20,7 +20,8 @@ from trainer.stores import Stores
 from trainer.training import runs
 from worker.files import write_text
 from worker.model.embedder import Embedder
-from worker.model.registry import BASE, identify, resolve_source
+from worker.model.origin import BASE, resolve_source
+from worker.model.registry import identify
 from worker.settings import GateSettings
 
 SCORES_FORMAT = 1  # raised where queries are chosen or scored in another way

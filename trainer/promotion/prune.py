@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from schemas.history import Entry
 from schemas.model import collection_name
-from trainer.alone import alone
+from trainer.alone import REFINE, alone
 from trainer.promotion.promote import Promoter
 from trainer.records import read_record
-from trainer.refinement.pending import NAME as REFINE
 
 BYTES_A_NUMBER = 4
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from schemas.history import Entry
-from trainer.alone import Check, alone
+from trainer.alone import REFINE, Check, alone
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluate import Progress as Texts
 from trainer.history import History
-from trainer.refinement.pending import NAME, Pending, Request, Wishes
+from trainer.refinement.pending import Pending, Request, Wishes
 from trainer.refinement.refine import FAILED, GOES_ON, Refine
 from trainer.training.train import Progress as Steps
 from worker.errors import Busy, DeviceLost, LeaseLost, LedgerUnavailable, WorkerError
@@ -140,11 +140,15 @@ class Taker:
 class Desk:
     """All that a trainer's worker holds for as long as it runs.
 
+    `make_refine` is `trainer.bootstrap.make_refine`; `lost` is called where the device is lost.
     Raises `ConfigurationError`; waits for a ledger that is away.
     """
 
-    def __init__(self, settings: Settings, *, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, *, make_refine: Callable[..., Refine], lost: Callable[[], None]
+    ) -> None:
         self._settings = settings
+        self._make_refine = make_refine
         self._told = threading.Event()
         self._patience = Patience()
         self._ledger = Ledger.connect(settings.redis, options=settings.ingest)
@@ -153,11 +157,11 @@ class Desk:
         taker = Taker(
             self._pending,
             refine=self._refine,
-            alone=lambda: alone(settings, NAME),
+            alone=lambda: alone(settings, REFINE),
             history=History.below(settings.data_dir),
             lost=lost,
         )
-        self._ticker = Ticker(NAME, taker.take_up, pause_s=settings.ingest.sweep_s)
+        self._ticker = Ticker(REFINE, taker.take_up, pause_s=settings.ingest.sweep_s)
 
     def ask(self, request: Request) -> None:
         """Keep a request, to be taken up; what can't be kept is said in the log.
@@ -191,7 +195,7 @@ class Desk:
         self._ledger.close()
 
     def _refine(self, request: Request, check: Check) -> Entry:
-        refine = Refine.connect(
+        refine = self._make_refine(
             self._settings, watcher=Logged(), told_to_stop=self._told.is_set, check=check
         )
         return refine.run(Wishes.of(self._settings.refine, **request.wishes))

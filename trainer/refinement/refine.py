@@ -8,7 +8,6 @@ from hashlib import sha256
 
 from schemas.evaluation import Verdict
 from schemas.history import Entry
-from trainer.bootstrap import open_promoter, open_stores
 from trainer.errors import PromotionRefused, TrainingInterrupted
 from trainer.evaluation import assessment
 from trainer.evaluation.evaluate import Progress
@@ -36,7 +35,6 @@ from worker.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from worker.settings import Settings
 
 LIVE = "live"
 FAILED = "failed"
@@ -75,25 +73,6 @@ class Refine:
         self._watcher = watcher
         self._told_to_stop = told_to_stop
         self._check = check
-
-    @classmethod
-    def connect(
-        cls,
-        settings: Settings,
-        *,
-        watcher: Watcher,
-        told_to_stop: Callable[[], bool] = lambda: False,
-        check: Callable[[], None] = lambda: None,
-    ) -> "Refine":
-        """A refine on the stores of these settings."""
-        return cls(
-            open_stores(settings),
-            open_promoter=lambda: open_promoter(settings, command="refine"),
-            history=History.below(settings.data_dir),
-            watcher=watcher,
-            told_to_stop=told_to_stop,
-            check=check,
-        )
 
     def run(self, wishes: Wishes) -> Entry:
         """Refine once, and return the entry of the history that says what came of it.

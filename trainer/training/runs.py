@@ -22,7 +22,8 @@ from trainer.training import examples
 from trainer.training.recipe import Recipe
 from trainer.training.train import Finished, Progress, Stop, fine_tune
 from worker.files import write_text
-from worker.model.registry import BASE, identify, resolve_source
+from worker.model.origin import BASE, resolve_source
+from worker.model.registry import identify
 
 VERSION, STARTED = "version", "started.json"
 DECIDING_PACKAGES = (

@@ -17,7 +17,7 @@ from worker.errors import CollectionMissing, SourceError, StoreBusy, WorkerError
 from worker.ingest.producer import Hooks
 from worker.sources.records import identity, read
 from worker.sources.streams import STANDARD_INPUT
-from worker.store import open_store
+from worker.store.opening import open_store
 
 POLL_S = 0.2
 

@@ -14,7 +14,7 @@ from schemas.job import Job, JobState, Rejection
 from worker.errors import JobCancelled, JobPaused, LedgerUnavailable, SourceError
 from worker.ledger.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
 from worker.patience import Patience
-from worker.settings import IngestSettings, LimitSettings, Settings, read_settings
+from worker.settings import IngestSettings, LimitSettings
 from worker.sources.records import document
 
 PASSES = 3
@@ -193,23 +193,6 @@ class Producer:
             if now.state is JobState.PAUSED:
                 raise JobPaused(f"job {job.id} is paused: {now.note}")
             outstanding = self._patience(self._ledger.outstanding)
-
-
-def enqueue(
-    dois: Iterable[str | Mapping[str, Any]],
-    *,
-    job: str | None = None,
-    settings: Settings | None = None,
-) -> str:
-    """Queue DOIs, or mappings with a `doi` and metadata, as one job; returns its id.
-
-    Reads the settings from the environment unless they are given. Repeated under the same
-    `job`, it is the same job. Raises a subclass of `worker.errors.WorkerError`.
-    """
-    from worker.bootstrap import connect  # noqa: PLC0415 - bootstrap imports this module
-
-    with connect(settings or read_settings()) as client:
-        return client.producer.enqueue(dois, job=job)
 
 
 def _distinct(

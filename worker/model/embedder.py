@@ -15,7 +15,7 @@ from schemas.model import ModelVersion
 from worker.errors import EmbeddingError, ModelError
 from worker.model import checkpoint
 from worker.model.checkpoint import Checkpoint
-from worker.model.registry import resolve_source
+from worker.model.origin import resolve_source
 
 if TYPE_CHECKING:
     from worker.model.forward import PackedBert

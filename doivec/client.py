@@ -1,0 +1,45 @@
+"""A deployment as other programs use it: they queue DOIs, and ask for similar ones."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schemas.search import Hit
+from worker.settings import Settings, read_settings
+
+
+def enqueue(
+    dois: Iterable[str | Mapping[str, Any]],
+    *,
+    job: str | None = None,
+    settings: Settings | None = None,
+) -> str:
+    """Queue DOIs, or mappings with a `doi` and metadata, as one job; returns its id.
+
+    Reads the settings from the environment unless they are given. Repeated under the same
+    `job`, it is the same job. Raises `ConfigurationError`, `LedgerUnavailable`, `JobCancelled`,
+    `SourceError`.
+    """
+    from worker.bootstrap import connect  # noqa: PLC0415 - takes most of a second
+
+    with connect(settings or read_settings()) as client:
+        return client.producer.enqueue(dois, job=job)
+
+
+def search(
+    doi: str | None = None,
+    *,
+    text: str | None = None,
+    k: int = 10,
+    registrant: str | None = None,
+    settings: Settings | None = None,
+) -> list[Hit]:
+    """The `k` records nearest to a DOI (itself left out) or to a text, best first.
+
+    `registrant` keeps only DOIs of that prefix. Opens the store and closes it again; a program
+    that asks often keeps a `worker.bootstrap.open_searcher`. Raises `InvalidDoi`, `Unanswerable`,
+    `ConfigurationError`, `StoreUnavailable`, `StoreBusy`, `ModelError`.
+    """
+    from worker.bootstrap import open_searcher  # noqa: PLC0415 - as above
+
+    with open_searcher(settings or read_settings()) as searcher:
+        return searcher.search(doi, text=text, k=k, registrant=registrant)
