@@ -5,6 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 QDRANT := .tools/qdrant
 STAMP := $(VENV)/.installed
+# Tests that run side by side, each with servers of its own; many of them only wait.
+AT_ONCE ?= 2
+# Output only where it fails: setuptools has a page to say about editable packages.
+QUIETLY = > $(VENV)/install.log 2>&1 || { cat $(VENV)/install.log; exit 1; }
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: help demo test lint bench faults clean
 
@@ -17,9 +22,12 @@ help:
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "doivec needs Python 3.11 or newer; make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@echo "Installing doivec and what it needs into $(VENV), once, a few minutes: about 2 GB"
+	@echo "with torch for the CPU, 6 GB with torch for CUDA, which pip takes on Linux unless its"
+	@echo "index has the other one (docs/operations.md)."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade pip $(QUIETLY)
+	@$(PIP) install --editable . --group dev $(QUIETLY)
 	@touch $@
 
 $(QDRANT): tests/fetch_qdrant.sh
@@ -30,7 +38,7 @@ demo: $(STAMP)
 	$(BIN)/doi-worker search 10.1038/s41586-020-2649-2 -k 5
 
 test: $(STAMP) $(QDRANT)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ from benchmarks.pipeline import System, system
 from schemas.doi import normalize, point_id
 from schemas.job import JobState
 from schemas.model import collection_name
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 from trainer.promotion.feed import Feed
 from worker import bootstrap
 from worker.bootstrap import Client

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,8 @@ from benchmarks.machine import cpu_seconds, dois, write_result
 from schemas.document import Document
 from schemas.doi import normalize, point_id
 from schemas.job import Batch, Job, JobState
-from tests.servers import QdrantServer, RedisServer, wait_until
+from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.shell import SCRIPTS, WORKER
 from worker import bootstrap
 from worker.ingest.settlement import payload
 from worker.model.embedder import Embedder
@@ -81,7 +81,7 @@ class System:
             for task in Path(f"/proc/{self.qdrant.pid}/task").iterdir():
                 os.sched_setaffinity(int(task.name), {1})
         log = self.folder / "worker.log"
-        command = [sys.executable, "-m", "worker.cli", "run"]
+        command = [str(SCRIPTS / WORKER), "run"]
         prefix = ["taskset", "-c", "0"] if self.pinned else []
         with log.open("wb") as output:
             self.worker = subprocess.Popen(

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.machine import DATA, ROOT, resident_mib, write_result
 from schemas.job import Job, JobState
-from tests.servers import QdrantServer, RedisServer, wait_until
+from tests.support.servers import QdrantServer, RedisServer, wait_until
 from worker import bootstrap
 from worker.ingest.producer import Hooks
 from worker.settings import Settings

@@ -29,7 +29,7 @@ from benchmarks.machine import DATA, ROOT, write_result
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch
-from tests.servers import QdrantServer
+from tests.support.servers import QdrantServer
 from worker.ingest.settlement import payload
 from worker.settings import LimitSettings, QdrantSettings
 from worker.sources.records import read

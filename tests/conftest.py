@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers import QdrantServer, RedisServer, Server, ServiceMissing
+from tests.support.servers import QdrantServer, RedisServer, Server, ServiceMissing
 
 S = TypeVar("S", bound=Server)
 # A shell may have started the tests with Ctrl-C ignored, which the programs under test inherit.

@@ -23,10 +23,10 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.machine import describe
 from schemas.document import Document
-from tests.deployment import Deployment
-from tests.life import DOIS, Life, record, registered
-from tests.servers import QdrantServer, RedisServer, wait_until
-from tests.tiny_model import make_tiny_model
+from tests.support.deployment import Deployment
+from tests.support.life import DOIS, Life, record, registered
+from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.tiny_model import make_tiny_model
 from trainer.bootstrap import open_promoter
 from trainer.errors import TrainerError
 from worker import bootstrap

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from schemas.job import Job
-from tests.deployment import Deployment, expected_ids
-from tests.servers import QdrantServer, RedisServer, wait_until
+from tests.support.deployment import Deployment, expected_ids
+from tests.support.paths import DOIS, EXAMPLES
+from tests.support.servers import QdrantServer, RedisServer, wait_until
 from worker.app import BATCH_TASK, INGEST, make_app
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "dois.txt"
-DOIS = [line for line in EXAMPLES.read_text().splitlines() if line and not line.startswith("#")]
 pytestmark = pytest.mark.timeout(180)
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.tiny_model import make_tiny_model
+from tests.support.paths import DATA as SHARED
+from tests.support.tiny_model import make_tiny_model
 from worker.errors import OutOfMemory
 from worker.model.embedder import Embedder
 from worker.model.forward import vendor_errors
 from worker.model.origin import resolve_source
 from worker.model.registry import Registry
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 PARITY = 0.9995
 
 pytestmark = [

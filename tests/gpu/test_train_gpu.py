@@ -7,8 +7,9 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from tests.tiny_model import make_tiny_model
-from tests.unit.test_train import DOIS, LEARNABLE, SMALL
+from tests.support.paths import DOIS
+from tests.support.tiny_model import make_tiny_model
+from tests.unit.trainer.training.test_train import LEARNABLE, SMALL
 from trainer.training import recipe
 from trainer.training.train import fine_tune
 from worker.model.embedder import Embedder

@@ -8,7 +8,8 @@ from statistics import median
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 PACKAGES = ("doivec", "schemas", "worker", "trainer")
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 # From the ground up: a room (a folder, or a module beside the folders) imports what stands below

@@ -24,11 +24,11 @@ from pydantic import BaseModel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.servers import RedisServer, wait_until
+from tests.support.paths import ROOT
+from tests.support.servers import RedisServer, wait_until
 from worker.embedded import _binary
 from worker.settings import Settings
 
-ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ENV_EXAMPLE = (ROOT / ".env.example").read_text()

@@ -10,10 +10,10 @@ import click
 import pytest
 
 from schemas.doi import point_id
+from tests.support.paths import ROOT
 from trainer.cli.commands import cli as trainer_cli
 from worker.cli.commands import cli as worker_cli
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

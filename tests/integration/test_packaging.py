@@ -1,0 +1,180 @@
+"""doivec as it is installed: a wheel outside of the checkout, and folders of strangers."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support.paths import EXAMPLES, ROOT
+from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.shell import SCRIPTS, TRAINER, WORKER, Shell
+from tests.support.tiny_model import make_tiny_model
+
+PACKAGES = ("doivec", "schemas", "worker", "trainer")
+DEMO = re.compile(r"^\t\$\(BIN\)/(doi-worker .*)$", re.MULTILINE)
+CLIENT = """
+import doivec
+reveal_type(doivec.enqueue([{"doi": "10.1038/nphys1170"}]))
+reveal_type(doivec.search("10.1038/nphys1170", k=3)[0].score)
+doivec.enqueue(42)
+"""
+OURS = {"schemas", "trainer", "worker", "doivec"}
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    for package in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stdout + done.stderr
+    return next(folder.glob("doivec-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the programs of an environment that holds the wheel.
+
+    What it depends on comes from the tests' environment, whose own doivec is out of sight: it is
+    an editable one, and only a site's own folder has its .pth files read.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", str(wheel)], check=True)
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    return folder / "bin"
+
+
+def test_everything_that_runs_is_in_the_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = archive.read(next(n for n in names if n.endswith("/METADATA"))).decode()
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {Path(name).suffix or Path(name).name for name in wanted} >= {".lua", ".toml", ".typed"}
+    assert {name for name in names if ".dist-info/" not in name} == wanted
+    for field in ("Project-URL: Documentation", "Classifier: Operating System", "License-File"):
+        assert field in metadata
+
+
+def test_what_the_source_imports_is_among_the_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[^\w-]", line)[0].replace("_", "-") for line in project["dependencies"]}
+    owners = packages_distributions()
+    found = {
+        name.split(".")[0]
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        for name in imported(path)
+    }
+    for name in sorted(found - OURS - sys.stdlib_module_names):
+        owned = {owner.lower().replace("_", "-") for owner in owners[name]}
+        assert owned & declared, f"{name} is imported and not among the dependencies"
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_the_demo_runs_from_a_wheel(installed: Path, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, scripts=installed)
+    commands = DEMO.findall((ROOT / "Makefile").read_text())
+    assert [command.split()[1] for command in commands] == ["ingest", "search"]
+    shutil.copytree(EXAMPLES.parent, tmp_path / "examples")
+    answers = [shell.worker(*command.split()[1:]) for command in commands]
+    assert "dead 0" in answers[0]
+    assert len(answers[1].splitlines()) == 5
+
+
+def test_a_client_program_finds_the_types(installed: Path, tmp_path: Path) -> None:
+    program = tmp_path / "client.py"
+    program.write_text(CLIENT)
+    command = [str(SCRIPTS / "mypy"), "--python-executable", str(installed / "python")]
+    command += ["--config-file", "", "--strict", "--follow-imports", "silent", "--no-incremental"]
+    done = subprocess.run(
+        [*command, str(program)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    said = [line.partition(": ")[2] for line in done.stdout.splitlines()]
+    assert said[:2] == ['note: Revealed type is "str"', 'note: Revealed type is "float"']
+    assert "incompatible type" in said[2]
+    assert not any(said[3:])
+
+
+@pytest.fixture(params=["worker.py", "worker/__init__.py", "schemas/__init__.py"])
+def strange(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with modules of the names of ours and of what we import, each of which tells."""
+    told = tmp_path / "told"
+    folder = tmp_path / "strange"
+    names = {*sys.stdlib_module_names, *packages_distributions(), *PACKAGES}
+    code = f"open({str(told)!r}, 'a').write(__name__ + chr(10))\nraise SystemExit(66)\n"
+    plain = {f"{name}.py" for name in names if name.isidentifier()}
+    for name in {request.param, *(plain if request.param == "worker.py" else ())}:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(code)
+    shutil.copy(EXAMPLES, folder / "dois.txt")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["editable", "wheel"])
+def test_no_strangers_code_is_run(kind: str, strange: Path, request: pytest.FixtureRequest) -> None:
+    scripts = SCRIPTS if kind == "editable" else request.getfixturevalue("installed")
+    model = make_tiny_model(strange.parent / "model")
+    data = strange.parent / "data"
+    shell = Shell(
+        strange, scripts=scripts, DOIVEC_MODEL__NAME=str(model), DOIVEC_DATA_DIR=str(data)
+    )
+    assert "dead 0" in shell.worker("ingest", "dois.txt")
+    assert not (strange.parent / "told").exists(), (strange.parent / "told").read_text()
+
+
+def test_no_strangers_code_is_run_on_servers(
+    strange: Path, redis_server: RedisServer, qdrant_server: QdrantServer
+) -> None:
+    shell = Shell(
+        strange,
+        DOIVEC_REDIS__URL=redis_server.url,
+        DOIVEC_QDRANT__URL=qdrant_server.url,
+        DOIVEC_QDRANT__GRPC_PORT=str(qdrant_server.grpc_port),
+        DOIVEC_COLLECTION=f"strange-{uuid4().hex}",
+        DOIVEC_MODEL__NAME=str(make_tiny_model(strange.parent / "model")),
+        DOIVEC_DATA_DIR=str(strange.parent / "data"),
+    )
+    for program in (WORKER, TRAINER):
+        log = strange.parent / f"{program}.log"
+        with log.open("w") as output:
+            process = shell.start(program, "run", output=output)
+        wait_until(
+            lambda log=log: " ready." in log.read_text(),  # type: ignore[misc]
+            while_true=lambda process=process: process.poll() is None,  # type: ignore[misc]
+            what=log.read_text,
+        )
+        process.terminate()
+        assert process.wait(60) == 0
+    assert not (strange.parent / "told").exists(), (strange.parent / "told").read_text()

@@ -1,0 +1,259 @@
+"""doi-trainer as a user runs it: import, hold out, train, evaluate, compare, show."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sentence_transformers import SentenceTransformer
+
+from tests.support.paths import DOIS
+from tests.support.shell import TRAINER, Shell
+from trainer.cli.commands import EXIT_REFUSED, cli
+from trainer.errors import TrainerError
+from worker.errors import ModelError
+
+SHORT = (
+    "--set=per_device_train_batch_size=8",
+    "--set=max_steps=6",
+    "--set=save_steps=2",
+    "--set=logging_steps=2",
+)
+
+
+def write_pairs(path: Path) -> Path:
+    """Real DOIs; a made-up group cites the DOIs of its own prefix. Three lines are no pairs."""
+    rows = [("doi_a", "doi_b", "label", "source", "group")]
+    for number in range(0, 480, 12):
+        a, *others = DOIS[number : number + 12]
+        for place, b in enumerate(others):
+            rows.append((a, b, str(int(place % 3 > 0)), "example:cites", f"group-{number}"))
+    rows.insert(3, ("not a doi", DOIS[0], "1", "example:cites", "x"))
+    rows.insert(7, (DOIS[0], DOIS[1], "2", "example:cites", "x"))
+    rows.append((DOIS[0].upper(), f"https://doi.org/{DOIS[0]}", "1", "example:cites", "x"))
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def write_metadata(path: Path) -> Path:
+    records = ({"doi": doi, "title": f"A study of {doi.partition('/')[2]}"} for doi in DOIS)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+class Desk:
+    """The commands, called in this process: torch is imported once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shell = Shell(folder, DOIVEC_GATE__MINIMUM_GROUPS="2")
+        self.path = self.shell.data
+
+    def run(self, *words: str) -> Result:
+        runner = CliRunner(env=self.shell.environment)
+        result = runner.invoke(cli, words, standalone_mode=False)
+        if result.exception:
+            raise result.exception
+        return result
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.run(*words, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return furnished(tmp_path_factory.mktemp("desk"))
+
+
+def furnished(folder: Path) -> Desk:
+    desk = Desk(folder)
+    desk.run("pairs", "import", str(write_pairs(folder / "pairs.csv")))
+    desk.run("metadata", "import", str(write_metadata(folder / "metadata.jsonl")))
+    desk.run("pairs", "hold-out", "--share", "0.2", "--corpus", "200")
+    return desk
+
+
+@pytest.fixture(scope="module")
+def trained(desk: Desk) -> dict[str, Any]:
+    return dict(desk.json("train", *SHORT))
+
+
+def test_an_import_reports_each_rejected_line_and_again_changes_nothing(tmp_path: Path) -> None:
+    desk, source = Desk(tmp_path), write_pairs(tmp_path / "pairs.csv")
+    rejects = tmp_path / "rejects.jsonl"
+    dry = desk.run("pairs", "import", str(source), "--dry-run")
+    assert "would be added" in dry.stdout
+    assert not (desk.path / "trainer" / "pairs").exists()
+    first = desk.run("pairs", "import", str(source), "--rejects", str(rejects))
+    assert first.return_value == 3
+    assert "read 443 = new 440 (added) + repeated 0 + overruled 0 + rejected 3" in first.stdout
+    lines = [json.loads(line)["line"] for line in rejects.read_text().splitlines()]
+    assert lines == [4, 8, 444]
+    before = tree(desk.path)
+    again = desk.json("pairs", "import", str(source))
+    assert (again["new"], again["repeated"], again["shard"]) == (0, 440, None)
+    assert tree(desk.path) == before
+
+
+def tree(path: Path) -> dict[str, int]:
+    files = (p for p in path.rglob("*") if p.is_file())
+    return {str(p.relative_to(path)): p.stat().st_mtime_ns for p in files}
+
+
+def test_the_stats_count_pairs_and_tokens(desk: Desk) -> None:
+    found = desk.json("pairs", "stats")
+    assert found["balance"]["pairs"] == 440
+    assert found["groups"] == 40
+    assert 5 < found["lengths"]["sentence_0"]["mean"] < 60
+    titled = desk.json("pairs", "stats", "--recipe", "title")
+    assert titled["lengths"] != found["lengths"]
+    assert "440 pairs" in desk.run("pairs", "stats").stdout
+
+
+def test_a_trained_version_is_registered_with_card_and_provenance(
+    desk: Desk, trained: dict[str, Any]
+) -> None:
+    path = Path(trained["path"])
+    vectors = SentenceTransformer(str(path), device="cpu").encode(DOIS[:3])
+    assert vectors.shape == (3, 384)
+    card = (path / "README.md").read_text()
+    for part in ("## Evaluation", "## Limits", "## Lineage", "Training Loss", "plots/"):
+        assert part in card, part
+    assert str(desk.path) not in card
+    shown = desk.json("show", trained["version"][:10])
+    assert shown["training"]["recipe"]["arguments"]["max_steps"] == 6
+    assert shown["training"]["pairs"]["trained"] > 100
+    assert shown["training"]["parent"] == "base"
+    assert shown["files"]["model.safetensors"]
+    assert shown["evaluation"][0]["subject"] == trained["version"]
+    assert [r["name"] for r in shown["evaluation"]] == ["seed", "base", "trigrams", "prefix"]
+    assert shown["evaluation"][0]["seen"] == 0
+    listed = desk.json("versions")
+    assert trained["version"] in [one["version"] for one in listed]
+    assert trained["version"][:12] in desk.run("versions").stdout
+    assert "recipe" in desk.run("show", trained["version"]).stdout
+
+
+def test_the_same_run_again_gives_the_same_version_at_once(
+    desk: Desk, trained: dict[str, Any]
+) -> None:
+    assert desk.json("train", *SHORT)["version"] == trained["version"]
+    runs = list((desk.path / "trainer" / "runs").iterdir())
+    assert len(runs) == 1
+    assert sorted(p.name for p in runs[0].iterdir()) == [
+        ".lock",
+        "finished.json",
+        "started.json",
+        "version",
+    ]
+
+
+def test_a_version_can_be_the_parent_of_another(desk: Desk, trained: dict[str, Any]) -> None:
+    words = ("--from", trained["version"][:12], "--set=seed=1")
+    child = desk.json("train", *SHORT, *words)
+    shown = desk.json("show", child["version"])
+    assert shown["training"]["parent"] == trained["version"]
+
+
+def test_the_gate_says_why(desk: Desk, trained: dict[str, Any]) -> None:
+    same = desk.run("compare", trained["version"], trained["version"])
+    assert same.return_value == EXIT_REFUSED
+    assert same.stdout.startswith("refuse")
+    assert "not better by more than chance" in same.stdout
+    verdict = desk.json("compare", "base", trained["version"])
+    assert {d["metric"] for d in verdict["differences"]} >= {"ndcg@10", "roc_auc"}
+
+
+def test_an_evaluation_stands_beside_the_baselines(desk: Desk, trained: dict[str, Any]) -> None:
+    printed = desk.run("evaluate", "base", trained["version"]).stdout
+    for name in ("base", "seed", "trigrams", "prefix", "ndcg@10", "95 % intervals"):
+        assert name in printed, name
+
+
+def test_more_pairs_do_not_move_the_held_out_ones(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    words = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")
+    before = desk.json("train", *words)["evaluation"][0]["held_out"]
+    more = tmp_path / "more.csv"
+    more.write_text(f"doi_a,doi_b,label\n{DOIS[0]},{DOIS[-1]},1\n{DOIS[-2]},{DOIS[-3]},1\n")
+    desk.run("pairs", "import", str(more))
+    after = desk.json("train", *words)["evaluation"][0]
+    assert (after["held_out"], after["seen"]) == (before, 0)
+
+
+def test_who_knows_the_held_out_pairs_is_no_opponent_and_no_parent(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    words = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")
+    knowing = desk.json("train", *words)["version"]
+    first = desk.json("train", *words)["evaluation"][0]["held_out"]
+    desk.run("pairs", "hold-out", "--share", "0.5", "--corpus", "200")
+    with pytest.raises(TrainerError, match="was trained on DOIs or groups of"):
+        desk.run("compare", "base", knowing)
+    with pytest.raises(TrainerError, match="could not be judged"):
+        desk.run("train", "--from", knowing, *words)
+    assert desk.json("compare", "base", knowing, "--on", first[:12])["held_out"] == first
+    assert desk.json("evaluate", knowing)[0]["seen"] > 0
+    desk.run("pairs", "hold-out", "--share", "0.2", "--corpus", "200")
+    assert desk.json("train", *words)["evaluation"][0]["held_out"] == first
+
+
+def test_names_from_outside_are_printed_as_they_are(tmp_path: Path) -> None:
+    desk, source = Desk(tmp_path), tmp_path / "pairs.csv"
+    source.write_text(f"doi_a,doi_b,label,source\n{DOIS[0]},{DOIS[1]},1,odd[/b]\n")
+    assert "odd[/b]" in desk.run("pairs", "import", str(source)).stdout
+    assert "odd[/b]" in desk.run("pairs", "stats").stdout
+
+
+def test_a_version_that_is_gone_is_trained_again(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    words = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")
+    made = desk.json("train", *words)
+    shutil.rmtree(made["path"])
+    assert desk.json("train", *words)["version"] == made["version"]
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    made = desk.json("train", "--set=max_steps=1", "--set=per_device_train_batch_size=2")
+    weights = Path(made["path"]) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.safetensors .* was changed"):
+        desk.run("show", made["version"])
+
+
+def test_what_is_wrong_is_said_in_a_line(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    for words in (("train",), ("train", "--recipe", "nosuch"), ("evaluate", "base")):
+        with pytest.raises(TrainerError) as caught:
+            desk.run(*words)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM], ids=lambda blow: blow.name)
+def test_a_run_cut_off_goes_on_and_makes_the_same_version(
+    desk: Desk, trained: dict[str, Any], tmp_path: Path, blow: signal.Signals
+) -> None:
+    other = furnished(tmp_path)
+    process = other.shell.start(TRAINER, "train", *SHORT)
+    checkpoint = wait_for(other.path / "trainer" / "runs", "*/checkpoint-2/doivec.json", process)
+    process.send_signal(blow)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode in ({-9} if blow is signal.SIGKILL else {130, 0}), said
+    assert checkpoint.exists() or process.returncode == 0
+    assert other.json("train", *SHORT)["version"] == trained["version"]
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> Path:
+    while process.poll() is None:
+        for found in folder.glob(pattern):
+            return found
+        time.sleep(0.02)
+    pytest.fail(f"ended before: {process.communicate()}")

@@ -1,0 +1,77 @@
+"""promote, rollback, prune and history as a user runs them, without servers."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.learnable import DOIS
+from tests.support.servers import wait_until
+from tests.support.shell import TRAINER, WORKER, Shell
+from tests.support.tiny_model import make_tiny_model
+from worker.model.registry import Registry
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def register(shell: Shell, *templates: str) -> str:
+    source = make_tiny_model(shell.folder / f"m{len(templates)}", seed=1, dimension=48)
+    return (
+        Registry(shell.data / "models").register(source, name="second", templates=templates).version
+    )
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    model = make_tiny_model(tmp_path / "first")
+    made = Shell(tmp_path, DOIVEC_MODEL__NAME=str(model))
+    source = tmp_path / "papers.jsonl"
+    rows = [{"doi": doi, "title": f"A study of {doi}"} for doi in DOIS[:80]]
+    source.write_text("\n".join(json.dumps(row) for row in rows))
+    made.run(WORKER, "ingest", str(source))
+    return made
+
+
+def test_from_one_model_to_another_and_back(shell: Shell) -> None:
+    second = register(shell, "{title}")
+    found = shell.json(TRAINER, "promote", second[:12], "--dry-run")
+    assert (found["points"], found["records"], found["unreadable"]) == (80, 80, [])
+    assert shell.json(TRAINER, "history") == []
+    words = shell.run(TRAINER, "promote", second[:12])
+    assert "switch: the alias moves to dois-" in words.stderr
+    assert f"{second[:12]} is live, as dois-{second[:16]}, with 80 records" in words.stdout
+    assert len(shell.json(WORKER, "search", "--text", "A study", "-k", "3")) == 3
+    assert "is live already" in shell.run(TRAINER, "promote", second).stdout
+    back = shell.json(TRAINER, "rollback", "--now")
+    assert (back["previous"], back["missing"]) == (second, 0)
+    kinds = [(e["kind"], e["outcome"]) for e in shell.json(TRAINER, "history")]
+    assert kinds == [("rollback", "switched"), ("promote", "switched")]
+    assert "nothing to remove" in shell.run(TRAINER, "prune", "--keep", "0").stdout
+
+
+def test_what_cannot_be_done_is_said_in_one_line(shell: Shell) -> None:
+    source = shell.folder / "bare.txt"
+    source.write_text(DOIS[100])
+    shell.run(WORKER, "ingest", str(source))
+    second = register(shell, "{title}")
+    refused = shell.run(TRAINER, "promote", second, expect=1)
+    last = refused.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"doi-trainer: {second[:12]} can't read 1 of 81 records")
+    listed = shell.json(TRAINER, "promote", second, "--allow-missing")
+    assert Path(listed["listed"]).read_text().strip() == DOIS[100].lower()
+    unknown = shell.run(TRAINER, "promote", "feedface", expect=1)
+    assert unknown.stderr.strip().splitlines()[-1].startswith("doi-trainer: the registry ")
+
+
+def test_ctrl_c_in_a_promotion_and_the_same_command_again(shell: Shell) -> None:
+    second = register(shell, "{title}")
+    log = shell.folder / "promote.log"
+    with log.open("w") as output:
+        process = shell.start(TRAINER, "promote", second, output=output)
+    wait_until(lambda: "backfill: " in log.read_text(), what=log.read_text)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in {130, 0}
+    assert "Traceback" not in log.read_text()
+    shell.run(TRAINER, "promote", second)
+    assert f"dois-{second[:16]}" in shell.run(TRAINER, "promote", second).stdout

@@ -1,0 +1,334 @@
+"""What becomes of records, on real stores and a real Redis, with a real (tiny) model."""
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from schemas.document import Document
+from schemas.doi import point_id
+from schemas.job import Job, JobState
+from schemas.model import collection_name
+from tests.support.servers import wait_until
+from tests.support.tiny_model import make_tiny_model
+from tests.support.workers import ingestor, sweeper
+from worker.errors import OutOfMemory, Unanswerable
+from worker.ingest.batch import Ingestor
+from worker.ingest.sweep import Sweeper
+from worker.ledger.leases import Leases
+from worker.ledger.ledger import Ledger
+from worker.model.embedder import Embedder
+from worker.model.loaded import Models, Target
+from worker.search import Searcher
+from worker.settings import IngestSettings
+from worker.store.protocol import VectorStore
+
+DIMENSION = 32
+OPTIONS = IngestSettings(lease_s=0.2, batch_records=100)
+DOI = "10.1038/nphys1170"
+BARE = Document(doi=DOI)
+FIRST = Document(doi=DOI, title="Measured measurement", year=2009)
+SECOND = Document(doi=DOI, title="Measured measurement, revised", year=2009)
+OTHERS = [Document(doi=f"10.1103/physrevlett.{n}") for n in range(100, 120)]
+
+
+class Picky:
+    """A real encoder with a limit on its memory, and a text that it can't bear."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.room = 10**9
+        self.poison = ""
+        self.texts: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if len(texts) > self.room:
+            raise OutOfMemory(f"{len(texts)} texts are too many")
+        if self.poison and self.poison in texts:
+            raise RuntimeError("index out of range in self")
+        self.texts.extend(texts)
+        return self._embedder.encode(texts)
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+    return Embedder.load(make_tiny_model(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture
+def options() -> IngestSettings:
+    return OPTIONS
+
+
+class Bench:
+    """One worker's objects, without Celery: the test says what is run, and when."""
+
+    def __init__(self, ledger: Ledger, store: VectorStore, encoder: Picky, *, name: str) -> None:
+        self.ledger, self.store, self.encoder = ledger, store, encoder
+        self.alias, self.collection = name, collection_name(name, "0" * 64)
+        store.create(self.collection, dimension=DIMENSION)
+        store.publish([self.alias], collection=self.collection)
+        self.templates: tuple[str, ...] = ("{doi}",)
+
+    def worker(self) -> Ingestor:
+        models = Models(self.target, idle_s=0)
+        leases = Leases(self.ledger, lease_s=OPTIONS.lease_s)
+        return ingestor(self.ledger, self.store, alias=self.alias, models=models, leases=leases)
+
+    def target(self, collection: str) -> Target:
+        return Target(collection, self.templates, self.encoder)
+
+    def accept(self, job: str, *batches: Sequence[Document]) -> None:
+        self.ledger.open(job, identity=None, source="test", batch_records=100)
+        for number, documents in enumerate(batches):
+            self.ledger.accept(job, number, documents)
+        count = sum(len(documents) for documents in batches)
+        assert self.ledger.seal(job, len(batches), read=count, repeated=0, invalid=0)
+
+    def run(self, job: str, number: int = 0) -> Job:
+        self.worker().run(job, number)
+        return self.ledger.job(job)
+
+    def ingest(self, job: str, *documents: Document) -> Job:
+        self.accept(job, documents)
+        return self.run(job)
+
+    def lose(self, times: int) -> None:
+        """Claim the batch of `job` and say no more, as a worker that dies does."""
+        for _ in range(times):
+            assert self.ledger.claim("job", 0)
+            wait_until(lambda: bool(self.ledger.lost(queue_is_empty=False)))
+
+    def hash_of(self, doi: str = DOI) -> str | None:
+        stored = self.store.read(self.collection, [point_id(doi)])
+        return stored[point_id(doi)].content_hash if stored else None
+
+    def sweeper(self) -> Sweeper:
+        return sweeper(self.ledger, self.store, alias=self.alias)
+
+
+@pytest.fixture
+def bench(
+    ledger: Ledger, store: VectorStore, embedder: Embedder, request: pytest.FixtureRequest
+) -> Bench:
+    name = f"c{abs(hash(request.node.name))}"
+    return Bench(ledger, store, Picky(embedder), name=name)
+
+
+def test_records_are_stored_with_the_vectors_of_their_texts(bench: Bench) -> None:
+    job = bench.ingest("job", *OTHERS)
+    assert (job.state, job.stored) == (JobState.SETTLED, len(OTHERS))
+    assert set(bench.store.ids(bench.collection)) == {point_id(d.doi) for d in OTHERS}
+    searcher = Searcher(bench.store, alias=bench.alias, load=bench.target)
+    best = searcher.search(text=OTHERS[3].doi, k=1)[0]
+    assert best.doi == OTHERS[3].doi
+    assert best.score == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_search_runs_the_model_only_for_what_is_not_stored(bench: Bench) -> None:
+    bench.ingest("job", *OTHERS)
+    loaded: list[str] = []
+
+    def load(collection: str) -> Target:
+        loaded.append(collection)
+        return bench.target(collection)
+
+    searcher = Searcher(bench.store, alias=bench.alias, load=load)
+    bench.encoder.texts.clear()
+    hits = searcher.search(f"https://doi.org/{OTHERS[0].doi.upper()}", k=5)
+    assert len(hits) == 5
+    assert OTHERS[0].doi not in [hit.doi for hit in hits]
+    assert (loaded, bench.encoder.texts) == ([], [])
+    assert len(searcher.search(DOI, k=5)) == 5
+    assert (loaded, bench.encoder.texts) == ([bench.collection], [DOI])
+    assert searcher.search(DOI, k=5, registrant="10.9999") == []
+
+
+def test_a_search_for_what_the_model_cannot_read_says_so(bench: Bench) -> None:
+    bench.templates = ("{title}",)
+    searcher = Searcher(bench.store, alias=bench.alias, load=bench.target)
+    with pytest.raises(Unanswerable, match="search with a text"):
+        searcher.search(DOI)
+    nowhere = Searcher(bench.store, alias="none", load=bench.target)
+    with pytest.raises(Unanswerable, match="nothing is ingested yet"):
+        nowhere.search(DOI)
+
+
+def test_ingesting_again_embeds_nothing_and_writes_nothing(bench: Bench) -> None:
+    bench.ingest("job", *OTHERS, FIRST)
+    before = bench.store.read(bench.collection, [point_id(DOI)])
+    bench.encoder.texts.clear()
+    job = bench.ingest("again", *OTHERS, FIRST)
+    assert job.unchanged == len(OTHERS) + 1
+    assert bench.encoder.texts == []
+    assert bench.store.read(bench.collection, [point_id(DOI)]) == before
+
+
+def test_a_batch_that_runs_again_after_a_crash_has_the_same_counts(bench: Bench) -> None:
+    bench.accept("job", [*OTHERS, FIRST])
+    claim = bench.ledger.claim("job", 0)
+    assert claim
+    bench.worker()._work(claim)  # and no settling: a crash
+    wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
+    bench.encoder.texts.clear()
+    assert bench.run("job").stored == len(OTHERS) + 1
+    assert bench.encoder.texts == [], "what was written before the crash is not embedded again"
+
+
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (2, 0, 1), (0, 2, 1), (1, 2, 0)]
+)
+@pytest.mark.parametrize(
+    ("versions", "newest"),
+    [
+        ((FIRST, SECOND, BARE), SECOND),
+        ((SECOND, FIRST, FIRST), FIRST),
+        ((FIRST, SECOND, FIRST), FIRST),
+        ((BARE, FIRST, SECOND), SECOND),
+        ((BARE, BARE, BARE), BARE),
+    ],
+)
+def test_the_newest_record_wins_in_whatever_order_batches_run(
+    bench: Bench, versions: tuple[Document, ...], newest: Document, order: tuple[int, ...]
+) -> None:
+    for number, document in enumerate(versions):
+        bench.accept(f"job{number}", [document])
+    for number in order:
+        bench.run(f"job{number}")
+    assert bench.hash_of() == newest.content_hash
+    for number in order:
+        job = bench.ledger.job(f"job{number}")
+        assert (job.state, job.settled, job.dead) == (JobState.SETTLED, 1, 0)
+
+
+def test_a_text_that_fails_ends_alone(bench: Bench) -> None:
+    bench.encoder.poison = OTHERS[7].doi
+    job = bench.ingest("job", *OTHERS)
+    assert (job.stored, job.dead) == (len(OTHERS) - 1, 1)
+    letter = next(bench.ledger.dead("job"))
+    assert (letter.document, letter.stage) == (OTHERS[7], "embed")
+    assert letter.reason == "RuntimeError: index out of range in self"
+    bench.encoder.poison = ""
+    (number,) = bench.ledger.replay("job")
+    job = bench.run("job", number)
+    assert (job.state, job.stored, job.dead) == (JobState.SETTLED, len(OTHERS), 0)
+
+
+def test_out_of_memory_halves_a_batch(bench: Bench) -> None:
+    bench.encoder.room = 3
+    assert bench.ingest("job", *OTHERS).stored == len(OTHERS)
+
+
+def test_a_record_that_the_store_refuses_ends_alone(bench: Bench) -> None:
+    refused = Document(doi=DOI, title="Measured \ud800")
+    with pytest.raises(UnicodeEncodeError):
+        bench.accept("job", [refused])
+    huge = Document(doi=DOI, title="A year beyond 64 bits", year=2**70)
+    job = bench.ingest("other", *OTHERS, huge)
+    assert (job.stored, job.dead) == (len(OTHERS), 1)
+    assert next(bench.ledger.dead("other")).stage == "upsert"
+
+
+def test_records_without_what_the_model_reads_are_dead_letters(bench: Bench) -> None:
+    bench.templates = ("{title}. {abstract}", "{title}")
+    long = Document(doi="10.1000/long", title="x" * 300)
+    job = bench.ingest("job", FIRST, *OTHERS[:2], long)
+    assert (job.stored, job.dead) == (1, 3)
+    reasons = {d.document.doi: d.reason for d in bench.ledger.dead("job")}
+    assert reasons[OTHERS[0].doi] == "missing_metadata"
+    assert reasons["10.1000/long"] == "a text of 300 bytes; 200 are allowed"
+    assert bench.encoder.texts == ["Measured measurement"]
+
+
+def test_a_batch_that_was_lost_twice_runs_one_by_one_and_spares_a_single_death(
+    bench: Bench,
+) -> None:
+    bench.accept("job", OTHERS[:3])
+    bench.lose(2)
+    claim = bench.ledger.claim("job", 0)
+    assert claim
+    bench.ledger.mark(claim, 1)
+    wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
+    assert bench.run("job").stored == 3
+    assert bench.encoder.texts == [d.doi for d in OTHERS[:3]]
+
+
+def test_the_record_on_which_workers_die_ends_as_a_dead_letter(bench: Bench) -> None:
+    bench.accept("job", OTHERS[:3])
+    bench.lose(2)
+    for _ in range(2):
+        claim = bench.ledger.claim("job", 0)
+        assert claim
+        bench.ledger.mark(claim, 1)
+        wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
+    job = bench.run("job")
+    assert (job.stored, job.dead) == (2, 1)
+    letter = next(bench.ledger.dead("job"))
+    assert (letter.document, letter.stage) == (OTHERS[1], "process")
+
+
+def test_what_is_deleted_stays_deleted(bench: Bench) -> None:
+    bench.accept("late", [FIRST])
+    bench.ingest("job", SECOND)
+    sequence = bench.ledger.bury([point_id(DOI)])
+    bench.store.delete(bench.collection, [point_id(DOI)], below=sequence)
+    assert bench.run("late").superseded == 1
+    assert bench.hash_of() is None
+    assert bench.ingest("anew", FIRST).stored == 1, "a record that came after is stored"
+    bench.sweeper().sweep()
+    assert bench.hash_of() == FIRST.content_hash
+
+
+def test_a_deletion_while_a_batch_runs_is_heeded_when_it_settles(bench: Bench) -> None:
+    bench.accept("job", [FIRST, *OTHERS])
+    claim = bench.ledger.claim("job", 0)
+    assert claim
+    worker = bench.worker()
+    outcome = worker._work(claim)
+    bench.ledger.bury([point_id(DOI)])
+    worker._settle(claim, outcome)
+    job = bench.ledger.job("job")
+    assert (job.state, job.stored, job.superseded) == (JobState.SETTLED, len(OTHERS), 1)
+    assert bench.hash_of() is None
+
+
+def test_the_sweep_removes_what_a_stale_worker_brought_back(bench: Bench) -> None:
+    bench.accept("job", [FIRST])
+    claim = bench.ledger.claim("job", 0)
+    assert claim
+    bench.worker()._work(claim)
+    assert bench.ledger.bury([point_id(DOI)]) > claim.batch.sequence
+    assert bench.hash_of() == FIRST.content_hash
+    bench.sweeper().sweep()
+    assert bench.hash_of() is None
+
+
+def test_many_jobs_at_random_leave_what_the_newest_records_say(bench: Bench) -> None:
+    moves = random.Random(5)
+    jobs = []
+    for number in range(12):
+        documents = {
+            d.doi: Document(doi=d.doi, title=moves.choice([None, "a title", "another title"]))
+            for d in moves.sample(OTHERS, 8)
+        }
+        bench.accept(f"job{number}", list(documents.values()))
+        jobs.append(documents)
+    for number in moves.sample(range(12), 12):
+        bench.run(f"job{number}")
+        bench.run(f"job{moves.randrange(12)}")
+    for doi in {doi for documents in jobs for doi in documents}:
+        given = [documents[doi] for documents in jobs if doi in documents]
+        rich = [d for d in given if not d.is_bare]
+        assert bench.hash_of(doi) == (rich or given)[-1].content_hash
+
+
+def test_a_bare_record_is_stored_though_a_deletion_has_yet_to_reach_its_titled_forerunner(
+    bench: Bench,
+) -> None:
+    bench.ingest("job", FIRST)
+    bench.ledger.bury([point_id(DOI)])  # and the command that deletes is killed
+    assert bench.ingest("anew", BARE).stored == 1
+    bench.sweeper().sweep()
+    assert bench.hash_of() == BARE.content_hash

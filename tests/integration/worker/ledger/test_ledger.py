@@ -1,0 +1,277 @@
+"""The ledger's promises, on a real Redis."""
+
+import random
+import threading
+
+import pytest
+import redis
+
+from schemas.document import Document
+from schemas.job import DeadLetter, Job, JobState, Rejection, State
+from tests.support.servers import RedisServer, wait_until
+from worker.errors import ConfigurationError, JobUnknown, LedgerUnavailable
+from worker.ledger.ledger import Claim, Ledger
+from worker.settings import IngestSettings, RedisSettings
+
+DOCUMENTS = [Document(doi=f"10.1038/nphys{n}") for n in range(1170, 1180)]
+OPTIONS = IngestSettings(lease_s=0.3, pause_records=20, pause_share=0.9)
+
+
+@pytest.fixture
+def options() -> IngestSettings:
+    return OPTIONS
+
+
+def accept(ledger: Ledger, *, job: str = "job", batches: int = 1, seal: bool = True) -> Job:
+    ledger.open(job, identity=None, source="test", batch_records=10)
+    for number in range(batches):
+        ledger.accept(job, number, DOCUMENTS)
+    if seal:
+        assert ledger.seal(job, batches, read=batches * 10, repeated=0, invalid=0)
+    return ledger.job(job)
+
+
+def claimed(ledger: Ledger, number: int = 0, *, job: str = "job") -> Claim:
+    claim = ledger.claim(job, number)
+    assert claim is not None
+    return claim
+
+
+def letter(claim: Claim, document: Document = DOCUMENTS[0]) -> DeadLetter:
+    return DeadLetter(
+        job=claim.batch.job,
+        sequence=claim.batch.sequence,
+        stage="embed",
+        reason="poison",
+        document=document,
+    )
+
+
+def test_a_batch_is_accepted_once_and_claimed_with_all_its_records(ledger: Ledger) -> None:
+    accept(ledger, seal=False)
+    assert ledger.accept("job", 0, DOCUMENTS) == ("known", 1)
+    assert ledger.job("job").accepted == 10
+    assert claimed(ledger).batch.documents == tuple(DOCUMENTS)
+
+
+def test_sequences_grow_whatever_the_clock_says(ledger: Ledger, server: RedisServer) -> None:
+    accept(ledger, batches=2, seal=False)
+    first, second = claimed(ledger, 0).batch, claimed(ledger, 1).batch
+    assert first.sequence < second.sequence
+    future = second.sequence + 10**12
+    with redis.Redis.from_url(server.url) as client:
+        client.set("doivec:sequence", future)
+    ledger.accept("job", 2, DOCUMENTS)
+    assert claimed(ledger, 2).batch.sequence == future + 1
+
+
+def test_one_worker_holds_a_batch_at_a_time(ledger: Ledger) -> None:
+    accept(ledger)
+    got: list[Claim | None] = []
+    threads = [
+        threading.Thread(target=lambda: got.append(ledger.claim("job", 0))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([claim for claim in got if claim]) == 1
+
+
+def test_a_batch_settles_once_and_only_by_its_holder(ledger: Ledger) -> None:
+    accept(ledger)
+    stale = claimed(ledger)
+    wait_until(lambda: ledger.lost(queue_is_empty=False) == [("job", 0)])
+    holder = claimed(ledger)
+    assert holder.claims == 2
+    assert ledger.settle(stale, {State.STORED: 10}, []) == "lost"
+    assert ledger.settle(holder, {State.STORED: 9, State.DEAD: 1}, [letter(holder)]) == "settled"
+    assert ledger.settle(holder, {State.STORED: 9, State.DEAD: 1}, [letter(holder)]) == "settled"
+    assert ledger.settle(stale, {State.STORED: 10}, []) == "lost"
+    job = ledger.job("job")
+    assert (job.state, job.stored, job.dead, job.settled) == (JobState.SETTLED, 9, 1, 10)
+    assert ledger.claim("job", 0) is None
+    assert ledger.outstanding() == 0
+
+
+def test_a_renewed_lease_is_not_lost(ledger: Ledger) -> None:
+    accept(ledger)
+    other = accept(ledger, job="other")
+    kept, dropped = claimed(ledger), claimed(ledger, job=other.id)
+    lost: list[tuple[str, int]] = []
+
+    def sweep() -> bool:
+        assert ledger.renew(kept)
+        lost.extend(ledger.lost(queue_is_empty=False))
+        return bool(lost)
+
+    wait_until(sweep)
+    assert lost == [("other", 0)]
+    assert not ledger.renew(dropped._replace(token="a stranger's"))
+
+
+def test_a_released_batch_is_free_at_once_and_its_claim_is_not_counted(ledger: Ledger) -> None:
+    accept(ledger)
+    ledger.release(claimed(ledger))
+    assert ledger.lost(queue_is_empty=False) == [("job", 0)]
+    assert claimed(ledger).claims == 1
+
+
+def test_a_batch_that_was_never_claimed_is_queued_again_only_when_the_queue_is_empty(
+    ledger: Ledger,
+) -> None:
+    accept(ledger)
+    wait_until(lambda: ledger.lost(queue_is_empty=True) == [("job", 0)])
+    assert ledger.lost(queue_is_empty=True) == [], "it counts as queued from now on"
+    assert ledger.lost(queue_is_empty=False) == []
+
+
+def test_deaths_are_counted_by_record(ledger: Ledger) -> None:
+    accept(ledger)
+    for death in range(1, 3):
+        claim = claimed(ledger)
+        assert ledger.mark(claim, 4)
+        wait_until(lambda: bool(ledger.lost(queue_is_empty=False)))
+        assert claimed(ledger).deaths == {4: death}
+        wait_until(lambda: bool(ledger.lost(queue_is_empty=False)))
+        assert not ledger.mark(claim, 5), "the batch is no longer this worker's"
+
+
+def test_a_job_is_sealed_when_all_batches_are_there(ledger: Ledger) -> None:
+    ledger.open("job", identity=None, source="test", batch_records=10)
+    ledger.accept("job", 0, DOCUMENTS)
+    ledger.accept("job", 2, DOCUMENTS)
+    assert not ledger.seal("job", 3, read=30, repeated=0, invalid=0)
+    assert ledger.job("job").state is JobState.OPEN
+    ledger.accept("job", 1, DOCUMENTS)
+    assert ledger.seal("job", 3, read=31, repeated=0, invalid=1)
+    job = ledger.job("job")
+    assert (job.state, job.read, job.accepted, job.invalid) == (JobState.SEALED, 31, 30, 1)
+    assert ledger.accept("job", 3, DOCUMENTS).verdict == "known", "a sealed job takes no more"
+
+
+def test_a_job_of_nothing_settles_when_it_is_sealed(ledger: Ledger) -> None:
+    assert accept(ledger, batches=0).state is JobState.SETTLED
+
+
+def test_the_same_source_is_the_same_job_until_it_has_settled(ledger: Ledger) -> None:
+    first = ledger.open("a", identity="same", source="test", batch_records=10)
+    again = ledger.open("b", identity="same", source="test", batch_records=99)
+    assert (first.id, again.id, again.batch_records) == ("a", "a", 10)
+    ledger.accept("a", 0, DOCUMENTS)
+    ledger.seal("a", 1, read=10, repeated=0, invalid=0)
+    assert ledger.open("c", identity="same", source="test", batch_records=10).id == "a"
+    ledger.settle(claimed(ledger, job="a"), {State.STORED: 10}, [])
+    assert ledger.open("d", identity="same", source="test", batch_records=10).id == "d"
+
+
+def test_cancelling_spares_what_is_claimed(ledger: Ledger) -> None:
+    accept(ledger, batches=3)
+    claim = claimed(ledger, 1)
+    assert ledger.cancel("job") == 20
+    assert ledger.job("job").state is JobState.SEALED
+    assert ledger.accept("job", 7, DOCUMENTS).verdict == "cancelled"
+    assert ledger.claim("job", 0) is None
+    ledger.settle(claim, {State.STORED: 10}, [])
+    job = ledger.job("job")
+    assert (job.state, job.stored, job.cancelled) == (JobState.SETTLED, 10, 20)
+    assert ledger.cancel("job") == 0
+    with pytest.raises(JobUnknown):
+        ledger.cancel("never")
+
+
+def test_dead_letters_are_replayed_under_the_sequence_they_had(ledger: Ledger) -> None:
+    accept(ledger)
+    claim = claimed(ledger)
+    ledger.settle(claim, {State.STORED: 9, State.DEAD: 1}, [letter(claim)])
+    assert [d.document for d in ledger.dead("job")] == [DOCUMENTS[0]]
+    assert ledger.replay("job") == [1]
+    assert ledger.replay("job") == []
+    assert list(ledger.dead()) == []
+    job = ledger.job("job")
+    assert (job.state, job.dead, job.accepted) == (JobState.SEALED, 0, 10)
+    again = claimed(ledger, 1)
+    assert (again.batch.documents, again.batch.sequence) == ((DOCUMENTS[0],), claim.batch.sequence)
+    ledger.settle(again, {State.STORED: 1}, [])
+    assert ledger.job("job").stored == 10
+    assert ledger.job("job").state is JobState.SETTLED
+
+
+def test_a_job_that_nearly_always_fails_pauses_until_it_is_resumed(ledger: Ledger) -> None:
+    accept(ledger, batches=6)
+    for number in range(2):
+        ledger.settle(claimed(ledger, number), {State.DEAD: 10}, [])
+    job = ledger.job("job")
+    assert job.state is JobState.PAUSED
+    assert job.note == "20 of the last 20 records ended as dead letters"
+    assert ledger.claim("job", 2) is None
+    assert ledger.resume("job")
+    ledger.settle(claimed(ledger, 2), {State.DEAD: 10}, [])
+    assert ledger.job("job").state is JobState.SEALED, "what was forgiven doesn't count again"
+    ledger.settle(claimed(ledger, 3), {State.DEAD: 10}, [])
+    assert ledger.job("job").state is JobState.PAUSED
+
+
+def test_a_settling_that_does_not_know_of_a_deletion_is_sent_back(ledger: Ledger) -> None:
+    accept(ledger)
+    claim = claimed(ledger)
+    sequence = ledger.bury(["0" * 36])
+    assert sequence > claim.batch.sequence
+    assert ledger.settle(claim, {State.STORED: 10}, []) == "deleted"
+    assert ledger.buried(["0" * 36, "1" * 36]) == {"0" * 36: sequence}
+    assert ledger.tombstones(0, 10) == {"0" * 36: sequence}
+    knowing = claim._replace(epoch=ledger.epoch())
+    assert ledger.settle(knowing, {State.STORED: 10}, []) == "settled"
+
+
+def test_a_claim_says_whether_older_records_may_still_be_written(ledger: Ledger) -> None:
+    accept(ledger, job="older")
+    accept(ledger, job="newer")
+    older, newer = claimed(ledger, job="older"), claimed(ledger, job="newer")
+    assert (older.contested, newer.contested) == (False, True)
+    ledger.settle(older, {State.STORED: 9, State.DEAD: 1}, [letter(older)])
+    ledger.release(newer)
+    assert claimed(ledger, job="newer").contested, "a dead letter may be replayed"
+
+
+def test_one_process_sweeps_at_a_time(ledger: Ledger) -> None:
+    with ledger.sweeping() as first, ledger.sweeping() as second:
+        assert (first, second) == (True, False)
+    with ledger.sweeping() as third:
+        assert third
+
+
+def test_the_first_rejections_are_kept(ledger: Ledger) -> None:
+    rejections = [Rejection("list.txt", line, "x" * 999, "no DOI") for line in range(1, 50)]
+    ledger.note_rejections("job", rejections)
+    kept = ledger.rejections("job")
+    assert [r.line for r in kept] == list(range(1, 21))
+    assert kept[0] == Rejection("list.txt", 1, "x" * 200, "no DOI")
+
+
+def test_any_interleaving_leaves_the_same_counts(ledger: Ledger) -> None:
+    accept(ledger, batches=8)
+    moves = random.Random(11)
+    held: list[Claim] = []
+    while ledger.job("job").state is not JobState.SETTLED:
+        move = moves.choice(["claim", "settle", "settle", "release", "lose"])
+        if move == "claim" and (claim := ledger.claim("job", moves.randrange(8))):
+            held.append(claim)
+        elif move == "settle" and held:
+            ledger.settle(moves.choice(held), {State.STORED: 10}, [])
+        elif move == "release" and held:
+            ledger.release(moves.choice(held))
+        elif move == "lose":
+            ledger.lost(queue_is_empty=True)
+    assert ledger.job("job").stored == 80
+
+
+def test_a_redis_that_is_away_is_said_to_be_unavailable(server: RedisServer) -> None:
+    nowhere = Ledger.connect(
+        RedisSettings(url="redis://127.0.0.1:1/0", timeout_s=0.2), options=OPTIONS
+    )
+    with pytest.raises(LedgerUnavailable):
+        nowhere.ping()
+    nowhere.close()
+    with pytest.raises(ConfigurationError, match="DOIVEC_REDIS__URL"):
+        Ledger.connect(RedisSettings(url="http://127.0.0.1"), options=OPTIONS)

@@ -1,0 +1,578 @@
+"""What every vector store promises: the same tests on a Qdrant server and on Qdrant Edge."""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.document import Document
+from schemas.doi import point_id
+from schemas.model import guard_alias
+from tests.support.paths import ROOT
+from tests.support.vectors import (
+    DIMENSION,
+    DOIS,
+    METADATA,
+    NOW,
+    bare,
+    payload,
+    rich,
+    vectors,
+    write,
+)
+from worker.errors import CollectionMissing, ConfigurationError, StoreRejected, SwitchRefused
+from worker.settings import QdrantSettings
+from worker.store.opening import open_store
+from worker.store.protocol import PointMissing, Stored, VectorStore
+
+SHARED_DOIS = ROOT.parent / "shared" / "data" / "dois_100k.txt"
+NUMPY = "10.1038/s41586-020-2649-2"
+THREADS = 8
+MIB = 1024 * 1024
+
+
+@pytest.fixture(params=["server", "edge"])
+def settings(request: pytest.FixtureRequest) -> QdrantSettings:
+    if request.param == "edge":
+        return QdrantSettings()
+    server = request.getfixturevalue("qdrant_server")
+    small = {"wal_config": {"wal_capacity_mb": 1}}
+    return QdrantSettings(url=server.url, grpc_port=server.grpc_port, collection=small)
+
+
+@pytest.fixture
+def store(settings: QdrantSettings, tmp_path: Path) -> Iterator[VectorStore]:
+    made = open_store(settings, data_dir=tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def collection(store: VectorStore) -> str:
+    name = f"dois-{uuid.uuid4().hex[:16]}"
+    store.create(name, dimension=DIMENSION)
+    return name
+
+
+@pytest.fixture
+def alias() -> str:
+    return f"a-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def versions(store: VectorStore, alias: str) -> list[str]:
+    """Three collections of an alias that does not exist yet, in the order of their names."""
+    names = [f"{alias}-{digit * 16}" for digit in "abc"]
+    for name in names:
+        store.create(name, dimension=DIMENSION)
+    return names
+
+
+def guard(alias: str, collection: str) -> str:
+    return guard_alias(alias, collection.removeprefix(f"{alias}-"))
+
+
+def aliases(store: VectorStore, alias: str, versions: list[str]) -> dict[str, str]:
+    """Where the alias and its guards point, by what they are called without the alias."""
+    names = [alias, *(guard(alias, version) for version in versions)]
+    there = {name.removeprefix(alias): store.live(name) for name in names}
+    return {name: live.removeprefix(alias) for name, live in there.items() if live is not None}
+
+
+def switched(collection: str) -> dict[str, str]:
+    """What `aliases` says when a switch to the collection that ends so is over."""
+    end = collection[-16:]
+    return {"": f"-{end}", f"@{end}": f"-{end}"}
+
+
+def put(store: VectorStore, collection: str, documents: list[Document], sequence: int) -> None:
+    is_bare = documents[0].is_bare
+    store.upsert(collection, write(documents, sequence=sequence), sequence=sequence, bare=is_bare)
+
+
+def test_an_alias_is_published_once_and_never_moved(store: VectorStore, collection: str) -> None:
+    alias, guard = f"a-{collection}", f"a-{collection}@1"
+    other = f"{collection}-other"
+    store.create(other, dimension=DIMENSION)
+    assert store.live(alias) is None
+    store.publish([alias], collection=collection)
+    store.publish([guard, alias], collection=other)
+    assert (store.live(alias), store.live(guard)) == (collection, other)
+
+
+def test_publishing_a_collection_that_is_not_there(store: VectorStore) -> None:
+    with pytest.raises(CollectionMissing):
+        store.publish(["nowhere"], collection="absent")
+    assert store.live("nowhere") is None
+
+
+def test_the_collections_of_an_alias_are_those_named_after_a_version(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    for ending in ("-" + "A" * 16, "-" + "a" * 15, "-" + "a" * 17, "x-" + "a" * 16):
+        store.create(f"{alias}{ending}", dimension=DIMENSION)
+    store.publish([alias], collection=versions[1])
+    assert store.collections(alias) == versions
+    assert store.collections("nothing") == []
+
+
+def test_a_switch_takes_the_alias_and_its_guard_along(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    first, second, third = versions
+    store.publish([guard(alias, first), alias, f"{alias}-another"], collection=first)
+    for expected, collection in [(first, second), (second, third), (third, first), (first, second)]:
+        store.switch(alias, expected=expected, collection=collection)
+        assert aliases(store, alias, versions) == switched(collection)
+    assert store.live(f"{alias}-another") == first
+
+
+def test_a_switch_is_refused_where_the_alias_is_elsewhere(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    first, second, third = versions
+    store.publish([guard(alias, first), alias], collection=first)
+    with pytest.raises(SwitchRefused, match=f"{alias} points at {first}, not at {second}"):
+        store.switch(alias, expected=second, collection=third)
+    assert aliases(store, alias, versions) == switched(first)
+    with pytest.raises(SwitchRefused, match="points at None"):
+        store.switch("nothing", expected=second, collection=third)
+    assert store.live("nothing") is None
+
+
+def test_a_switch_to_a_missing_collection_moves_nothing(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    first = versions[0]
+    store.publish([guard(alias, first), alias], collection=first)
+    with pytest.raises(CollectionMissing):
+        store.switch(alias, expected=first, collection=f"{alias}-{'d' * 16}")
+    assert aliases(store, alias, versions) == switched(first)
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"": 0},
+        {"": 0, "@b": 0},
+        {"": 1, "@b": 0},
+        {"": 1, "@b": 1},
+        {"": 1},
+        {"": 1, "@a": 0},
+        {"": 0, "@a": 0, "@b": 1, "@c": 2},
+        {"": 1, "@a": 0, "@b": 0, "@c": 2},
+    ],
+    ids=str,
+)
+def test_a_switch_completes_what_is_half_done(
+    store: VectorStore, alias: str, versions: list[str], there: dict[str, int]
+) -> None:
+    for name, live in there.items():
+        full = f"{alias}@{name[1:] * 16}" if name else alias
+        store.publish([full], collection=versions[live])
+    for _ in range(2):
+        store.switch(alias, expected=versions[0], collection=versions[1])
+        assert aliases(store, alias, versions) == switched(versions[1])
+
+
+def test_of_two_switches_at_the_same_moment_one_gets_through(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    store.publish([guard(alias, versions[0]), alias], collection=versions[0])
+    together = threading.Barrier(2)
+
+    def attempt(expected: str, collection: str) -> str | None:
+        together.wait()
+        try:
+            store.switch(alias, expected=expected, collection=collection)
+        except SwitchRefused:
+            return None
+        return collection
+
+    live = versions[0]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            targets = [version for version in versions if version != live]
+            won = [name for name in pool.map(attempt, [live, live], targets) if name]
+            assert len(won) == 1
+            (live,) = won
+            assert aliases(store, alias, versions) == switched(live)
+
+
+def test_a_dropped_collection_is_gone_and_can_be_made_again(
+    store: VectorStore, alias: str, versions: list[str]
+) -> None:
+    gone = versions[0]
+    put(store, gone, bare(), NOW)
+    for _ in range(2):
+        store.drop(gone)
+        assert store.collections(alias) == versions[1:]
+        with pytest.raises(CollectionMissing):
+            store.count(gone)
+    store.create(gone, dimension=DIMENSION)
+    assert store.count(gone) == 0
+    put(store, gone, bare(), NOW)
+    assert store.count(gone) == len(DOIS)
+
+
+@pytest.mark.parametrize("ending", ["", "@1234"])
+def test_a_collection_that_an_alias_points_at_is_not_dropped(
+    store: VectorStore, collection: str, ending: str
+) -> None:
+    store.publish([f"a-{collection}{ending}"], collection=collection)
+    put(store, collection, bare(), NOW)
+    with pytest.raises(StoreRejected, match=f"{collection} is in use: a-{collection}{ending}"):
+        store.drop(collection)
+    assert store.count(collection) == len(DOIS)
+
+
+def test_who_uses_a_collection_that_is_dropped_is_told(store: VectorStore, collection: str) -> None:
+    ids = [point_id(doi) for doi in DOIS]
+    begun = threading.Barrier(THREADS + 1)
+
+    def use(number: int) -> None:
+        begun.wait()
+        while True:
+            if number % 2:
+                assert len(store.read(collection, ids)) == len(ids)
+            else:
+                put(store, collection, bare(), NOW)
+
+    put(store, collection, bare(), NOW)
+    with ThreadPoolExecutor(THREADS) as pool:
+        users = [pool.submit(use, number) for number in range(THREADS)]
+        begun.wait()
+        store.drop(collection)
+    assert {type(user.exception()) for user in users} == {CollectionMissing}
+
+
+def test_create_leaves_a_collection_of_the_same_dimension(
+    store: VectorStore, collection: str
+) -> None:
+    put(store, collection, bare(), NOW)
+    store.create(collection, dimension=DIMENSION)
+    assert store.count(collection) == len(DOIS)
+
+
+def test_create_refuses_another_dimension(store: VectorStore, collection: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{collection}.*64"):
+        store.create(collection, dimension=384)
+
+
+def test_create_may_race_with_itself(store: VectorStore) -> None:
+    name = f"dois-{uuid.uuid4().hex[:16]}"
+    together = threading.Barrier(THREADS)
+
+    def create(_: int) -> None:
+        together.wait()
+        store.create(name, dimension=DIMENSION)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(create, range(THREADS)))
+    put(store, name, bare(), NOW)
+    assert store.count(name) == len(DOIS)
+
+
+def test_read_says_what_is_stored(store: VectorStore, collection: str) -> None:
+    plain, described = bare(DOIS[3:5]), rich()
+    put(store, collection, plain, NOW)
+    put(store, collection, described, NOW + 1)
+    ids = [point_id(doi) for doi in (*DOIS[3:5], *METADATA, "10.1000/182")]
+    expected = {
+        point_id(d.doi): Stored(d.content_hash, NOW + (not d.is_bare), "job-a", d.is_bare)
+        for d in (*plain, *described)
+    }
+    assert store.read(collection, ids) == expected
+    assert store.read(collection, []) == {}
+
+
+def test_a_point_without_a_content_hash_is_not_bare(store: VectorStore, collection: str) -> None:
+    points = write(bare([NUMPY]))
+    foreign = points._replace(payloads=[{"doi": NUMPY, "sequence": NOW}])
+    store.upsert(collection, foreign, sequence=NOW, bare=False)
+    assert store.read(collection, points.ids) == {points.ids[0]: Stored("", NOW, "", False)}
+
+
+def test_payloads_and_vectors_are_given_back_whole(store: VectorStore, collection: str) -> None:
+    documents = [*bare(DOIS[3:5]), *rich()]
+    put(store, collection, documents[:2], NOW)
+    put(store, collection, documents[2:], NOW)
+    dois = [document.doi for document in documents]
+    ids = [point_id(doi) for doi in dois]
+    asked = [*ids, point_id("10.1000/182")]
+    expected = [payload(document, sequence=NOW) for document in documents]
+    assert store.payloads(collection, asked) == dict(zip(ids, expected, strict=True))
+    there = store.vectors(collection, asked)
+    assert there.keys() == set(ids)
+    assert {(v.dtype.name, v.shape) for v in there.values()} == {("float32", (DIMENSION,))}
+    np.testing.assert_allclose([there[i] for i in ids], vectors(dois), atol=1e-6)
+    assert store.payloads(collection, []) == store.vectors(collection, []) == {}
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"title": "A"}, {"title": ""}, {"abstract": "A"}, {"year": 0}, {"venue": "A"}]
+)
+def test_any_metadata_makes_a_point_not_bare(
+    store: VectorStore, collection: str, metadata: dict[str, Any]
+) -> None:
+    document = Document(doi=NUMPY, **metadata)
+    put(store, collection, [document], NOW)
+    assert store.read(collection, [point_id(NUMPY)])[point_id(NUMPY)].is_bare is False
+    put(store, collection, bare([NUMPY]), NOW + 1)
+    kept = store.read(collection, [point_id(NUMPY)])[point_id(NUMPY)]
+    assert kept.content_hash == document.content_hash
+
+
+@pytest.mark.parametrize(
+    ("stored_rich", "written_rich", "later", "is_replaced"),
+    [
+        (False, False, -1, False),
+        (False, False, 0, False),
+        (False, False, 1, True),
+        (False, True, -1, True),
+        (False, True, 0, True),
+        (False, True, 1, True),
+        (True, False, -1, False),
+        (True, False, 0, False),
+        (True, False, 1, False),
+        (True, True, -1, False),
+        (True, True, 0, False),
+        (True, True, 1, True),
+    ],
+)
+def test_a_point_is_replaced_by_a_newer_or_a_richer_one_only(
+    store: VectorStore,
+    collection: str,
+    *,
+    stored_rich: bool,
+    written_rich: bool,
+    later: int,
+    is_replaced: bool,
+) -> None:
+    doi = "10.7717/peerj.453"
+    old = Document(doi=doi, title="An older title" if stored_rich else None)
+    new = Document(doi=doi, **(METADATA[doi] if written_rich else {}))
+    store.upsert(collection, write([old], job="old"), sequence=NOW, bare=old.is_bare)
+    record = write([new], sequence=NOW + later, job="new")
+    turned = record._replace(vectors=vectors(["10.5281/zenodo.3509134"]))
+    store.upsert(collection, turned, sequence=NOW + later, bare=new.is_bare)
+    winner = (new, NOW + later, "new") if is_replaced else (old, NOW, "old")
+    document, sequence, job = winner
+    expected = Stored(document.content_hash, sequence, job, document.is_bare)
+    assert store.read(collection, [point_id(doi)]) == {point_id(doi): expected}
+    (hit,) = store.search(collection, turned.vectors[0], k=1, registrant=None)
+    assert (hit.score > 0.999) == is_replaced, "the vector goes with its payload"
+    assert hit.metadata == document.metadata
+
+
+def test_one_write_inserts_replaces_and_skips(store: VectorStore, collection: str) -> None:
+    older, newer, absent = ([doi] for doi in DOIS[:3])
+    put(store, collection, bare(older), NOW - 1)
+    put(store, collection, bare(newer), NOW + 1)
+    put(store, collection, bare([*older, *newer, *absent]), NOW)
+    there = store.read(collection, [point_id(doi) for doi in DOIS])
+    assert {i: stored.sequence for i, stored in there.items()} == {
+        point_id(older[0]): NOW,
+        point_id(newer[0]): NOW + 1,
+        point_id(absent[0]): NOW,
+    }
+
+
+@pytest.mark.parametrize("stored", [bare([NUMPY]), rich()[:1]], ids=["bare", "rich"])
+def test_a_bare_write_of_sequence_0_inserts_and_replaces_nothing(
+    store: VectorStore, collection: str, stored: list[Document]
+) -> None:
+    put(store, collection, stored, 1)
+    before = store.payloads(collection, [point_id(NUMPY)])
+    for documents in (bare(), rich()):
+        store.upsert(collection, write(documents, job="copy"), sequence=0, bare=True)
+    there = store.read(collection, [point_id(doi) for doi in DOIS])
+    assert store.payloads(collection, [point_id(NUMPY)]) == before
+    assert {i for i, s in there.items() if s.job == "copy"} == {
+        point_id(doi) for doi in DOIS if doi != NUMPY
+    }
+    assert all(s.is_bare for i, s in there.items() if i != point_id(NUMPY))
+
+
+def test_the_newest_of_concurrent_writes_stays(store: VectorStore, collection: str) -> None:
+    sequences = [NOW + (n * 7) % 40 for n in range(40)]
+    expected_ids = [point_id(doi) for doi in DOIS]
+
+    def attempt(sequence: int) -> None:
+        points = write(bare(), sequence=sequence, job=f"job-{sequence}")
+        store.upsert(collection, points, sequence=sequence, bare=True)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(attempt, sequences))
+    there = store.read(collection, expected_ids)
+    assert {(s.sequence, s.job) for s in there.values()} == {(NOW + 39, f"job-{NOW + 39}")}
+    assert len(there) == store.count(collection) == len(DOIS)
+
+
+def test_delete_removes_older_points_only(store: VectorStore, collection: str) -> None:
+    put(store, collection, bare(DOIS[:2]), NOW)
+    put(store, collection, bare(DOIS[2:4]), NOW + 1)
+    ids = [point_id(doi) for doi in DOIS]
+    store.delete(collection, ids, below=NOW + 1)
+    assert set(store.ids(collection)) == set(ids[2:4])
+
+
+def test_search_ranks_by_cosine(store: VectorStore, collection: str) -> None:
+    put(store, collection, bare(), NOW)
+    query = vectors(["10.1103/physrevb.50.17953"])[0]
+    cosines = vectors(DOIS) @ query
+    hits = store.search(collection, query, k=5, registrant=None)
+    assert [hit.doi for hit in hits] == [DOIS[i] for i in np.argsort(-cosines)[:5]]
+    assert [hit.score for hit in hits] == pytest.approx(np.sort(cosines)[::-1][:5], abs=1e-6)
+
+
+def test_search_by_id_leaves_the_point_itself_out(store: VectorStore, collection: str) -> None:
+    put(store, collection, bare(), NOW)
+    hits = store.search(collection, point_id(NUMPY), k=len(DOIS), registrant=None)
+    assert sorted(hit.doi for hit in hits) == sorted(set(DOIS) - {NUMPY})
+    by_vector = store.search(collection, vectors([NUMPY])[0], k=len(DOIS), registrant=None)
+    assert [hit.doi for hit in by_vector] == [NUMPY, *(hit.doi for hit in hits)]
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_search_within_a_registrant(store: VectorStore, collection: str, *, by_id: bool) -> None:
+    put(store, collection, bare(), NOW)
+    query = point_id(NUMPY) if by_id else vectors([NUMPY])[0]
+    hits = store.search(collection, query, k=10, registrant="10.1103")
+    assert sorted(hit.doi for hit in hits) == sorted(d for d in DOIS if d.startswith("10.1103/"))
+
+
+def test_hits_carry_the_metadata(store: VectorStore, collection: str) -> None:
+    put(store, collection, rich(), NOW)
+    (hit,) = store.search(collection, vectors([NUMPY])[0], k=1, registrant=None)
+    assert (hit.doi, hit.metadata) == (NUMPY, METADATA[NUMPY])
+
+
+def test_search_for_a_point_that_is_gone(store: VectorStore, collection: str) -> None:
+    with pytest.raises(PointMissing):
+        store.search(collection, point_id(NUMPY), k=3, registrant=None)
+
+
+def test_a_query_of_another_dimension_is_rejected(store: VectorStore, collection: str) -> None:
+    put(store, collection, bare(), NOW)
+    with pytest.raises(StoreRejected):
+        store.search(collection, vectors([NUMPY], dimension=8)[0], k=3, registrant=None)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s: s.read("absent", [point_id(NUMPY)]),
+        lambda s: s.upsert("absent", write(bare()), sequence=NOW, bare=True),
+        lambda s: s.delete("absent", [point_id(NUMPY)], below=NOW),
+        lambda s: s.search("absent", point_id(NUMPY), k=1, registrant=None),
+        lambda s: s.search("absent", vectors([NUMPY])[0], k=1, registrant=None),
+        lambda s: s.count("absent"),
+        lambda s: list(s.ids("absent")),
+        lambda s: list(s.scan("absent", ["doi"])),
+        lambda s: s.payloads("absent", [point_id(NUMPY)]),
+        lambda s: s.vectors("absent", [point_id(NUMPY)]),
+        lambda s: s.finish("absent"),
+    ],
+    ids=[
+        *("read", "upsert", "delete", "search id", "search vector", "count", "ids"),
+        *("scan", "payloads", "vectors", "finish"),
+    ],
+)
+def test_a_missing_collection_is_named_as_such(
+    store: VectorStore, call: Callable[[VectorStore], object]
+) -> None:
+    with pytest.raises(CollectionMissing):
+        call(store)
+    assert store.live("absent") is None
+
+
+@pytest.mark.parametrize("poison", ["surrogate", "number", "nan", "infinite", "dimension"])
+def test_poison_is_rejected_and_leaves_the_store_usable(
+    store: VectorStore, collection: str, settings: QdrantSettings, tmp_path: Path, *, poison: str
+) -> None:
+    points = write(bare([NUMPY]))
+    change: dict[str, Any] = {
+        "surrogate": {"payloads": [{**points.payloads[0], "title": "\ud800"}]},
+        "number": {"payloads": [{**points.payloads[0], "year": 2**70}]},
+        "nan": {"vectors": np.full_like(points.vectors, np.nan)},
+        "infinite": {"vectors": np.full_like(points.vectors, np.inf)},
+        "dimension": {"vectors": vectors([NUMPY], dimension=8)},
+    }
+    with pytest.raises(StoreRejected):
+        store.upsert(collection, points._replace(**change[poison]), sequence=NOW, bare=True)
+    assert store.count(collection) == 0
+    put(store, collection, bare(), NOW)
+    store.close()
+    again = open_store(settings, data_dir=tmp_path)
+    assert again.count(collection) == len(DOIS)
+    again.close()
+
+
+def test_records_of_a_mebibyte_are_stored(store: VectorStore, collection: str) -> None:
+    documents = [Document(doi=doi, abstract=doi[-1] * (MIB - 1024)) for doi in DOIS]
+    put(store, collection, documents, NOW)
+    there = store.read(collection, [point_id(doi) for doi in DOIS])
+    assert {s.content_hash for s in there.values()} == {d.content_hash for d in documents}
+
+
+def test_what_was_stored_is_there_after_reopening(settings: QdrantSettings, tmp_path: Path) -> None:
+    name = f"dois-{uuid.uuid4().hex[:16]}"
+    first = open_store(settings, data_dir=tmp_path)
+    first.create(name, dimension=DIMENSION)
+    first.publish([f"a-{name}"], collection=name)
+    put(first, name, bare(), NOW)
+    first.close()
+    second = open_store(settings, data_dir=tmp_path)
+    assert second.live(f"a-{name}") == name
+    assert set(second.ids(name)) == {point_id(doi) for doi in DOIS}
+    second.close()
+
+
+def test_finish_changes_no_answer(store: VectorStore, collection: str) -> None:
+    put(store, collection, bare(), NOW)
+    before = store.search(collection, point_id(NUMPY), k=5, registrant=None)
+    store.finish(collection)
+    assert store.search(collection, point_id(NUMPY), k=5, registrant=None) == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "sizes"),
+    [
+        ((), [1100]),
+        (("doi", "content_hash", "sequence"), [1100]),
+        (("doi", "title", "abstract", "year", "venue"), [1024, 76]),
+    ],
+)
+def test_a_scan_gives_every_point_once_in_pages(
+    store: VectorStore, collection: str, fields: tuple[str, ...], sizes: list[int]
+) -> None:
+    documents = [Document(doi=f"10.1000/{n}", title=f"Of {n}", year=n) for n in range(1100)]
+    put(store, collection, documents, NOW)
+    pages = list(store.scan(collection, fields))
+    assert [len(page) for page in pages] == sizes
+    payloads = {point_id(d.doi): payload(d, sequence=NOW) for d in documents}
+    assert dict(chain.from_iterable(pages)) == {
+        i: {name: value for name, value in given.items() if name in fields}
+        for i, given in payloads.items()
+    }
+
+
+@pytest.mark.skipif(not SHARED_DOIS.exists(), reason="the shared data is not here")
+def test_ids_and_count_over_several_pages(store: VectorStore, collection: str) -> None:
+    with SHARED_DOIS.open() as lines:
+        dois = [line.strip().lower() for line, _ in zip(lines, range(10_500), strict=False)]
+    for start in range(0, len(dois), 3500):
+        put(store, collection, bare(dois[start : start + 3500]), NOW)
+    ids = list(store.ids(collection))
+    assert len(ids) == store.count(collection) == len(dois)
+    assert set(ids) == {point_id(doi) for doi in dois}
+    assert len(store.read(collection, ids)) == len(dois)
+    store.delete(collection, ids, below=NOW + 1)
+    assert store.count(collection) == 0

@@ -1,0 +1,289 @@
+"""What only a Qdrant server can show."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from schemas.document import Document
+from schemas.doi import point_id
+from tests.support.servers import QdrantServer, wait_until
+from tests.support.vectors import DIMENSION, DOIS, NOW, bare, write
+from worker.errors import ConfigurationError, StoreUnavailable, SwitchRefused
+from worker.settings import QdrantSettings
+from worker.store.messages import messages
+from worker.store.server import ServerStore
+
+NUMPY = "10.1038/s41586-020-2649-2"
+THREADS = 8
+GRPC_CUSTOM_LIMIT = 4 * 1024 * 1024
+
+
+def settings(server: QdrantServer, **changes: Any) -> QdrantSettings:
+    return QdrantSettings(url=server.url, grpc_port=server.grpc_port, **changes)
+
+
+@pytest.fixture
+def name() -> str:
+    return f"dois-{uuid.uuid4().hex[:16]}"
+
+
+@pytest.fixture
+def store(qdrant_server: QdrantServer) -> Iterator[ServerStore]:
+    made = ServerStore(settings(qdrant_server))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def plain(qdrant_server: QdrantServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(url=qdrant_server.url, check_compatibility=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, qdrant_server: QdrantServer) -> Iterator[QdrantServer]:
+    """A server to be killed, or with an API key; `qdrant_server` skips where there is none."""
+    server = QdrantServer(tmp_path / "qdrant", api_key="right")
+    server.start()
+    yield server
+    server.stop()
+
+
+def put(store: ServerStore, name: str, sequence: int = NOW) -> None:
+    store.upsert(name, write(bare(), sequence=sequence), sequence=sequence, bare=True)
+
+
+def test_payload_indexes_are_there_before_any_client_can_write(
+    qdrant_server: QdrantServer, plain: QdrantClient, name: str
+) -> None:
+    together = threading.Barrier(THREADS)
+
+    def create(_: int) -> set[str]:
+        own = ServerStore(settings(qdrant_server))
+        together.wait()
+        own.create(name, dimension=DIMENSION)
+        own.close()
+        return set(plain.get_collection(name).payload_schema)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        seen = list(pool.map(create, range(THREADS)))
+    assert seen == [{"registrant", "year"}] * THREADS
+
+
+def test_a_plain_client_queries_by_id_through_the_alias(
+    store: ServerStore, plain: QdrantClient, name: str
+) -> None:
+    store.create(name, dimension=DIMENSION)
+    store.publish([f"a-{name}"], collection=name)
+    put(store, name)
+    answer = plain.query_points(f"a-{name}", query=point_id(NUMPY), limit=3).points
+    ours = store.search(name, point_id(NUMPY), k=3, registrant=None)
+    assert [point.payload["doi"] for point in answer if point.payload] == [h.doi for h in ours]
+
+
+@pytest.mark.parametrize("done", range(4), ids=["none", "guard renamed", "moved", "all"])
+def test_a_switch_that_a_crash_cut_short_is_completed(
+    store: ServerStore, plain: QdrantClient, name: str, done: int
+) -> None:
+    alias, first, second = name[:13], f"{name[:13]}-{'a' * 16}", f"{name[:13]}-{'b' * 16}"
+    for collection in (first, second):
+        store.create(collection, dimension=DIMENSION)
+    old, new = f"{alias}@{'a' * 16}", f"{alias}@{'b' * 16}"
+    store.publish([old, alias], collection=first)
+    rename = models.RenameAlias(old_alias_name=old, new_alias_name=new)
+    actions = [
+        models.RenameAliasOperation(rename_alias=rename),
+        *(
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(alias_name=one, collection_name=second)
+            )
+            for one in (alias, new)
+        ),
+    ]
+    if done:
+        plain.update_collection_aliases(actions[:done])
+    store.switch(alias, expected=first, collection=second)
+    there = {a.alias_name: a.collection_name for a in plain.get_aliases().aliases}
+    ours = {one: there[one] for one in there if one.startswith(alias)}
+    assert ours == {alias: second, new: second}
+
+
+def test_of_two_switches_after_a_crash_one_gets_through(
+    store: ServerStore, plain: QdrantClient, name: str
+) -> None:
+    first, *targets = (f"{name}-{digit * 16}" for digit in "abc")
+    for collection in (first, *targets):
+        store.create(collection, dimension=DIMENSION)
+    together = threading.Barrier(2)
+
+    def attempt(alias: str, collection: str) -> str | None:
+        together.wait()
+        try:
+            store.switch(alias, expected=first, collection=collection)
+        except SwitchRefused:
+            return None
+        return collection
+
+    with ThreadPoolExecutor(2) as pool:
+        for alias in (f"{name}{number}" for number in range(20)):
+            renamed = f"{alias}@{'b' * 16}"
+            store.publish([renamed, alias], collection=first)
+            won = [n for n in pool.map(attempt, [alias, alias], targets) if n]
+            assert [store.live(alias)] == won
+            store.switch(alias, expected=first, collection=won[0])
+            there = {a.alias_name: a.collection_name for a in plain.get_aliases().aliases}
+            guards = {n: there[n] for n in there if n.startswith(f"{alias}@")}
+            assert guards == {f"{alias}@{won[0][-16:]}": won[0]}
+
+
+def test_finish_waits_until_the_server_has_indexed(
+    qdrant_server: QdrantServer, plain: QdrantClient, name: str
+) -> None:
+    small = {"optimizers_config": {"indexing_threshold": 100}}  # in kB
+    store = ServerStore(settings(qdrant_server, collection=small))
+    store.create(name, dimension=DIMENSION)
+    for start in range(0, 4000, 1000):
+        dois = [f"10.1000/{n}" for n in range(start, start + 1000)]
+        store.upsert(name, write(bare(dois)), sequence=NOW, bare=True)
+    store.finish(name)
+    there = plain.get_collection(name)
+    assert there.status is models.CollectionStatus.GREEN
+    assert there.indexed_vectors_count
+    store.close()
+
+
+def test_the_settings_of_a_collection_pass_through(
+    qdrant_server: QdrantServer, plain: QdrantClient, name: str
+) -> None:
+    mapping = {
+        "shard_number": 2,
+        "write_consistency_factor": 1,
+        "on_disk_payload": False,
+        "vectors": {"on_disk": True, "datatype": "float16"},
+        "hnsw_config": {"m": 24},
+        "optimizers_config": {"indexing_threshold": 777},
+        "quantization_config": {"scalar": {"type": "int8", "always_ram": True}},
+    }
+    store = ServerStore(settings(qdrant_server, collection=mapping))
+    store.create(name, dimension=DIMENSION)
+    store.close()
+    config = plain.get_collection(name).config
+    vectors = config.params.vectors
+    assert isinstance(vectors, models.VectorParams)
+    assert (vectors.size, vectors.distance) == (DIMENSION, models.Distance.COSINE)
+    assert (vectors.on_disk, vectors.datatype) == (True, models.Datatype.FLOAT16)
+    assert (config.params.shard_number, config.params.on_disk_payload) == (2, False)
+    assert (config.hnsw_config.m, config.optimizer_config.indexing_threshold) == (24, 777)
+    assert isinstance(config.quantization_config, models.ScalarQuantization)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"shards": 2}, "DOIVEC_QDRANT__COLLECTION: shards: Extra inputs are not permitted"),
+        ({"hnsw_config": {"mm": 2}}, "DOIVEC_QDRANT__COLLECTION: hnsw_config.mm: Extra inputs"),
+        ({"vectors": {"on_disc": True}}, "DOIVEC_QDRANT__COLLECTION: on_disc: Extra inputs"),
+        ({"vectors": {"size": 9}}, "vectors.size: the model decides that"),
+        ({"vectors": True}, "vectors: a mapping is expected"),
+        ({"shard_number": "many"}, "DOIVEC_QDRANT__COLLECTION: shard_number: "),
+        ({"sparse_vectors": {"words": {}}}, "sparse_vectors: doivec has none"),
+    ],
+)
+def test_unknown_settings_are_refused_in_one_line(mapping: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ServerStore(QdrantSettings(url="http://127.0.0.1:6333", collection=mapping))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_that_the_server_refuses(qdrant_server: QdrantServer, name: str) -> None:
+    store = ServerStore(settings(qdrant_server, collection={"shard_number": 0}))
+    with pytest.raises(ConfigurationError, match=r"DOIVEC_QDRANT__COLLECTION.*shard_number"):
+        store.create(name, dimension=DIMENSION)
+    store.close()
+
+
+def test_a_url_that_is_none() -> None:
+    with pytest.raises(ConfigurationError, match="DOIVEC_QDRANT__URL"):
+        ServerStore(QdrantSettings(url="ftp://127.0.0.1"))
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+def test_a_wrong_api_key_is_a_matter_of_settings(own_server: QdrantServer, key: str | None) -> None:
+    store = ServerStore(settings(own_server, api_key=key))
+    with pytest.raises(ConfigurationError, match="API key"):
+        store.live("dois")
+    store.close()
+
+
+def test_a_server_that_was_killed_has_all_that_was_acknowledged(
+    own_server: QdrantServer, name: str
+) -> None:
+    store = ServerStore(settings(own_server, api_key="right", timeout_s=5))
+    store.create(name, dimension=DIMENSION)
+    store.publish(["dois"], collection=name)
+    put(store, name)
+    own_server.kill()
+    with pytest.raises(StoreUnavailable):
+        put(store, name, NOW + 1)
+    own_server.start()
+    wait_until(lambda: answers(store))
+    assert store.live("dois") == name
+    assert set(store.ids(name)) == {point_id(doi) for doi in DOIS}
+    put(store, name, NOW + 2)
+    assert {s.sequence for s in store.read(name, list(store.ids(name))).values()} == {NOW + 2}
+    store.close()
+
+
+def answers(store: ServerStore) -> bool:
+    try:
+        store.live("dois")
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def test_a_server_that_asks_for_a_pause_gets_it(qdrant_server: QdrantServer, name: str) -> None:
+    slow = {"strict_mode_config": {"enabled": True, "write_rate_limit": 2}}
+    store = ServerStore(settings(qdrant_server, collection=slow))
+    with pytest.raises(StoreUnavailable) as caught:
+        store.create(name, dimension=DIMENSION)  # three indexes are three writes
+    assert caught.value.retry_after_s
+    assert caught.value.retry_after_s > 1
+    store.close()
+
+
+def test_a_server_in_strict_mode_takes_every_write(qdrant_server: QdrantServer, name: str) -> None:
+    strict = {
+        "enabled": True,
+        "unindexed_filtering_update": False,
+        "unindexed_filtering_retrieve": False,
+    }
+    mapping = {"strict_mode_config": strict}
+    store = ServerStore(settings(qdrant_server, collection=mapping))
+    store.create(name, dimension=DIMENSION)
+    ids = [point_id(doi) for doi in DOIS]
+    put(store, name)
+    put(store, name, NOW + 1)
+    assert {s.sequence for s in store.read(name, ids).values()} == {NOW + 1}
+    assert store.search(name, ids[0], k=1, registrant="10.1038")
+    store.delete(name, ids, below=NOW + 3)
+    assert store.count(name) == 0
+    store.close()
+
+
+def test_no_request_reaches_the_limit_that_is_custom_for_grpc() -> None:
+    big = [Document(doi=doi, abstract="a" * (1024 * 1024 - 200)) for doi in DOIS]
+    requests = list(messages(write(big)))
+    assert [point.id.uuid for r in requests for point in r.points] == [
+        point_id(doi) for doi in DOIS
+    ]
+    assert max(request.ByteSize() for request in requests) < GRPC_CUSTOM_LIMIT
+    assert len(requests) == len(DOIS) // 3

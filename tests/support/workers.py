@@ -1,0 +1,46 @@
+"""One worker's objects without Celery: the test says what is run, and when."""
+
+from worker.ingest.batch import Ingestor
+from worker.ingest.rows import Reader
+from worker.ingest.sweep import Sweeper
+from worker.ingest.turns import Turns
+from worker.ingest.writer import Writer
+from worker.ledger.leases import Leases
+from worker.ledger.ledger import Ledger
+from worker.model.loaded import Models
+from worker.patience import Patience
+from worker.store.protocol import VectorStore
+from worker.telemetry import Trace
+
+TEXT_BYTES = 200
+
+
+def ingestor(
+    ledger: Ledger, store: VectorStore, *, alias: str, models: Models, leases: Leases
+) -> Ingestor:
+    """What works batches off, with texts of at most 200 bytes."""
+    patience, trace = Patience(), Trace()
+    return Ingestor(
+        ledger=ledger,
+        reader=Reader(ledger, store, alias=alias, patience=patience),
+        models=models,
+        writer=Writer(
+            store, turns=Turns(share=0.2), patience=patience, trace=trace, text_bytes=TEXT_BYTES
+        ),
+        leases=leases,
+        patience=patience,
+        trace=trace,
+    )
+
+
+def sweeper(ledger: Ledger, store: VectorStore, *, alias: str) -> Sweeper:
+    """What sweeps when it is told to, and sends nothing."""
+    return Sweeper(
+        ledger,
+        store,
+        alias=alias,
+        queue="ingest",
+        send=lambda *_: None,
+        restore=lambda: None,
+        pause_s=60.0,
+    )

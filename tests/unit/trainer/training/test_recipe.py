@@ -1,0 +1,73 @@
+"""Recipes: complete, typed, overridable; what is wrong says so."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from trainer.errors import RecipeError
+from trainer.training import recipe
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_each_recipe_names_itself_and_hides_no_value(name: str) -> None:
+    found = recipe.load(name)
+    assert found.name == name
+    text = (ROOT / "trainer" / "training" / "recipes" / f"{name}.toml").read_text()
+    for field in [*recipe.Recipe.model_fields, *recipe.Arguments.model_fields]:
+        assert f"{field} =" in text or f"[{field}]" in text, field
+
+
+def test_the_seed_recipe_is_that_of_the_original_model() -> None:
+    seed = recipe.load("seed")
+    assert (seed.loss, seed.templates, seed.negatives) == ("cosine", ("{doi}",), ())
+    a = seed.arguments
+    assert (a.num_train_epochs, a.per_device_train_batch_size, a.learning_rate) == (5, 32, 5e-5)
+    assert (a.lr_scheduler_type, a.warmup_steps, a.weight_decay) == ("linear", 0, 0)
+    assert (a.adam_beta1, a.adam_beta2, a.adam_epsilon, a.max_grad_norm) == (0.9, 0.999, 1e-8, 1)
+    assert (a.seed, a.fp16, a.bf16) == (42, False, False)
+    assert (a.batch_sampler, a.multi_dataset_batch_sampler) == ("batch_sampler", "round_robin")
+
+
+def test_values_are_set_under_the_trainers_names() -> None:
+    found = recipe.load(
+        "seed",
+        overrides=["max_steps=20", "learning_rate=1e-4", "loss=cosent", 'templates=["{title}"]'],
+    )
+    assert (found.arguments.max_steps, found.arguments.learning_rate) == (20, 1e-4)
+    assert (found.loss, found.templates) == ("cosent", ("{title}",))
+    assert found.arguments.seed == 42
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("epochs=3", "has no value 'epochs'"),
+        ("max_steps", "is not key=value"),
+        ("max_steps=many", "max_steps"),
+        ("loss=mse", "loss"),
+        ('templates=["{author}"]', "author"),
+        ("per_device_train_batch_size=0", "per_device_train_batch_size"),
+        ("arguments=1", "has no value 'arguments'"),
+        ('negatives=["mined"]', "reads labels, not negatives"),
+        ("name=prefix", "what a baseline is called"),
+        ("save_total_limit=1", "save_total_limit"),
+    ],
+)
+def test_a_wrong_override_says_what_is_wrong(override: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        recipe.load("seed", overrides=[override])
+
+
+def test_a_recipe_of_ones_own_is_a_file(tmp_path: Path) -> None:
+    text = (ROOT / "trainer" / "training" / "recipes" / "seed.toml").read_text()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace('name = "seed"', 'name = "mine"'))
+    assert recipe.load(str(mine)).name == "mine"
+    mine.write_text(text.replace("seed = 42\n", ""))
+    with pytest.raises(RecipeError, match=r"arguments\.seed: Field required"):
+        recipe.load(str(mine))
+    with pytest.raises(RecipeError, match="can't be read"):
+        recipe.load(str(tmp_path / "none.toml"))
+    with pytest.raises(RecipeError, match=r"known are .*seed"):
+        recipe.load("nosuch")
