@@ -17,8 +17,7 @@ from kombu.entity import Exchange, Queue
 from trainer.bootstrap import open_desk
 from trainer.refinement.pending import Request
 from trainer.refinement.slots import Slots, latest_slot
-from worker.app import options
-from worker.errors import WorkerError
+from worker.app import ending_in_a_line, options
 from worker.settings import Settings, read_settings
 
 QUEUE, REFINE = "trainer", "trainer.refine"
@@ -90,13 +89,8 @@ def start(sender: Any, **_: Any) -> None:
     global _desk  # noqa: PLW0603 - one per process, made when it becomes a worker
     if sender.app is not app:
         return
-    try:
+    with ending_in_a_line("doi-trainer"):
         _desk = open_desk(read_settings(), lost=_end)
-    except Exception as error:
-        # Celery would go on without it: it only logs what its signals' receivers raise.
-        log.debug("no start", exc_info=True)
-        reason = error if isinstance(error, WorkerError) else repr(error)
-        raise SystemExit(f"doi-trainer: {reason}") from error
 
 
 @worker_ready.connect

@@ -1,18 +1,21 @@
 """The Celery application and its options; `celery -A worker.app worker` is a worker."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.errors import ConfigurationError, LedgerUnavailable, WorkerError
 from worker.settings import Settings, read_settings
 
 INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
 VISIBILITY_TIMEOUT_S = 30
+log = logging.getLogger(__name__)
 
 
 def broker_url(url: str | None) -> str:
@@ -69,6 +72,20 @@ def sender(application: Celery) -> Callable[[str, int], None]:
             raise LedgerUnavailable(f"Redis: {error}") from error
 
     return send
+
+
+@contextmanager
+def ending_in_a_line(program: str) -> Iterator[None]:
+    """End this process with a line where it can't become a worker.
+
+    Celery would go on: it only logs what the receivers of its signals raise.
+    """
+    try:
+        yield
+    except Exception as error:
+        log.debug("no start", exc_info=True)
+        reason = error if isinstance(error, WorkerError) else repr(error)
+        raise SystemExit(f"{program}: {reason}") from error
 
 
 def restore_unacknowledged(application: Celery) -> None:

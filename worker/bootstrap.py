@@ -13,6 +13,7 @@ from celery import Celery
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
 from worker.embedded import Owner, redis_settings
 from worker.errors import ConfigurationError
+from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
 from worker.ingest.producer import Producer
@@ -22,7 +23,8 @@ from worker.ingest.turns import Turns
 from worker.ingest.writer import Writer
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Ledger
-from worker.model.loaded import Models, Registered, Source
+from worker.model.loaded import Models
+from worker.model.registered import Registered, Source
 from worker.patience import Patience
 from worker.search import Searcher
 from worker.settings import Settings
@@ -123,6 +125,17 @@ def finish_store(settings: Settings) -> None:
         live = store.live(settings.collection)
         if live:
             store.finish(live)
+
+
+def delete(client: Client, dois: Sequence[str]) -> bool:
+    """Remove DOIs from the store of the client's settings; see `worker.ingest.deletion`."""
+    settings = client.settings
+    return deletion.delete(
+        dois,
+        ledger=client.ledger,
+        open_store=lambda: open_store(settings.qdrant, data_dir=settings.data_dir),
+        alias=settings.collection,
+    )
 
 
 def start_worker(

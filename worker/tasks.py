@@ -12,9 +12,9 @@ from celery.exceptions import Reject
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from worker import bootstrap
-from worker.app import BATCH_TASK, app
-from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError, WorkerError
-from worker.model.loaded import Source
+from worker.app import BATCH_TASK, app, ending_in_a_line
+from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError
+from worker.model.registered import Source
 from worker.settings import read_settings
 
 INTAKE_PAUSE_S = 1.0
@@ -68,13 +68,8 @@ def become_worker(sender: Any, **_: Any) -> None:
     """Make this process a worker; one that can't be says why in a line, and ends."""
     if sender.app is not app:
         return  # the trainer's worker, or another program's
-    try:
+    with ending_in_a_line("doi-worker"):
         start(sender.pool_cls)
-    except Exception as error:
-        # Celery would go on without a model: it only logs what its signals' receivers raise.
-        log.debug("no start", exc_info=True)
-        reason = error if isinstance(error, WorkerError) else repr(error)
-        raise SystemExit(f"doi-worker: {reason}") from error
 
 
 @worker_ready.connect

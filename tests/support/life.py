@@ -24,7 +24,6 @@ from tests.support.servers import wait_until
 from trainer.bootstrap import open_promoter
 from trainer.promotion.promote import Promoter
 from worker import bootstrap
-from worker.cli.follow import delete
 from worker.model.embedder import Embedder
 from worker.model.registry import Registry
 
@@ -96,7 +95,7 @@ class Life:
             for doi in dois:
                 self.known.pop(doi, None)
         with bootstrap.connect(self.deployment.settings) as client:
-            assert delete(client, dois)
+            assert bootstrap.delete(client, dois)
 
     def version(self, collection: str) -> tuple[Embedder, tuple[str, ...]]:
         """The model of a collection."""

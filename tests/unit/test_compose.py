@@ -127,7 +127,9 @@ def test_trainer_and_beat_are_the_workers_image_with_its_data_and_servers(name: 
         assert service[key] == worker[key]
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - {"redis", "qdrant", "worker", "worker-cpu"})
+@pytest.mark.parametrize(
+    "name", sorted(set(SERVICES) - {"redis", "qdrant", "worker", "worker-cpu"})
+)
 def test_each_command_of_a_service_exists(name: str) -> None:
     from trainer.cli.commands import cli  # noqa: PLC0415 - as below
 

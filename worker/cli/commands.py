@@ -184,7 +184,7 @@ def dead_replay(job: str | None, as_json: bool) -> int:
 def delete(dois: tuple[str, ...], as_json: bool) -> int:
     """Remove DOIs from the collection, for good: late messages don't bring them back."""
     with bootstrap.connect(read_settings(), command="delete") as client:
-        removed = follow.delete(client, dois)
+        removed = bootstrap.delete(client, dois)
         done = "removed" if removed else "will be removed with the running worker's next sweep"
         answer = {"dois": len(dois), "removed": removed}
         _say(answer, f"{len(dois):,} DOIs {done}", as_json=as_json)

@@ -37,9 +37,9 @@ class JobProgress:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, job: Job, *, expected: int | None = None) -> None:
-        """Show where a job stands; `expected` is a guess at its records while it is produced."""
-        total = job.accepted if job.state is not JobState.OPEN else expected
+    def show(self, job: Job) -> None:
+        """Show where a job stands; how many records it has is known once it is sealed."""
+        total = job.accepted if job.state is not JobState.OPEN else None
         self._progress.update(self._task, completed=job.settled, total=total)
         speed = self._progress.tasks[0].speed
         self._progress.update(self._task, rate=f"{speed:,.0f} DOIs/s" if speed else "starting")

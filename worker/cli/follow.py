@@ -3,21 +3,19 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
 from schemas.document import Document
-from schemas.doi import normalize, point_id
 from schemas.job import Job, JobState, Rejection
 from worker.bootstrap import Client, finish_store
 from worker.cli import console
 from worker.embedded import WorkerProcess, refuse_other_owner
-from worker.errors import CollectionMissing, SourceError, StoreBusy, WorkerError
+from worker.errors import SourceError, StoreBusy, WorkerError
 from worker.ingest.producer import Hooks
 from worker.sources.records import identity, read
 from worker.sources.streams import STANDARD_INPUT
-from worker.store.opening import open_store
 
 POLL_S = 0.2
 
@@ -142,25 +140,6 @@ def _cancelled(client: Client, job: Job) -> WorkerError:
         f"interrupted; standard input can't be read again, so the {count:,} records of job "
         f"{job.id} that no worker had taken are cancelled"
     )
-
-
-def delete(client: Client, dois: Sequence[str]) -> bool:
-    """Leave tombstones for DOIs and remove their points from every collection.
-
-    False where the store is another process's, whose next sweep removes them. Raises
-    `InvalidDoi`, before anything is done, if one of them is none.
-    """
-    ids = [point_id(normalize(doi)) for doi in dois]
-    sequence = client.ledger.bury(ids)
-    settings = client.settings
-    try:
-        with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
-            for collection in store.collections(settings.collection):
-                with suppress(CollectionMissing):  # pruned just now
-                    store.delete(collection, ids, below=sequence)
-    except StoreBusy:
-        return False
-    return True
 
 
 @contextmanager

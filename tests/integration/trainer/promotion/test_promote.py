@@ -25,7 +25,7 @@ from trainer.promotion.prune import prune, removable
 from worker.bootstrap import Runtime, connect, make_runtime
 from worker.errors import Busy, ModelError
 from worker.model.embedder import Embedder
-from worker.model.loaded import Registered
+from worker.model.registered import Registered
 from worker.settings import Settings
 from worker.store.opening import open_store
 from worker.store.protocol import Write
