@@ -31,5 +31,7 @@ USER 10001:10001
 ENV DOIVEC_DATA_DIR=/data HF_HOME=/data/huggingface HF_HUB_OFFLINE=1
 # What a long list's repeats are found with goes to disk; /tmp is memory.
 ENV SQLITE_TMPDIR=/data
-WORKDIR /data
+# Celery's own commands (the health checks) look for modules in the current folder first: it must be
+# one that nobody can write to.
+WORKDIR /
 CMD ["doi-worker", "run"]

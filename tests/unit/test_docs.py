@@ -15,7 +15,10 @@ from trainer.cli.commands import cli as trainer_cli
 from worker.cli.commands import cli as worker_cli
 
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PLACE = re.compile(
+    r"`((?:doivec|schemas|worker|trainer|tests|benchmarks|docs|examples)/(?:[\w./-]*(?:/|\.\w+))?)`"
+)
 
 
 def generator() -> ModuleType:
@@ -66,6 +69,25 @@ def test_settings_that_the_pages_name_exist(page: Path) -> None:
     known = set(re.findall(r"`(DOIVEC_[A-Z0-9_]+)`", GENERATE.settings_table()))
     named = {n.rstrip("_") for n in re.findall(r"DOIVEC_[A-Z0-9_]+", page.read_text())}
     assert named - known - {"DOIVEC_REDIS_PASSWORD", "DOIVEC_QDRANT_API_KEY"} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_files_and_folders_that_the_pages_name_exist(page: Path) -> None:
+    for place in PLACE.findall(page.read_text()):
+        assert (ROOT / place).exists(), place
+
+
+def test_the_architecture_names_every_folder() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for package in ("worker", "trainer"):
+        for folder in (f.parent.name for f in (ROOT / package).glob("*/__init__.py")):
+            assert f'["{folder}/<br>' in page, folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_other_programs_are_told_to_import_doivec_alone(page: Path) -> None:
+    inside = re.findall(r"(?:from|import) (?:worker|trainer|schemas)[.\w]*", page.read_text())
+    assert inside == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
