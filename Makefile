@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 AT_ONCE ?= 2
 # Output only where it fails: setuptools has a page to say about editable packages.
 QUIETLY = > $(VENV)/install.log 2>&1 || { cat $(VENV)/install.log; exit 1; }
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo test lint bench faults clean
 
@@ -22,12 +22,12 @@ help:
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "doivec needs Python 3.11 or newer; make PYTHON=python3.12 ..."; exit 1; }
-	@echo "Installing doivec and what it needs into $(VENV), once, a few minutes: about 2 GB"
-	@echo "with torch for the CPU, 6 GB with torch for CUDA, which pip takes on Linux unless its"
-	@echo "index has the other one (docs/operations.md)."
+	@echo "Installing doivec and what it needs into $(VENV), once; that takes some minutes."
+	@echo "It is 2 GB on disk with a torch for the CPU, 6 GB with one for CUDA, which is what"
+	@echo "pip finds on Linux by default (docs/operations.md says how to choose)."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --upgrade pip $(QUIETLY)
-	@$(PIP) install --editable . --group dev $(QUIETLY)
+	@$(INSTALL) --upgrade pip $(QUIETLY)
+	@$(INSTALL) --editable . --group dev $(QUIETLY)
 	@touch $@
 
 $(QDRANT): tests/fetch_qdrant.sh
