@@ -23,7 +23,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "doivec needs Python 3.11 or newer; make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Installing doivec and what it needs into $(VENV), once; that takes some minutes."
-	@echo "It is 2 GB on disk with a torch for the CPU, 6 GB with one for CUDA, which is what"
+	@echo "It is 2 GB on disk with a torch for the CPU, 6 GB with one for CUDA, which"
 	@echo "pip finds on Linux by default (docs/operations.md says how to choose)."
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --upgrade pip $(QUIETLY)
