@@ -21,10 +21,11 @@ def options() -> IngestSettings:
 
 @pytest.fixture
 def ledger(redis_server: RedisServer, options: IngestSettings) -> Iterator[Ledger]:
+    made = Ledger.connect(RedisSettings(url=redis_server.url), options=options)
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
-    made = Ledger.connect(RedisSettings(url=redis_server.url), options=options)
-    yield made
+        yield made
+        client.flushall()
     made.close()
 
 

@@ -23,8 +23,7 @@ FLOORS = {
         {"ingest", "search"},
         {"app", "embedded"},
         {"bootstrap"},
-        {"tasks"},
-        {"cli"},
+        {"tasks", "cli"},
     ],
     "trainer": [
         {"errors", "history", "alone", "records"},

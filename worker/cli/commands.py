@@ -90,8 +90,6 @@ def run(loglevel: str) -> int:
     """
     settings = read_settings()
     if settings.redis.url:
-        # Celery would import the tasks itself, and look in the current folder first.
-        from worker import tasks  # noqa: F401, PLC0415 - torch and the store are the worker's
         from worker.app import app  # noqa: PLC0415 - its options need the URL
 
         app.worker_main(["worker", "--loglevel", loglevel, "--without-gossip", "--without-mingle"])

@@ -54,12 +54,12 @@ def test_a_batch_is_accepted_once_and_claimed_with_all_its_records(ledger: Ledge
     assert claimed(ledger).batch.documents == tuple(DOCUMENTS)
 
 
-def test_sequences_grow_whatever_the_clock_says(ledger: Ledger, server: RedisServer) -> None:
+def test_sequences_grow_whatever_the_clock_says(ledger: Ledger, redis_server: RedisServer) -> None:
     accept(ledger, batches=2, seal=False)
     first, second = claimed(ledger, 0).batch, claimed(ledger, 1).batch
     assert first.sequence < second.sequence
     future = second.sequence + 10**12
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(redis_server.url) as client:
         client.set("doivec:sequence", future)
     ledger.accept("job", 2, DOCUMENTS)
     assert claimed(ledger, 2).batch.sequence == future + 1
@@ -266,7 +266,7 @@ def test_any_interleaving_leaves_the_same_counts(ledger: Ledger) -> None:
     assert ledger.job("job").stored == 80
 
 
-def test_a_redis_that_is_away_is_said_to_be_unavailable(server: RedisServer) -> None:
+def test_a_redis_that_is_away_is_said_to_be_unavailable() -> None:
     nowhere = Ledger.connect(
         RedisSettings(url="redis://127.0.0.1:1/0", timeout_s=0.2), options=OPTIONS
     )
