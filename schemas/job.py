@@ -23,12 +23,16 @@ class State(StrEnum):
 
 
 class JobState(StrEnum):
-    """The life of a job: open while it is produced, sealed when all of it is in the ledger."""
+    """The life of a job: open while it is produced, sealed when all of it is in the ledger.
+
+    A list that can't be taken in is a job too, rejected, with the reason as its note.
+    """
 
     OPEN = "open"
     SEALED = "sealed"
     PAUSED = "paused"
     SETTLED = "settled"
+    REJECTED = "rejected"
 
 
 class Rejection(NamedTuple):

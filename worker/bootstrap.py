@@ -3,10 +3,9 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from celery import Celery
 
@@ -16,6 +15,7 @@ from worker.errors import ConfigurationError
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
+from worker.ingest.intake import Intake
 from worker.ingest.producer import Producer
 from worker.ingest.rows import Reader
 from worker.ingest.sweep import Sweeper
@@ -58,6 +58,7 @@ class Runtime:
     ledger: Ledger
     store: VectorStore
     producer: Producer
+    intake: Intake
     ingestor: Ingestor
     models: Models
     leases: Leases
@@ -73,10 +74,6 @@ class Runtime:
         self.sweeper.start()
         self.tender.start()
         self.backfiller.start()
-
-    def intake(self, job: str, dois: Sequence[str | Mapping[str, Any]]) -> None:
-        """Take a list that another program sent as a job; repeated, it is the same job."""
-        self.patience(self.producer.enqueue, dois, job=job)
 
     def close(self) -> None:
         """Stop the threads and let go of connections, files and locks."""
@@ -176,6 +173,7 @@ def make_runtime(
     live = models.target(patience(source.live, store, ledger))
     log.info("writing to %s", live.collection)
     leases = Leases(ledger, lease_s=settings.ingest.lease_s)
+    producer = _producer(ledger, application, settings, patience=patience)
     writer = Writer(
         store,
         turns=Turns(share=settings.ingest.backfill_share),
@@ -195,7 +193,8 @@ def make_runtime(
     return Runtime(
         ledger=ledger,
         store=store,
-        producer=_producer(ledger, application, settings, patience=patience),
+        producer=producer,
+        intake=Intake(producer, ledger, patience=patience),
         ingestor=ingestor,
         models=models,
         leases=leases,

@@ -24,8 +24,20 @@ class JobUnknown(WorkerError):
     """The ledger has no such job."""
 
 
+class JobConflict(WorkerError):
+    """A job of this name holds another list; that is final."""
+
+
+class LedgerRejected(WorkerError):
+    """Redis refused a request for what is in it; trying again changes nothing."""
+
+
 class JobCancelled(WorkerError):
     """A job was cancelled while it was produced."""
+
+
+class JobClosed(WorkerError):
+    """A job was sealed while its producer was away for too long."""
 
 
 class JobPaused(WorkerError):

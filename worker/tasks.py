@@ -13,7 +13,7 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 
 from worker import bootstrap
 from worker.app import BATCH_TASK, app, ending_in_a_line
-from worker.errors import DeviceLost, JobCancelled, ModelError, SourceError
+from worker.errors import DeviceLost, ModelError
 from worker.model.registered import Source
 from worker.settings import read_settings
 
@@ -23,18 +23,20 @@ _runtime: bootstrap.Runtime
 
 
 @app.task(name=BATCH_TASK)
-def batch(job: str, number: int) -> None:
-    """Work one batch off; what is lost here, the ledger's sweep finds."""
-    _guarded(_runtime.ingestor.run, job, number)
+def batch(*arguments: Any, **named: Any) -> None:
+    """Work the batch (job, number) off; what is lost here, the ledger's sweep finds."""
+    match arguments, named:
+        case (str(job), int(number)), {} if number >= 0:
+            _guarded(_runtime.ingestor.run, job, number)
+        case _:
+            log.error("no batch of ours: %r %r", arguments, named)
 
 
 @app.task(name="worker.ingest", bind=True, acks_late=True)
-def ingest(self: Task, dois: list[Any]) -> None:
+def ingest(self: Task, *arguments: Any, **named: Any) -> None:
     """Take a list of DOIs, or of objects with a `doi` and metadata, as a job of this task's id."""
     try:
-        _runtime.intake(self.request.id, dois)
-    except (JobCancelled, SourceError) as error:
-        log.warning("list %s is dropped: %s", self.request.id, error)
+        _runtime.intake.take(self.request.id, arguments, named)
     except BaseException as error:
         # The list is nowhere else: it goes back to its queue, after a pause.
         log.exception("list %s goes back to its queue", self.request.id)

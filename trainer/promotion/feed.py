@@ -8,13 +8,13 @@ from uuid import uuid4
 from schemas.document import Document
 from schemas.job import Job
 from worker.errors import JobUnknown, LedgerUnavailable
-from worker.ledger.ledger import BACKFILL, Ledger
+from worker.ledger.ledger import Ledger
 from worker.patience import Patience
 
 COPIES_A_BATCH = 512
 OUTSTANDING = 64
 LOOK_S = 0.05
-JOB = "backfill"
+JOB = "backfill"  # what the job under way is noted under
 
 
 class Feed:
@@ -46,7 +46,7 @@ class Feed:
             self._accept(job, number, batch, settled=settled)
             number += 1
         done = self._wait(job, settled=settled, below=1)
-        self._patience(self._ledger.seal, job, number, read=done.accepted, repeated=0, invalid=0)
+        self._patience(self._ledger.seal, job, number, repeated=0, invalid=0)
         return done
 
     def drop_leftovers(self) -> None:
@@ -58,7 +58,7 @@ class Feed:
             self._patience(self._ledger.note, JOB, None)
 
     def _open(self, source: str, target: str) -> str:
-        job = f"{BACKFILL}{uuid4().hex[:12]}"
+        job = f"backfill-{uuid4().hex[:12]}"
         # Noted first: what a crash leaves behind is found.
         self._patience(self._ledger.note, JOB, job)
         self._patience(

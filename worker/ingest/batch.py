@@ -1,12 +1,14 @@
 """One batch: claim it, bring it to every collection of the route, settle it."""
 
 import logging
+import time
 from collections.abc import Sequence
 
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import State
-from worker.errors import BatchLost, CollectionMissing, ConfigurationError, ModelError, Stopped
+from worker.errors import BatchLost, CollectionMissing, DeviceLost, ModelError, WorkerError
+from worker.ingest.faults import FAILS_CANDIDATE, GIVEN_BACK
 from worker.ingest.rows import Reader
 from worker.ingest.settlement import Outcome
 from worker.ingest.writer import Writer
@@ -18,6 +20,7 @@ from worker.telemetry import Trace
 
 TRUSTED_CLAIMS = 2
 FATAL_DEATHS = 2
+AGAIN_S = 30.0
 log = logging.getLogger(__name__)
 
 
@@ -47,12 +50,14 @@ class Ingestor:
         self._leases = leases
         self._patience = patience
         self._trace = trace
+        self._not_before: dict[str, float] = {}  # when a candidate that failed is tried again
 
     def run(self, job: str, number: int) -> bool:
         """Claim, work and settle a batch; False where it had to be given back.
 
         A batch that isn't to be had is none of this worker's. Waits out a store or a ledger that
-        is away. Raises `DeviceLost` and `ModelError`.
+        is away. What is no record's fault gives the batch back with its reason, which the job
+        shows; see `worker.ingest.faults`. Raises `DeviceLost` and `ModelError`.
         """
         claim = self._patience(self._ledger.claim, job, number)
         if claim is None:
@@ -60,13 +65,19 @@ class Ingestor:
         with self._leases.held(claim):
             try:
                 self._see_through(claim)
-            except (Stopped, BatchLost, ConfigurationError, CollectionMissing) as error:
+            except GIVEN_BACK as error:
                 log.warning("giving batch %s back: %s", claim.member, error)
                 self._ledger.release(claim)
                 return False
+            except DeviceLost:
+                raise  # perhaps a record's doing: the claim counts
             except ModelError:
-                self._ledger.release(claim)  # no record's fault: the claim doesn't count
+                self._ledger.release(claim)
                 raise
+            except Exception as error:
+                log.warning("giving batch %s back", claim.member, exc_info=True)
+                self._ledger.release(claim, reason=_words(error))
+                return False
             return True
 
     def tend(self) -> None:
@@ -94,27 +105,45 @@ class Ingestor:
             return outcome
 
     def _bring_all(self, claim: Claim) -> Outcome:
-        outcome = Outcome()
         # The route was read before the alias is: a switch in between is seen as a new route.
-        targets = self._targets(claim)
+        target = self._models.target(claim.copies[1] if claim.copies else self._reader.live())
         if claim.claims <= TRUSTED_CLAIMS:
-            self._bring(claim, claim.batch.documents, targets, outcome=outcome)
+            try:
+                outcome = Outcome()
+                self._bring(claim, claim.batch.documents, target, outcome=outcome)
+            except WorkerError:
+                raise
+            except Exception:
+                log.exception(
+                    "batch %s: something is wrong with a record, or with us", claim.member
+                )
+                return self._sort_out(claim, target)
             return outcome
+        outcome = Outcome()
         log.warning("batch %s was lost %d times: one by one", claim.member, claim.claims - 1)
         for index in range(len(claim.batch.documents)):
-            self._try_alone(claim, index, targets, outcome=outcome)
+            self._try_alone(claim, index, target, outcome=outcome)
         return outcome
 
-    def _targets(self, claim: Claim) -> list[Target]:
-        """The collections to write, the one that decides last."""
-        if claim.copies:
-            return [self._models.target(claim.copies[1])]
-        names = dict.fromkeys(n for n in (claim.route.candidate, self._reader.live()) if n)
-        return [self._models.target(name) for name in names]
+    def _sort_out(self, claim: Claim, target: Target) -> Outcome:
+        """Find the records with which a step fails as it should not; they end as dead letters.
 
-    def _try_alone(
-        self, claim: Claim, index: int, targets: Sequence[Target], *, outcome: Outcome
-    ) -> None:
+        Where it fails with every record, it is none's fault: that error is raised.
+        """
+        outcome, failed = Outcome(), list[Exception]()
+        for document in claim.batch.documents:
+            try:
+                self._bring(claim, [document], target, outcome=outcome)
+            except WorkerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's
+                outcome.bury(document, claim.batch, stage="process", reason=_words(error))
+                failed.append(error)
+        if len(failed) == len(claim.batch.documents):
+            raise failed[-1]
+        return outcome
+
+    def _try_alone(self, claim: Claim, index: int, target: Target, *, outcome: Outcome) -> None:
         document = claim.batch.documents[index]
         deaths = claim.deaths.get(index, 0)
         if deaths >= FATAL_DEATHS:
@@ -123,22 +152,31 @@ class Ingestor:
             return
         if not self._patience(self._ledger.mark, claim, index):
             raise BatchLost(f"batch {claim.member} is another worker's now")
-        self._bring(claim, [document], targets, outcome=outcome)
+        self._bring(claim, [document], target, outcome=outcome)
 
     def _bring(
-        self,
-        claim: Claim,
-        documents: Sequence[Document],
-        targets: Sequence[Target],
-        *,
-        outcome: Outcome,
+        self, claim: Claim, documents: Sequence[Document], target: Target, *, outcome: Outcome
     ) -> None:
-        for target in targets[:-1]:
+        candidate = None if claim.copies else claim.route.candidate
+        if candidate and candidate != target.collection:
             # What a candidate can't take is no dead letter: its promotion counts and lists it.
-            beside = Outcome()
-            self._bring_to(target, claim, documents, outcome=beside)
-            outcome.untaken += beside.dead
-        self._bring_to(targets[-1], claim, documents, outcome=outcome)
+            outcome.untaken += self._bring_to_candidate(candidate, claim, documents)
+        self._bring_to(target, claim, documents, outcome=outcome)
+
+    def _bring_to_candidate(
+        self, candidate: str, claim: Claim, documents: Sequence[Document]
+    ) -> list[str]:
+        """The DOIs of the documents that the candidate can't take."""
+        beside, every = Outcome(), [document.doi for document in documents]
+        if time.monotonic() < self._not_before.get(candidate, 0.0):
+            return every
+        try:
+            self._bring_to(self._models.target(candidate), claim, documents, outcome=beside)
+        except FAILS_CANDIDATE as error:
+            log.warning("nothing is written to %s, as its promotion will say: %s", candidate, error)
+            self._not_before = {candidate: time.monotonic() + AGAIN_S}
+            return every
+        return list(beside.dead)
 
     def _bring_to(
         self, target: Target, claim: Claim, documents: Sequence[Document], *, outcome: Outcome
@@ -153,6 +191,8 @@ class Ingestor:
                 rows = self._reader.to_ingest(
                     claim, documents, collection=collection, outcome=outcome
                 )
+        if rows and not self._patience(self._ledger.begin, claim):
+            raise BatchLost(f"batch {claim.member} is another worker's now")
         self._writer.write(
             rows, target, batch=claim.batch, backfill=copies is not None, outcome=outcome
         )
@@ -183,3 +223,7 @@ class Ingestor:
             outcome.states[dois[i]] = State.SUPERSEDED
             outcome.dead.pop(dois[i], None)
         return claim._replace(epoch=epoch)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

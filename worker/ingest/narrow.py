@@ -4,20 +4,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from worker.errors import (
-    BatchLost,
-    CollectionMissing,
-    ConfigurationError,
-    DeviceLost,
-    ModelError,
-    Stopped,
-)
-from worker.patience import TRANSIENT
+from worker.ingest.faults import INFRASTRUCTURE
 
-INFRASTRUCTURE = (
-    *TRANSIENT,
-    *(Stopped, BatchLost, CollectionMissing, DeviceLost, ModelError, ConfigurationError),
-)
 T = TypeVar("T")
 R = TypeVar("R")
 log = logging.getLogger(__name__)

@@ -1,21 +1,23 @@
 """From a source to batches in the ledger and messages in the queue, bounded."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
-from hashlib import blake2b
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from hashlib import blake2b, sha256
 from itertools import islice
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from schemas.document import Document
 from schemas.job import Job, JobState, Rejection
-from worker.errors import JobCancelled, JobPaused, LedgerUnavailable, SourceError
+from worker.errors import JobCancelled, JobClosed, JobPaused, LedgerUnavailable, SourceError
 from worker.ledger.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
 from worker.patience import Patience
 from worker.settings import IngestSettings, LimitSettings
 from worker.sources.records import document
+from worker.ticker import Ticker
 
 PASSES = 3
 Records = Callable[[], Iterable[Document | Rejection]]
@@ -65,12 +67,6 @@ class Tally:
         self.samples: list[Rejection] = []
         self.error: SourceError | None = None
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """The counts of a sealed job: read = accepted + repeated + invalid."""
-        read = self.accepted + self.repeated + self.invalid
-        return {"read": read, "repeated": self.repeated, "invalid": self.invalid}
-
     def reject(self, rejection: Rejection) -> None:
         """Count a rejection, and keep the first few."""
         self.invalid += 1
@@ -96,16 +92,28 @@ class Producer:
         self._options = options
         self._batch_records = min(options.batch_records, limits.batch_records)
         self._limits = limits
+        self._beat_s = options.lease_s
 
-    def open(self, *, source: str, job: str | None = None, identity: str | None = None) -> Job:
+    def open(
+        self,
+        *,
+        source: str,
+        job: str | None = None,
+        identity: str | None = None,
+        digest: str | None = None,
+    ) -> Job:
         """Open a job, or the one that was left open under this identity.
 
         `identity` says that the source will give the same records again, so that the job can
-        be resumed (see `worker.sources.records.identity`).
+        be resumed (see `worker.sources.records.identity`); `digest` tells what the job holds.
+        Raises `JobConflict` where the job of this name holds another list.
         """
-        name = job or uuid4().hex[:12]
         return self._ledger.open(
-            name, identity=identity, source=source, batch_records=self._batch_records
+            job or uuid4().hex[:12],
+            identity=identity,
+            source=source,
+            batch_records=self._batch_records,
+            digest=digest,
         )
 
     def fill(
@@ -122,11 +130,14 @@ class Producer:
         """
         for _ in range(PASSES):
             tally = Tally()
-            batches = self._accept_all(
-                job, records(), tally, hooks=hooks or Hooks(), bounded=bounded
-            )
-            self._patience(self._ledger.note_rejections, job.id, tally.samples)
-            if self._patience(self._ledger.seal, job.id, batches, **tally.counts):
+            try:
+                batches = self._accept_all(
+                    job, records(), tally, hooks=hooks or Hooks(), bounded=bounded
+                )
+            except JobCancelled:
+                self._seal(job, 0, tally)  # it is: this notes what was read
+                raise
+            if self._seal(job, batches, tally):
                 break
             # Redis lost batches it had acknowledged (a crash under appendfsync everysec).
         else:
@@ -137,12 +148,13 @@ class Producer:
     def enqueue(self, dois: Iterable[str | Mapping[str, Any]], *, job: str | None = None) -> str:
         """Queue DOIs, or mappings with a `doi` and metadata, as one job; returns its id.
 
-        Repeated under the same `job`, it is the same job. Raises `LedgerUnavailable`.
+        Repeated under the same `job`, it is the same job; another list under its name raises
+        `JobConflict`. Raises `LedgerUnavailable` besides.
         """
         # What another program sent may be no list at all: then it is one record, good or bad.
         is_list = isinstance(dois, Iterable) and not isinstance(dois, str | Mapping)
         given: list[Any] = list(dois) if is_list else [dois]
-        opened = self.open(source=f"{len(given)} given", job=job)
+        opened = self.open(source=f"{len(given)} given", job=job, digest=digest_of(given))
         self.fill(opened, lambda: self._documents(given), bounded=False)
         return opened.id
 
@@ -165,7 +177,7 @@ class Producer:
         bounded: bool,
     ) -> int:
         number = 0
-        with closing(Seen()) as seen:
+        with closing(Seen()) as seen, self._alive(job):
             documents = _distinct(records, tally, seen=seen, rejected=hooks.rejected)
             while batch := list(islice(documents, job.batch_records)):
                 acceptance = self._accept(job.id, number, batch)
@@ -176,12 +188,32 @@ class Producer:
                     self._hold(job, acceptance.outstanding, wait=hooks.wait)
         return number
 
+    @contextmanager
+    def _alive(self, job: Job) -> Iterator[None]:
+        """Let the ledger know that the job's producer is there, however slow its source is."""
+        heart = Ticker("producer", lambda: self._ledger.produce(job.id), pause_s=self._beat_s)
+        heart.start()
+        try:
+            yield
+        finally:
+            heart.stop()
+
+    def _seal(self, job: Job, batches: int, tally: Tally) -> bool:
+        self._patience(self._ledger.note_rejections, job.id, tally.samples)
+        return self._patience(
+            self._ledger.seal, job.id, batches, repeated=tally.repeated, invalid=tally.invalid
+        )
+
     def _accept(self, job: str, number: int, batch: list[Document]) -> Acceptance:
         acceptance = self._patience(self._ledger.accept, job, number, batch)
         if acceptance.verdict == "cancelled":
             raise JobCancelled(f"job {job} was cancelled")
         if acceptance.verdict == "unknown":
             raise LedgerUnavailable(f"Redis lost job {job}; run the command again")
+        if acceptance.verdict == "closed":
+            raise JobClosed(
+                f"job {job} was sealed without this part of its source; run the command again"
+            )
         if acceptance.verdict == "accepted":
             self._patience(self.send, job, number)
         return acceptance
@@ -193,6 +225,12 @@ class Producer:
             if now.state is JobState.PAUSED:
                 raise JobPaused(f"job {job.id} is paused: {now.note}")
             outstanding = self._patience(self._ledger.outstanding)
+
+
+def digest_of(given: Sequence[Any]) -> str:
+    """The SHA-256 (hexadecimal) of a list of records, as JSON."""
+    rows = json.dumps(given, sort_keys=True, ensure_ascii=False, default=str)
+    return sha256(rows.encode(errors="surrogatepass")).hexdigest()
 
 
 def _distinct(

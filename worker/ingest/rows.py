@@ -69,6 +69,7 @@ class Reader:
         ids = {point_id(d.doi): d for d in documents}
         buried = self._patience(self._ledger.buried, list(ids))
         there = self._patience(self._store.read, collection, list(ids))
+        dead = self._patience(self._ledger.dead_among, [d.doi for d in documents if not d.is_bare])
         # What a deletion has yet to reach would refuse the writing of a bare record.
         late = {i: buried[i] for i, s in there.items() if s.sequence < buried.get(i, 0)}
         self.clear(collection, late)
@@ -78,7 +79,8 @@ class Reader:
             state = standing(document, batch, stored=found, tombstone=buried.get(i, 0))
             # An older record of another job that is written later would replace what this newer
             # one found to be current, unless it leaves its number: it is written again.
-            rewrite = claim.contested and is_overtaken(document, batch, found, state)
+            is_contested = claim.contested or document.doi in dead
+            rewrite = is_contested and is_overtaken(document, batch, found, state)
             if state is None or rewrite:
                 said = payload(document, batch)
                 rows.append(Row(document, said, batch.sequence, document.is_bare))

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from worker.errors import CollectionMissing
 from worker.ingest.rows import delete_buried
-from worker.ledger.ledger import Ledger
+from worker.ledger.ledger import GONE, Ledger
 from worker.store.protocol import VectorStore
 from worker.ticker import Ticker
 
@@ -55,6 +55,7 @@ class Sweeper:
             if mine:
                 self._requeue()
                 self._restore()
+                self._end_abandoned()
                 self._delete_again()
 
     def _requeue(self) -> None:
@@ -62,6 +63,11 @@ class Sweeper:
         for job, number in self._ledger.lost(queue_is_empty=queue_is_empty):
             log.warning("batch %s:%d was lost; queueing it again", job, number)
             self._send(job, number)
+
+    def _end_abandoned(self) -> None:
+        for job in self._ledger.abandoned():
+            log.warning("job %s: %s", job, GONE)
+        self._ledger.tidy()
 
     def _delete_again(self) -> None:
         # The newest ones every time, since late writes of what was just deleted are the likely

@@ -11,7 +11,7 @@ from schemas.job import Batch, State
 from schemas.model import render
 from worker.ingest.narrow import Failure, narrow
 from worker.ingest.rows import Row
-from worker.ingest.settlement import Outcome
+from worker.ingest.settlement import Outcome, standing
 from worker.ingest.turns import Turns
 from worker.model.loaded import Target, Vectors
 from worker.patience import Patience
@@ -99,7 +99,20 @@ class Writer:
                     row, error = piece.item[0], piece.error
                     _bury(row, error, batch=batch, stage="upsert", outcome=outcome)
                 else:
-                    outcome.end([row.document for row, _ in piece[0]], State.STORED)
+                    self._end([row for row, _ in piece[0]], target, batch=batch, outcome=outcome)
+
+    def _end(self, rows: Sequence[Row], target: Target, *, batch: Batch, outcome: Outcome) -> None:
+        """Note how rows ended: a write is refused where another one was newer meanwhile."""
+        ids = {point_id(row.document.doi): row for row in rows}
+        there = self._patience(self._store.read, target.collection, list(ids))
+        for i, row in ids.items():
+            said = row.payload["job"], row.payload["sequence"]
+            found = there.get(i)
+            if found and (found.job, found.sequence) == said:
+                outcome.end([row.document], State.STORED)
+            else:
+                state = standing(row.document, batch, stored=found, tombstone=0)
+                outcome.end([row.document], state or State.SUPERSEDED)
 
     def _upsert(
         self, pairs: Sequence[tuple[Row, Vectors]], collection: str, *, batch: Batch

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 from schemas.job import Batch, DeadLetter, Job, JobState, Rejection, State, pack, unpack
-from worker.errors import JobUnknown, SourceError
+from worker.errors import JobConflict, JobUnknown, SourceError
 from worker.ledger.state import Route, SharedState, translated_errors
 
 SWEEP_LIMIT = 1000
 SAMPLE_REJECTIONS = 20
 NOT_SEALED = -2
-BACKFILL = "backfill-"
+REFUSALS = 10  # of batches given back for the same want, before their job pauses
+SILENT_LEASES = 15  # in which a producer says nothing before it counts as gone
+GONE = "its producer ended before it had read all: queue the source again for the rest"
 
 
 class Claim(NamedTuple):
@@ -63,29 +65,59 @@ class Ledger(SharedState):
         identity: str | None,
         source: str,
         batch_records: int,
+        digest: str | None = None,
         copies: tuple[str, str] = ("", ""),
     ) -> Job:
         """Open a job, or take up the open one of the same identity; a paused one goes on.
 
-        One whose id begins with `BACKFILL` copies records from a collection to another one.
+        `digest` tells what the job holds, `identity` unless given. `copies` makes it a backfill:
+        it copies records from a collection to another one. Raises `JobConflict` where the job
+        holds another list.
         """
-        found = self._run("open", job, identity or "", source, batch_records, *copies)
-        self.resume(found[0].decode())
-        return self.job(found[0].decode())
+        known = digest or identity or ""
+        found, _, is_other = self._run(
+            "open", job, identity or "", known, source, batch_records, self._silence_ms, *copies
+        )
+        if is_other:
+            raise JobConflict(f"job {job!r} holds another list; give this one another name")
+        self.resume(found.decode())
+        return self.job(found.decode())
 
     def accept(self, job: str, number: int, documents: Sequence[Any]) -> Acceptance:
         """Take a batch of documents into the ledger; one that is there is left as it is."""
-        verdict, outstanding = self._run("accept", job, number, len(documents), pack(documents))
+        verdict, outstanding = self._run(
+            "accept", job, number, len(documents), pack(documents), self._silence_ms
+        )
         return Acceptance(verdict.decode(), outstanding)
+
+    def produce(self, job: str) -> None:
+        """Say that the producer of an open job is alive, though it accepts nothing just now."""
+        self._run("produce", job, self._silence_ms)
+
+    def abandoned(self) -> list[str]:
+        """Seal the open jobs whose producers are gone: what they accepted settles; their ids."""
+        found = self._run("abandoned", GONE, self._retention_s, SWEEP_LIMIT)
+        return [job.decode() for job in found]
+
+    def reject(self, job: str, *, source: str, reason: str, digest: str = "") -> None:
+        """Keep a list that can't be taken in as a job in state `rejected`, with the reason.
+
+        Where batches of it are in the ledger already, these settle, and the reason is their job's
+        note.
+        """
+        self._run("reject", job, source, reason, digest, self._retention_s)
 
     def outstanding(self, *, backfill: bool = False) -> int:
         """How many batches have not settled, of those that bring records or of backfills."""
         with translated_errors():
             return self._redis.zcard("doivec:backfill" if backfill else "doivec:outstanding")
 
-    def seal(self, job: str, batches: int, *, read: int, repeated: int, invalid: int) -> bool:
-        """Say that a job is complete; False where some of its batches are not there."""
-        there = self._run("seal", job, batches, read, repeated, invalid, self._retention_s)
+    def seal(self, job: str, batches: int, *, repeated: int, invalid: int) -> bool:
+        """Say that a job is complete; False where some of its batches are not there.
+
+        Of a job that was cancelled only what was read is noted.
+        """
+        there = self._run("seal", job, batches, repeated, invalid, self._retention_s)
         if there > batches:
             raise SourceError(f"job {job} has {there} batches, but its source now gives {batches}")
         return cast(int, there) == batches
@@ -97,6 +129,7 @@ class Ledger(SharedState):
             pipe.delete(f"doivec:rejects:{job}")
             if rows:
                 pipe.rpush(f"doivec:rejects:{job}", *rows)
+                pipe.expire(f"doivec:rejects:{job}", self._retention_s)
             pipe.execute()
 
     def rejections(self, job: str) -> list[Rejection]:
@@ -151,9 +184,17 @@ class Ledger(SharedState):
         """Prolong a lease; False where the batch is no longer this worker's."""
         return bool(self._run("renew", claim.member, claim.token, self._lease_ms))
 
-    def release(self, claim: Claim) -> None:
-        """Give a batch back without counting the claim."""
-        self._run("release", claim.member, claim.token)
+    def begin(self, claim: Claim) -> bool:
+        """Note that records of a batch may be stored from now on; False where it was lost."""
+        return bool(self._run("begin", claim.member, claim.token))
+
+    def release(self, claim: Claim, *, reason: str = "") -> None:
+        """Give a batch back without counting the claim.
+
+        A `reason` is the job's note from then on; after ten, with no batch settled between them,
+        the job pauses.
+        """
+        self._run("release", claim.member, claim.token, reason, REFUSALS)
 
     def mark(self, claim: Claim, index: int) -> bool:
         """Note that the record at `index` is tried next; False where the batch was lost."""
@@ -184,8 +225,19 @@ class Ledger(SharedState):
 
     def lost(self, *, queue_is_empty: bool) -> list[tuple[str, int]]:
         """Batches to queue again, as (job, number); they count as queued from now on."""
-        members = self._run("lost", self._lease_ms, int(queue_is_empty), SWEEP_LIMIT)
-        return [_address(member) for member in members]
+        found: list[tuple[str, int]] = []
+        offset, looked = 0, SWEEP_LIMIT
+        while looked == SWEEP_LIMIT:
+            looked, *members = self._run(
+                "lost", self._lease_ms, int(queue_is_empty), offset, SWEEP_LIMIT
+            )
+            found += [_address(member) for member in members]
+            offset += SWEEP_LIMIT
+        return list(dict.fromkeys(found))
+
+    def tidy(self) -> None:
+        """Let go of what names jobs whose retention time is over."""
+        self._run("tidy", SWEEP_LIMIT)
 
     # Asking and steering
 
@@ -221,6 +273,18 @@ class Ledger(SharedState):
                 for _, letter in self._redis.hscan_iter(f"doivec:dead:{name}", count=500):
                     yield DeadLetter.model_validate_json(letter)
 
+    def dead_among(self, dois: Sequence[str]) -> set[str]:
+        """Those of `dois` of which there are dead letters, which may be replayed."""
+        with translated_errors():
+            jobs = self.jobs_with_dead()
+            if not jobs or not dois:
+                return set()
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job in jobs:
+                    pipe.hmget(f"doivec:dead:{job}", list(dois))
+                found = pipe.execute()
+        return {doi for row in found for doi, letter in zip(dois, row, strict=True) if letter}
+
     def jobs_with_dead(self) -> list[str]:
         """The jobs that have dead letters."""
         with translated_errors():
@@ -243,6 +307,10 @@ class Ledger(SharedState):
                 numbers.append(number)
         return numbers
 
+    @property
+    def _silence_ms(self) -> int:
+        return SILENT_LEASES * self._lease_ms
+
     def _known(self, job: str) -> Job | None:
         try:
             return self.job(job)
@@ -263,6 +331,7 @@ def _address(member: bytes) -> tuple[str, int]:
 
 def _state(fields: Mapping[str, str]) -> JobState:
     for field, state in (
+        ("rejected_at", JobState.REJECTED),
         ("settled_at", JobState.SETTLED),
         ("paused_at", JobState.PAUSED),
         ("sealed_at", JobState.SEALED),

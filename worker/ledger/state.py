@@ -14,13 +14,29 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.errors import ConfigurationError, LedgerRejected, LedgerUnavailable
 from worker.settings import IngestSettings, RedisSettings
 
 SCRIPTS = tuple(
     name.removesuffix(".lua")
     for name in (f.name for f in (files("worker.ledger") / "lua").iterdir())
     if name != "shared.lua"
+)
+
+
+# What passes: no connection, starting up, a full memory or disk, a replica that takes over. All
+# else that Redis answers is about the request itself.
+PASSING = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.LockError,
+)
+PASSING_WORDS = (
+    *("LOADING", "OOM", "MISCONF", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY ", "TRYAGAIN"),
+    *("CLUSTERDOWN", "UNBLOCKED", "max number of clients"),
 )
 
 
@@ -49,10 +65,14 @@ def translated_errors() -> Iterator[None]:
     """Raise redis's errors as the worker's own."""
     try:
         yield
-    except redis.AuthenticationError as error:
-        raise ConfigurationError(f"Redis refused the password: {error}") from error
-    except redis.RedisError as error:
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise ConfigurationError(f"Redis refused the password or user: {error}") from error
+    except PASSING as error:
         raise LedgerUnavailable(f"Redis: {error}") from error
+    except redis.RedisError as error:
+        if str(error).startswith(PASSING_WORDS):
+            raise LedgerUnavailable(f"Redis: {error}") from error
+        raise LedgerRejected(f"Redis: {error}") from error
 
 
 class SharedState:
@@ -151,6 +171,14 @@ class SharedState:
         """Whether this is the first call for `name` within `keep_s`."""
         with translated_errors():
             return bool(self._redis.set(f"doivec:once:{name}", 1, nx=True, ex=int(keep_s)))
+
+    def count(self, name: str, *, keep_s: float) -> int:
+        """How often this was called for `name`, this time included, with pauses below `keep_s`."""
+        key = f"doivec:count:{name}"
+        with translated_errors(), self._redis.pipeline() as pipe:
+            pipe.incr(key)
+            pipe.expire(key, int(keep_s))
+            return int(pipe.execute()[0])
 
     def note(self, name: str, value: str | None) -> None:
         """Keep a text for other processes, and for after a crash; None removes it."""

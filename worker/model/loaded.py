@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ModelError, WorkerError
+from worker.errors import EmbeddingError, ModelError, OutOfMemory, WorkerError
 
 Vectors = NDArray[np.float32]
 
@@ -38,14 +38,23 @@ class Models:
         self._loading = threading.Lock()
 
     def target(self, collection: str) -> Target:
-        """The collection with its model; raises `ModelError`."""
+        """The collection with its model.
+
+        Raises `ModelError`, also where the device has no room for it or its canaries differ.
+        """
         held = self._held.get(collection)
         if held is None:
             with self._loading:
-                held = self._held.get(collection) or (self._load(collection), 0.0)
+                held = self._held.get(collection) or (self._load_anew(collection), 0.0)
                 self._held[collection] = held
         self._held[collection] = (held[0], time.monotonic())
         return held[0]
+
+    def _load_anew(self, collection: str) -> Target:
+        try:
+            return self._load(collection)
+        except (EmbeddingError, OutOfMemory) as error:
+            raise ModelError(f"the model of {collection} can't be loaded: {error}") from error
 
     def keep(self, collections: Collection[str]) -> None:
         """Let go of all other models that were not used for a while."""

@@ -8,8 +8,7 @@ local batch = 'doivec:batch:' .. member
 if redis.call('GETBIT', 'doivec:settled:' .. job, number) == 1 then return {'settled'} end
 if redis.call('EXISTS', batch) == 0 then return {'unknown'} end
 if redis.call('HGET', 'doivec:job:' .. job, 'paused_at') then return {'paused'} end
-local time = redis.call('TIME')
-local now = math.floor(time[1] * 1000 + time[2] / 1000)
+local now = math.floor(microseconds() / 1000)
 local expiry = redis.call('ZSCORE', 'doivec:leases', member)
 local holder = redis.call('HGET', batch, 'token')
 if expiry and tonumber(expiry) > now and holder and holder ~= ARGV[3] then return {'leased'} end
@@ -25,10 +24,10 @@ if fields[3] then
   redis.call('HSET', batch, 'deaths', fields[4])
   redis.call('HDEL', batch, 'trying')
 end
-local older = redis.call('ZCOUNT', 'doivec:unsettled', '-inf', '(' .. fields[2])
-if redis.call('ZSCORE', 'doivec:unsettled', job) then older = older - 1 end
-local contested = (older > 0 or redis.call('SCARD', 'doivec:dead') > 0) and 1 or 0
+local older = redis.call('ZCOUNT', 'doivec:oldest', '-inf', '(' .. fields[2])
+local own = tonumber(redis.call('ZSCORE', 'doivec:oldest', job))
+if own and own < tonumber(fields[2]) then older = older - 1 end
 local copies = redis.call('HMGET', 'doivec:job:' .. job, 'copies_from', 'copies_to')
-return {'claimed', fields[1], fields[2], claims, fields[4] or '{}', contested,
+return {'claimed', fields[1], fields[2], claims, fields[4] or '{}', older > 0 and 1 or 0,
   redis.call('GET', 'doivec:epoch') or '0', redis.call('GET', 'doivec:route') or '0 ',
   copies[1] or '', copies[2] or ''}

@@ -1,6 +1,5 @@
 -- The oldest batch of a backfill that nobody holds. ARGV: limit. Returns its member, or nothing.
-local time = redis.call('TIME')
-local now = math.floor(time[1] * 1000 + time[2] / 1000)
+local now = math.floor(microseconds() / 1000)
 for _, member in ipairs(redis.call('ZRANGE', 'doivec:backfill', 0, ARGV[1] - 1)) do
   local expiry = redis.call('ZSCORE', 'doivec:leases', member)
   if redis.call('EXISTS', 'doivec:batch:' .. member) == 0 then

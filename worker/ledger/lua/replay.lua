@@ -9,16 +9,10 @@ for index = 5, #ARGV do
 end
 for index = 5, #ARGV do redis.call('HDEL', dead, ARGV[index]) end
 if redis.call('EXISTS', dead) == 0 then redis.call('SREM', 'doivec:dead', job) end
-local number = redis.call('HINCRBY', key, 'batches', 1) - 1
-local member = job .. ':' .. number
-local time = redis.call('TIME')
-redis.call('SETBIT', 'doivec:accepted:' .. job, number, 1)
-redis.call('HSET', 'doivec:batch:' .. member, 'body', ARGV[4], 'records', ARGV[3],
-  'sequence', ARGV[2], 'queued_at', string.format('%.0f', time[1] * 1000))
-redis.call('ZADD', waiting(job), ARGV[2], member)
+local number = tonumber(redis.call('HGET', key, 'next_number') or '0')
+enter_batch(job, number, ARGV[2], ARGV[4], ARGV[3])
 redis.call('HINCRBY', key, 'dead', -ARGV[3])
 redis.call('HDEL', key, 'settled_at')
-redis.call('ZADD', 'doivec:unsettled', redis.call('HGET', key, 'created_at'), job)
 for _, name in ipairs({'job', 'accepted', 'settled', 'dead', 'rejects'}) do
   redis.call('PERSIST', 'doivec:' .. name .. ':' .. job)
 end

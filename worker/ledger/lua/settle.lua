@@ -14,8 +14,8 @@ if redis.call('HGET', batch, 'token') ~= token
   return 'lost'
 end
 if (redis.call('GET', 'doivec:epoch') or '0') ~= ARGV[4] then return 'deleted' end
-local is_copy = (redis.call('HGET', key, 'copies_to') or '') ~= ''
-if not is_copy and route_number() ~= ARGV[5] then return 'rerouted' end
+local copies = is_copy(job)
+if not copies and route_number() ~= ARGV[5] then return 'rerouted' end
 for index, state in ipairs(STATES) do
   redis.call('HINCRBY', key, state, ARGV[8 + index])
 end
@@ -25,12 +25,14 @@ for index = 10 + #STATES, first - 1 do
 end
 for index = first, #ARGV, 2 do
   redis.call('HSET', 'doivec:dead:' .. job, ARGV[index], ARGV[index + 1])
-  if not is_copy then redis.call('SADD', 'doivec:dead', job) end
+  if not copies then redis.call('SADD', 'doivec:dead', job) end
 end
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000000 + time[2])
+local now = string.format('%.0f', microseconds())
 redis.call('HSET', batch, 'settled_by', token)
-finish_batch(job, number, is_copy and COPY_RETENTION_S or ARGV[6])
+finish_batch(job, number, copies and COPY_RETENTION_S or ARGV[6])
+if tonumber(redis.call('HGET', key, 'refusals') or '0') > 0 then
+  redis.call('HSET', key, 'refusals', 0, 'note', '') -- what was in the way is over
+end
 settle_job_if_done(job, now, ARGV[6])
-if not is_copy then pause_job_if_failing(job, now, tonumber(ARGV[7]), tonumber(ARGV[8])) end
+if not copies then pause_job_if_failing(job, now, tonumber(ARGV[7]), tonumber(ARGV[8])) end
 return 'settled'

@@ -1,7 +1,15 @@
 -- What several scripts do; it stands before each of them.
-local function waiting(job)
-  -- The unsettled batches of backfills are apart: they hold up no producer, and Celery has none.
-  if string.sub(job, 1, 9) == 'backfill-' then return 'doivec:backfill' end
+-- Where a job's unsettled batches are: all of them in 'doivec:waiting:<job>' (number by sequence);
+-- each besides in one list by what may happen to it: 'doivec:backfill' (copies, which hold up no
+-- producer and have no messages), 'doivec:parked:<job>' while the job is paused, else
+-- 'doivec:outstanding'. 'doivec:oldest' has each ingesting job's lowest unsettled sequence.
+local function is_copy(job)
+  return (redis.call('HGET', 'doivec:job:' .. job, 'copies_to') or '') ~= ''
+end
+
+local function list_of(job)
+  if is_copy(job) then return 'doivec:backfill' end
+  if redis.call('HGET', 'doivec:job:' .. job, 'paused_at') then return 'doivec:parked:' .. job end
   return 'doivec:outstanding'
 end
 
@@ -12,6 +20,38 @@ end
 local function microseconds()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
+end
+
+local function next_sequence()
+  local last = tonumber(redis.call('GET', 'doivec:sequence') or '0')
+  local sequence = string.format('%.0f', math.max(microseconds(), last + 1))
+  redis.call('SET', 'doivec:sequence', sequence)
+  return sequence
+end
+
+local function note_oldest(job)
+  if is_copy(job) then return end
+  local first = redis.call('ZRANGE', 'doivec:waiting:' .. job, 0, 0, 'WITHSCORES')
+  if first[2] then
+    redis.call('ZADD', 'doivec:oldest', first[2], job)
+  else
+    redis.call('ZREM', 'doivec:oldest', job)
+  end
+end
+
+-- Take a batch in, to be worked off.
+local function enter_batch(job, number, sequence, body, records)
+  local member, key = job .. ':' .. number, 'doivec:job:' .. job
+  redis.call('SETBIT', 'doivec:accepted:' .. job, number, 1)
+  redis.call('HSET', 'doivec:batch:' .. member, 'body', body, 'records', records,
+    'sequence', sequence, 'queued_at', string.format('%.0f', microseconds() / 1000))
+  redis.call('ZADD', 'doivec:waiting:' .. job, sequence, number)
+  redis.call('ZADD', list_of(job), sequence, member)
+  redis.call('HINCRBY', key, 'batches', 1)
+  if tonumber(number) >= tonumber(redis.call('HGET', key, 'next_number') or '0') then
+    redis.call('HSET', key, 'next_number', number + 1)
+  end
+  note_oldest(job)
 end
 
 local function settled_records(key)
@@ -26,10 +66,14 @@ end
 local function finish_batch(job, number, retention_s)
   local member = job .. ':' .. number
   redis.call('SETBIT', 'doivec:settled:' .. job, number, 1)
-  redis.call('ZREM', waiting(job), member)
-  redis.call('ZREM', 'doivec:leases', member)
+  redis.call('ZREM', 'doivec:waiting:' .. job, number)
+  for _, list in ipairs({'doivec:outstanding', 'doivec:backfill', 'doivec:parked:' .. job,
+    'doivec:leases'}) do
+    redis.call('ZREM', list, member)
+  end
+  note_oldest(job)
   redis.call('HDEL', 'doivec:batch:' .. member, 'token', 'trying', 'deaths', 'claims', 'queued_at',
-    'route')
+    'route', 'writing')
   redis.call('EXPIRE', 'doivec:batch:' .. member, retention_s)
   redis.call('HINCRBY', 'doivec:job:' .. job, 'settled_batches', 1)
 end
@@ -39,12 +83,44 @@ local function settle_job_if_done(job, now, retention_s)
   local fields = redis.call('HMGET', key, 'sealed_at', 'settled_batches', 'batches')
   if not fields[1] or (fields[2] or '0') ~= (fields[3] or '0') then return end
   redis.call('HSET', key, 'settled_at', now)
-  redis.call('ZREM', 'doivec:unsettled', job)
   local source = 'doivec:source:' .. (redis.call('HGET', key, 'identity') or '')
   if redis.call('GET', source) == job then redis.call('DEL', source) end
   for _, name in ipairs({'job', 'accepted', 'settled', 'dead', 'rejects'}) do
     redis.call('EXPIRE', 'doivec:' .. name .. ':' .. job, retention_s)
   end
+end
+
+-- Seal a job as it is: what it has accepted is all that there will be of it.
+local function close_job(job, now, note, retention_s)
+  local key = 'doivec:job:' .. job
+  redis.call('ZREM', 'doivec:producing', job)
+  local read = redis.call('HGET', key, 'accepted') or '0'
+  if redis.call('HSETNX', key, 'sealed_at', now) == 1 then redis.call('HSET', key, 'read', read) end
+  if note ~= '' then redis.call('HSET', key, 'note', note) end
+  settle_job_if_done(job, now, retention_s)
+end
+
+-- Move a job's unsettled batches from the list that they are in to the one that they belong to.
+local function move_batches(job, from)
+  local to = list_of(job)
+  local found = redis.call('ZRANGE', 'doivec:waiting:' .. job, 0, -1, 'WITHSCORES')
+  for index = 1, #found, 2 do
+    local member = job .. ':' .. found[index]
+    redis.call('ZREM', from, member)
+    redis.call('ZADD', to, found[index + 1], member)
+    redis.call('HSET', 'doivec:batch:' .. member, 'queued_at', 0)
+  end
+end
+
+local function pause_job(job, now, note)
+  redis.call('HSET', 'doivec:job:' .. job, 'paused_at', now, 'note', note)
+  move_batches(job, 'doivec:outstanding')
+end
+
+local function unpause_job(job)
+  if redis.call('HDEL', 'doivec:job:' .. job, 'paused_at') == 0 then return false end
+  move_batches(job, 'doivec:parked:' .. job)
+  return true
 end
 
 local function pause_job_if_failing(job, now, records, share)
@@ -53,6 +129,5 @@ local function pause_job_if_failing(job, now, records, share)
   local dead = (fields[1] or 0) - (fields[2] or 0)
   local settled = settled_records(key) - (fields[3] or 0)
   if fields[4] or settled < records or dead < share * settled then return end
-  redis.call('HSET', key, 'paused_at', now,
-    'note', dead .. ' of the last ' .. settled .. ' records ended as dead letters')
+  pause_job(job, now, dead .. ' of the last ' .. settled .. ' records ended as dead letters')
 end

@@ -77,7 +77,7 @@ class Site:
     def accept(self, job: str, documents: Sequence[Document]) -> None:
         self.ledger.open(job, identity=None, source="test", batch_records=100)
         self.ledger.accept(job, 0, documents)
-        assert self.ledger.seal(job, 1, read=len(documents), repeated=0, invalid=0)
+        assert self.ledger.seal(job, 1, repeated=0, invalid=0)
 
     def ingest(self, job: str, *documents: Document) -> Job:
         self.accept(job, documents)

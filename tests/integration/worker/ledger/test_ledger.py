@@ -9,8 +9,14 @@ import redis
 from schemas.document import Document
 from schemas.job import DeadLetter, Job, JobState, Rejection, State
 from tests.support.servers import RedisServer, wait_until
-from worker.errors import ConfigurationError, JobUnknown, LedgerUnavailable
-from worker.ledger.ledger import Claim, Ledger
+from worker.errors import (
+    ConfigurationError,
+    JobConflict,
+    JobUnknown,
+    LedgerRejected,
+    LedgerUnavailable,
+)
+from worker.ledger.ledger import GONE, REFUSALS, SWEEP_LIMIT, Claim, Ledger
 from worker.settings import IngestSettings, RedisSettings
 
 DOCUMENTS = [Document(doi=f"10.1038/nphys{n}") for n in range(1170, 1180)]
@@ -27,7 +33,7 @@ def accept(ledger: Ledger, *, job: str = "job", batches: int = 1, seal: bool = T
     for number in range(batches):
         ledger.accept(job, number, DOCUMENTS)
     if seal:
-        assert ledger.seal(job, batches, read=batches * 10, repeated=0, invalid=0)
+        assert ledger.seal(job, batches, repeated=0, invalid=0)
     return ledger.job(job)
 
 
@@ -141,13 +147,14 @@ def test_a_job_is_sealed_when_all_batches_are_there(ledger: Ledger) -> None:
     ledger.open("job", identity=None, source="test", batch_records=10)
     ledger.accept("job", 0, DOCUMENTS)
     ledger.accept("job", 2, DOCUMENTS)
-    assert not ledger.seal("job", 3, read=30, repeated=0, invalid=0)
+    assert not ledger.seal("job", 3, repeated=0, invalid=0)
     assert ledger.job("job").state is JobState.OPEN
     ledger.accept("job", 1, DOCUMENTS)
-    assert ledger.seal("job", 3, read=31, repeated=0, invalid=1)
+    assert ledger.seal("job", 3, repeated=0, invalid=1)
     job = ledger.job("job")
     assert (job.state, job.read, job.accepted, job.invalid) == (JobState.SEALED, 31, 30, 1)
-    assert ledger.accept("job", 3, DOCUMENTS).verdict == "known", "a sealed job takes no more"
+    assert ledger.accept("job", 3, DOCUMENTS).verdict == "closed", "a sealed job takes no more"
+    assert ledger.accept("job", 2, DOCUMENTS).verdict == "known"
 
 
 def test_a_job_of_nothing_settles_when_it_is_sealed(ledger: Ledger) -> None:
@@ -159,7 +166,7 @@ def test_the_same_source_is_the_same_job_until_it_has_settled(ledger: Ledger) ->
     again = ledger.open("b", identity="same", source="test", batch_records=99)
     assert (first.id, again.id, again.batch_records) == ("a", "a", 10)
     ledger.accept("a", 0, DOCUMENTS)
-    ledger.seal("a", 1, read=10, repeated=0, invalid=0)
+    ledger.seal("a", 1, repeated=0, invalid=0)
     assert ledger.open("c", identity="same", source="test", batch_records=10).id == "a"
     ledger.settle(claimed(ledger, job="a"), {State.STORED: 10}, [])
     assert ledger.open("d", identity="same", source="test", batch_records=10).id == "d"
@@ -231,7 +238,15 @@ def test_a_claim_says_whether_older_records_may_still_be_written(ledger: Ledger)
     assert (older.contested, newer.contested) == (False, True)
     ledger.settle(older, {State.STORED: 9, State.DEAD: 1}, [letter(older)])
     ledger.release(newer)
-    assert claimed(ledger, job="newer").contested, "a dead letter may be replayed"
+    assert not claimed(ledger, job="newer").contested
+    assert ledger.dead_among([d.doi for d in DOCUMENTS]) == {DOCUMENTS[0].doi}, "may be replayed"
+
+
+def test_an_open_job_without_an_unsettled_batch_contests_nothing(ledger: Ledger) -> None:
+    accept(ledger, job="open", seal=False)
+    ledger.settle(claimed(ledger, job="open"), {State.STORED: 10}, [])
+    accept(ledger, job="newer", batches=3)
+    assert not any(claimed(ledger, number, job="newer").contested for number in (2, 1, 0))
 
 
 def test_one_process_sweeps_at_a_time(ledger: Ledger) -> None:
@@ -264,6 +279,204 @@ def test_any_interleaving_leaves_the_same_counts(ledger: Ledger) -> None:
         elif move == "lose":
             ledger.lost(queue_is_empty=True)
     assert ledger.job("job").stored == 80
+
+
+def test_another_list_under_a_jobs_name_is_refused_and_the_same_is_the_same_job(
+    ledger: Ledger,
+) -> None:
+    def opened(digest: str) -> Job:
+        return ledger.open("job", identity=None, source="s", batch_records=10, digest=digest)
+
+    opened("one")
+    accepted = ledger.accept("job", 0, DOCUMENTS)
+    assert accepted.verdict == "accepted"
+    with pytest.raises(JobConflict, match="holds another list"):
+        opened("two")
+    assert opened("one").id == "job"
+    assert ledger.accept("job", 0, DOCUMENTS).verdict == "known"
+    assert ledger.seal("job", 1, repeated=0, invalid=0)
+    with pytest.raises(JobConflict):
+        opened("two")
+
+
+def test_paused_batches_hold_up_nobody_else(ledger: Ledger) -> None:
+    accept(ledger, job="paused", batches=6, seal=False)
+    for number in range(2):
+        ledger.settle(claimed(ledger, number, job="paused"), {State.DEAD: 10}, [])
+    assert ledger.job("paused").state is JobState.PAUSED
+    assert ledger.outstanding() == 0
+    assert ledger.accept("paused", 6, DOCUMENTS) == ("accepted", 0)
+    accept(ledger, job="other")
+    assert ledger.outstanding() == 1
+    wait_until(lambda: ledger.lost(queue_is_empty=True) == [("other", 0)])
+    assert ledger.resume("paused")
+    assert ledger.outstanding() == 6
+    assert {j for j, _ in ledger.lost(queue_is_empty=True)} >= {"paused"}, "queued again at once"
+    assert ledger.cancel("paused") == 50
+    assert ledger.job("paused").state is JobState.SETTLED
+
+
+def test_a_paused_job_that_is_cancelled_ends(ledger: Ledger) -> None:
+    accept(ledger, batches=6)
+    for number in range(2):
+        ledger.settle(claimed(ledger, number), {State.DEAD: 10}, [])
+    assert ledger.cancel("job") == 40
+    job = ledger.job("job")
+    assert (job.state, job.dead, job.cancelled) == (JobState.SETTLED, 20, 40)
+    assert ledger.outstanding() == 0
+
+
+def test_the_sweep_sees_lost_batches_beyond_a_thousand(ledger: Ledger) -> None:
+    accept(ledger, batches=SWEEP_LIMIT + 5)
+    found: set[tuple[str, int]] = set()
+
+    def swept() -> bool:
+        found.update(ledger.lost(queue_is_empty=True))
+        return len(found) == SWEEP_LIMIT + 5
+
+    wait_until(swept)
+
+
+def test_a_job_whose_producer_is_gone_ends_with_what_it_accepted(
+    redis_server: RedisServer,
+) -> None:
+    options = IngestSettings(lease_s=0.02)
+    quick = Ledger.connect(RedisSettings(url=redis_server.url), options=options)
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    accept(quick, job="gone", seal=False)
+    accept(quick, job="alive", seal=False)
+
+    def noticed() -> bool:
+        quick.produce("alive")
+        return quick.abandoned() == ["gone"]
+
+    wait_until(noticed)
+    gone = quick.job("gone")
+    assert (gone.state, gone.read, gone.accepted, gone.note) == (JobState.SEALED, 10, 10, GONE)
+    assert quick.accept("gone", 1, DOCUMENTS).verdict == "closed"
+    assert quick.job("alive").state is JobState.OPEN
+    quick.close()
+
+
+def test_a_replay_takes_a_number_that_nobody_has(ledger: Ledger) -> None:
+    ledger.open("job", identity=None, source="test", batch_records=10)
+    ledger.accept("job", 0, DOCUMENTS)
+    ledger.accept("job", 2, DOCUMENTS)  # Redis lost number 1
+    first, second = claimed(ledger, 0), claimed(ledger, 2)
+    ledger.settle(first, {State.STORED: 9, State.DEAD: 1}, [letter(first)])
+    assert ledger.cancel("job") == 0
+    assert "Redis lost 1 of its batches" in ledger.job("job").note
+    assert ledger.replay("job") == [3]
+    ledger.settle(second, {State.STORED: 10}, [])
+    ledger.settle(claimed(ledger, 3), {State.STORED: 1}, [])
+    job = ledger.job("job")
+    assert (job.state, job.stored, job.read, job.accepted) == (JobState.SETTLED, 20, 20, 20)
+
+
+def test_a_list_that_comes_again_after_a_replay_is_the_same_job(ledger: Ledger) -> None:
+    ledger.open("job", identity=None, source="s", batch_records=10, digest="d")
+    ledger.accept("job", 0, DOCUMENTS)
+    assert ledger.seal("job", 1, repeated=0, invalid=0)
+    claim = claimed(ledger)
+    ledger.settle(claim, {State.STORED: 9, State.DEAD: 1}, [letter(claim)])
+    assert ledger.replay("job") == [1]
+    ledger.open("job", identity=None, source="s", batch_records=10, digest="d")
+    assert ledger.accept("job", 0, DOCUMENTS).verdict == "known"
+    assert ledger.seal("job", 1, repeated=0, invalid=0)
+
+
+def test_what_a_worker_may_have_stored_is_not_cancelled(ledger: Ledger) -> None:
+    accept(ledger, batches=3)
+    written, untouched = claimed(ledger, 0), claimed(ledger, 1)
+    assert ledger.begin(written)
+    ledger.release(written)
+    ledger.release(untouched)
+    assert ledger.cancel("job") == 20
+    assert ledger.job("job").state is JobState.SEALED
+    ledger.settle(claimed(ledger, 0), {State.STORED: 10}, [])
+    job = ledger.job("job")
+    assert (job.state, job.stored, job.cancelled) == (JobState.SETTLED, 10, 20)
+
+
+def test_what_was_read_of_a_cancelled_job_adds_up(ledger: Ledger) -> None:
+    accept(ledger, batches=2, seal=False)
+    assert ledger.cancel("job") == 20
+    assert ledger.job("job").read == 20
+    assert ledger.seal("job", 0, repeated=3, invalid=4)
+    job = ledger.job("job")
+    assert (job.read, job.accepted, job.repeated, job.invalid) == (27, 20, 3, 4)
+
+
+def test_a_batch_given_back_for_a_reason_says_so_and_pauses_its_job_in_the_end(
+    ledger: Ledger,
+) -> None:
+    accept(ledger, batches=2)
+    for _ in range(REFUSALS - 1):
+        ledger.release(claimed(ledger), reason="StoreRejected: strict mode")
+    job = ledger.job("job")
+    assert (job.state, job.note) == (JobState.SEALED, "StoreRejected: strict mode")
+    ledger.settle(claimed(ledger, 1), {State.STORED: 10}, [])
+    assert ledger.job("job").note == ""
+    for _ in range(REFUSALS):
+        ledger.release(claimed(ledger), reason="StoreRejected: strict mode")
+    assert ledger.job("job").state is JobState.PAUSED
+    assert ledger.resume("job")
+    claim = claimed(ledger)
+    assert claim.claims == 1, "none of them counted"
+    ledger.settle(claim, {State.STORED: 10}, [])
+    assert ledger.job("job").state is JobState.SETTLED
+
+
+def test_a_job_is_no_backfill_for_its_name(ledger: Ledger) -> None:
+    accept(ledger, job="backfill-my-list")
+    assert (ledger.outstanding(), ledger.outstanding(backfill=True)) == (1, 0)
+    assert ledger.next_copy() is None
+    claim = claimed(ledger, job="backfill-my-list")
+    ledger.settle(claim, {State.STORED: 9, State.DEAD: 1}, [letter(claim)])
+    assert ledger.jobs_with_dead() == ["backfill-my-list"]
+
+
+def test_a_list_that_cannot_be_taken_is_a_rejected_job(ledger: Ledger) -> None:
+    ledger.reject("bad", source="a task's list", reason="wrong arguments")
+    job = ledger.job("bad")
+    assert (job.state, job.note, job.read) == (JobState.REJECTED, "wrong arguments", 0)
+    assert [j.id for j in ledger.jobs()] == ["bad"]
+    accept(ledger, job="half", seal=False)
+    ledger.reject("half", source="a task's list", reason="internal error")
+    assert (ledger.job("half").state, ledger.job("half").read) == (JobState.SEALED, 10)
+    ledger.settle(claimed(ledger, job="half"), {State.STORED: 10}, [])
+    assert ledger.job("half").note == "internal error"
+
+
+def test_jobs_and_rejections_do_not_outlive_their_retention(redis_server: RedisServer) -> None:
+    options = IngestSettings(retention_s=1)
+    brief = Ledger.connect(RedisSettings(url=redis_server.url), options=options)
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        accept(brief, batches=0)
+        brief.note_rejections("job", [Rejection("list.txt", 1, "x", "no DOI")])
+        wait_until(lambda: not client.exists("doivec:job:job", "doivec:rejects:job"))
+        brief.tidy()
+        assert client.keys("doivec:*") == []
+    brief.close()
+
+
+def test_only_what_can_pass_is_said_to_be_unavailable(
+    ledger: Ledger, redis_server: RedisServer
+) -> None:
+    with pytest.raises(LedgerRejected):
+        ledger.claim("job", "no number")  # type: ignore[arg-type]
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set("doivec:jobs", "not a sorted set")
+        with pytest.raises(LedgerRejected):
+            ledger.jobs()
+        client.config_set("maxmemory", "1mb")
+        try:
+            with pytest.raises(LedgerUnavailable, match="maxmemory"):
+                ledger.note("x", "y" * 100)
+        finally:
+            client.config_set("maxmemory", "0")
 
 
 def test_a_redis_that_is_away_is_said_to_be_unavailable() -> None:

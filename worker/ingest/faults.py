@@ -1,0 +1,26 @@
+"""Whose fault an error is: of the times, the batch, the worker or the record.
+
+docs/decisions.md has the table; here it stands in code, and nowhere else.
+"""
+
+from worker.errors import (
+    BatchLost,
+    CollectionMissing,
+    ConfigurationError,
+    DeviceLost,
+    EmbeddingError,
+    ModelError,
+    OutOfMemory,
+    Stopped,
+    StoreBusy,
+)
+from worker.patience import TRANSIENT
+
+# The batch goes back to the ledger, and its claim doesn't count: the next one will do.
+GIVEN_BACK = (Stopped, BatchLost, CollectionMissing)
+# The worker ends: another start, or another machine, may do better.
+ENDS_WORKER = (ModelError, DeviceLost)
+# What is not the fault of the items that were tried, so that halving them is of no use.
+INFRASTRUCTURE = (*TRANSIENT, *GIVEN_BACK, *ENDS_WORKER, ConfigurationError, StoreBusy)
+# A candidate whose model fails so is not written to: its promotion counts what it lacks.
+FAILS_CANDIDATE = (ModelError, EmbeddingError, OutOfMemory)
