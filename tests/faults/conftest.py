@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fixtures import embedder, ledger, options, store
 from tests.support.tiny_model import make_tiny_model
+
+__all__ = ["embedder", "ledger", "options", "store"]
 
 
 @pytest.fixture(scope="session")

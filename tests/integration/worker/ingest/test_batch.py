@@ -12,7 +12,6 @@ from schemas.doi import point_id
 from schemas.job import Job, JobState
 from schemas.model import collection_name
 from tests.support.servers import wait_until
-from tests.support.tiny_model import make_tiny_model
 from tests.support.workers import ingestor, sweeper
 from worker.errors import OutOfMemory, Unanswerable
 from worker.ingest.batch import Ingestor
@@ -50,11 +49,6 @@ class Picky:
             raise RuntimeError("index out of range in self")
         self.texts.extend(texts)
         return self._embedder.encode(texts)
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    return Embedder.load(make_tiny_model(tmp_path_factory.mktemp("tiny")))
 
 
 @pytest.fixture

@@ -1,0 +1,245 @@
+"""A random walk through the ledger: whatever happens in whatever order, the counts are true.
+
+Jobs are accepted, claimed, worked, settled, lost, given back, paused, resumed, cancelled, replayed,
+and their records deleted, with a real Redis, a real store and a real model; at the end all that is
+left is worked off, and what the ledger counts is compared with what the store holds.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import redis
+
+from schemas.document import Document
+from schemas.doi import point_id
+from schemas.job import JobState, State
+from schemas.model import collection_name
+from tests.support.workers import ingestor
+from worker.errors import WorkerError
+from worker.ingest.batch import Ingestor
+from worker.ingest.settlement import Outcome
+from worker.ledger.leases import Leases
+from worker.ledger.ledger import Claim, Ledger
+from worker.model.loaded import Encoder, Models, Target, Vectors
+from worker.store.protocol import VectorStore
+
+DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
+TITLES = (None, "one title", "another title", "poison")
+STEPS = 60
+BATCH_RECORDS = 4
+MOVES = {
+    "accept": 6,
+    "claim": 14,
+    "work": 12,
+    "settle": 12,
+    "lose": 4,
+    "release": 3,
+    "forget": 2,
+    "pause": 1,
+    "resume": 2,
+    "cancel": 1,
+    "replay": 2,
+    "delete": 2,
+    "heal": 1,
+    "again": 2,
+}
+
+
+class Held(NamedTuple):
+    """A batch in the hands of a worker; what came of it once it is worked."""
+
+    claim: Claim
+    outcome: Outcome | None
+
+
+class Touchy:
+    """A real encoder that can't bear a text, until it is healed."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.is_ill = True
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        if self.is_ill and any("poison" in text for text in texts):
+            raise RuntimeError("index out of range in self")
+        return self._encoder.encode(texts)
+
+
+class Walk:
+    """One walk, from a seed; `run` raises AssertionError where a count is not true."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: VectorStore,
+        encoder: Encoder,
+        *,
+        client: redis.Redis,
+        seed: int,
+    ) -> None:
+        self._drawn = random.Random(seed)
+        self._ledger, self._store, self._client = ledger, store, client
+        self._encoder = Touchy(encoder)
+        self._alias = f"w{seed}"
+        self._collection = collection_name(self._alias, "0" * 64)
+        store.create(self._collection, dimension=32)
+        store.publish([self._alias], collection=self._collection)
+        self._jobs: dict[str, list[list[Document]]] = {}
+        self._held: list[Held] = []
+        self._ended: dict[str, dict[str, State]] = defaultdict(dict)
+        self.log: list[str] = []
+
+    def run(self) -> None:
+        """Walk, come to an end, and compare."""
+        names, weights = list(MOVES), list(MOVES.values())
+        for name in self._drawn.choices(names, weights, k=STEPS):
+            self._do(name)
+        self._finish()
+        self._check()
+
+    def _do(self, name: str) -> None:
+        self.log.append(name)
+        try:
+            getattr(self, f"_{name}")()
+        except WorkerError as error:
+            self.log.append(f"{name}: {error}")
+
+    @property
+    def _worker(self) -> Ingestor:
+        return ingestor(
+            self._ledger,
+            self._store,
+            alias=self._alias,
+            models=Models(
+                lambda name: Target(name, ("{title} {doi}", "{doi}"), self._encoder), idle_s=60.0
+            ),
+            leases=Leases(self._ledger, lease_s=60.0),
+        )
+
+    def _any_job(self) -> str | None:
+        return self._drawn.choice(list(self._jobs)) if self._jobs else None
+
+    def _any_held(self) -> int | None:
+        return self._drawn.randrange(len(self._held)) if self._held else None
+
+    def _accept(self) -> None:
+        name = f"job{len(self._jobs)}"
+        dois = self._drawn.sample(DOIS, self._drawn.randint(1, len(DOIS)))
+        documents = [Document(doi=doi, title=self._drawn.choice(TITLES)) for doi in dois]
+        batches = [documents[n : n + BATCH_RECORDS] for n in range(0, len(dois), BATCH_RECORDS)]
+        self._ledger.open(name, identity=None, source="walk", batch_records=BATCH_RECORDS)
+        for number, batch in enumerate(batches):
+            assert self._ledger.accept(name, number, batch).verdict == "accepted"
+        assert self._ledger.seal(name, len(batches), repeated=0, invalid=0)
+        self._jobs[name] = batches
+
+    def _again(self) -> None:
+        """The same list once more, from its first batch."""
+        if name := self._any_job():
+            self._ledger.open(name, identity=None, source="walk", batch_records=BATCH_RECORDS)
+            for number, batch in enumerate(self._jobs[name]):
+                assert self._ledger.accept(name, number, batch).verdict in {"known", "cancelled"}
+            assert self._ledger.seal(name, len(self._jobs[name]), repeated=0, invalid=0)
+
+    def _claim(self) -> None:
+        if name := self._any_job():
+            number = self._drawn.randrange(self._ledger.job(name).batches)
+            if claim := self._ledger.claim(name, number):
+                self._held.append(Held(claim, None))
+
+    def _work(self) -> None:
+        if (place := self._any_held()) is not None:
+            held = self._held[place]
+            self._held[place] = held._replace(outcome=self._worker._work(held.claim))
+
+    def _settle(self) -> None:
+        if (place := self._any_held()) is not None:
+            claim, outcome = self._held.pop(place)
+            if outcome is not None and self._worker._settle(claim, outcome) == "settled":
+                self._ended[claim.batch.job].update(outcome.states)
+
+    def _lose(self) -> None:
+        for member in self._client.zrange("doivec:leases", 0, -1):
+            self._client.zadd("doivec:leases", {member: 0})
+        self._ledger.lost(queue_is_empty=True)
+
+    def _release(self) -> None:
+        if (place := self._any_held()) is not None:
+            self._ledger.release(self._held.pop(place).claim, reason="walked away")
+
+    def _forget(self) -> None:
+        """A worker is killed."""
+        if (place := self._any_held()) is not None:
+            del self._held[place]
+
+    def _pause(self) -> None:
+        """As many refusals as pause a job, without a batch that settles between them."""
+        if name := self._any_job():
+            for _ in range(10):
+                if claim := self._ledger.claim(name, 0):
+                    self._ledger.release(claim, reason="refused")
+
+    def _resume(self) -> None:
+        if name := self._any_job():
+            self._ledger.resume(name)
+
+    def _cancel(self) -> None:
+        if name := self._any_job():
+            self._ledger.cancel(name)
+
+    def _replay(self) -> None:
+        if name := self._any_job():
+            for letter in self._ledger.dead(name):
+                self._ended[name].pop(letter.document.doi, None)
+            self._ledger.replay(name)
+
+    def _delete(self) -> None:
+        ids = [point_id(doi) for doi in self._drawn.sample(DOIS, 2)]
+        self._store.delete(self._collection, ids, below=self._ledger.bury(ids))
+
+    def _heal(self) -> None:
+        self._encoder.is_ill = False
+
+    def _finish(self) -> None:
+        self._held.clear()
+        self._lose()
+        for name in self._jobs:
+            self._ledger.resume(name)
+        for _ in range(2):  # what was lost twice runs record by record
+            for name in self._jobs:
+                for number in range(self._ledger.job(name).batches + 1):
+                    if claim := self._ledger.claim(name, number):
+                        self._held.append(Held(claim, self._worker._work(claim)))
+                        self._settle()
+            self._lose()
+
+    def _check(self) -> None:
+        ids = {point_id(doi): doi for doi in DOIS}
+        there = {ids[i]: s for i, s in self._store.read(self._collection, list(ids)).items()}
+        buried = {ids[i]: s for i, s in self._ledger.buried(list(ids)).items()}
+        for name, batches in self._jobs.items():
+            job = self._ledger.job(name)
+            ended = Counter(self._ended[name].values())
+            assert job.state is JobState.SETTLED, job
+            assert job.read == job.accepted + job.repeated + job.invalid
+            assert job.settled == job.accepted == sum(map(len, batches))
+            ended[State.CANCELLED] = job.accepted - sum(ended.values())
+            for state in State:
+                assert getattr(job, state) == ended[state], (state, job, ended)
+            own = {doi for doi, stored in there.items() if stored.job == name}
+            stored = {doi for doi, state in self._ended[name].items() if state is State.STORED}
+            assert own <= stored, "what the store has of a job, the job counts as stored"
+            dead = {letter.document.doi for letter in self._ledger.dead(name)}
+            assert dead == {d for d, state in self._ended[name].items() if state is State.DEAD}
+        for name, states in self._ended.items():
+            for doi, state in states.items():
+                if state in {State.STORED, State.UNCHANGED}:
+                    assert doi in there or doi in buried, f"{doi} of {name} is nowhere"
+        self._check_leftovers()
+
+    def _check_leftovers(self) -> None:
+        for key in self._client.scan_iter("doivec:*"):
+            kind = key.decode().split(":")[1]
+            assert kind not in {"waiting", "parked", "producing", "oldest", "outstanding"}, key
