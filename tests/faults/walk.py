@@ -7,7 +7,7 @@ left is worked off, and what the ledger counts is compared with what the store h
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import redis
@@ -27,22 +27,25 @@ from worker.store.protocol import VectorStore
 
 DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
 TITLES = (None, "one title", "another title", "poison")
-STEPS = 60
+STEPS = 150
+DEEPEST = 2
 BATCH_RECORDS = 4
 MOVES = {
-    "accept": 6,
-    "claim": 14,
-    "work": 12,
+    "accept": 5,
+    "claim": 20,
+    "work": 20,
     "settle": 12,
+    "settle_stale": 3,
     "lose": 4,
-    "release": 3,
+    "release": 6,
     "forget": 2,
     "pause": 1,
     "resume": 2,
-    "cancel": 1,
-    "replay": 2,
+    "cancel": 2,
+    "replay": 3,
     "delete": 2,
     "heal": 1,
+    "fall_ill": 1,
     "again": 2,
 }
 
@@ -55,13 +58,15 @@ class Held(NamedTuple):
 
 
 class Touchy:
-    """A real encoder that can't bear a text, until it is healed."""
+    """A real encoder that can't bear a text while it is ill; meanwhile, other things happen."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, meanwhile: Callable[[], None]) -> None:
         self._encoder = encoder
+        self._meanwhile = meanwhile
         self.is_ill = True
 
     def encode(self, texts: Sequence[str]) -> Vectors:
+        self._meanwhile()
         if self.is_ill and any("poison" in text for text in texts):
             raise RuntimeError("index out of range in self")
         return self._encoder.encode(texts)
@@ -81,26 +86,40 @@ class Walk:
     ) -> None:
         self._drawn = random.Random(seed)
         self._ledger, self._store, self._client = ledger, store, client
-        self._encoder = Touchy(encoder)
+        self._encoder = Touchy(encoder, meanwhile=self._meanwhile)
+        self._depth = 0
         self._alias = f"w{seed}"
         self._collection = collection_name(self._alias, "0" * 64)
         store.create(self._collection, dimension=32)
         store.publish([self._alias], collection=self._collection)
         self._jobs: dict[str, list[list[Document]]] = {}
         self._held: list[Held] = []
+        self._stale: list[Held] = []
         self._ended: dict[str, dict[str, State]] = defaultdict(dict)
         self.log: list[str] = []
 
     def run(self) -> None:
         """Walk, come to an end, and compare."""
-        names, weights = list(MOVES), list(MOVES.values())
-        for name in self._drawn.choices(names, weights, k=STEPS):
-            self._do(name)
+        for _ in range(4):
+            self._do("accept")
+        self._move(STEPS)
         self._finish()
         self._check()
 
+    def _move(self, count: int) -> None:
+        names, weights = list(MOVES), list(MOVES.values())
+        for name in self._drawn.choices(names, weights, k=count):
+            self._do(name)
+
+    def _meanwhile(self) -> None:
+        """What other workers do between this one's look at the store and its writing."""
+        if self._depth < DEEPEST and self._drawn.random() < 0.4:
+            self._depth += 1
+            self._move(self._drawn.randint(1, 6))
+            self._depth -= 1
+
     def _do(self, name: str) -> None:
-        self.log.append(name)
+        self.log.append(f"{'.' * self._depth}{name}")
         try:
             getattr(self, f"_{name}")()
         except WorkerError as error:
@@ -121,8 +140,14 @@ class Walk:
     def _any_job(self) -> str | None:
         return self._drawn.choice(list(self._jobs)) if self._jobs else None
 
-    def _any_held(self) -> int | None:
-        return self._drawn.randrange(len(self._held)) if self._held else None
+    def _take(self, *, worked: bool) -> Held | None:
+        """A batch in hand, out of the list of those."""
+        found = [held for held in self._held if (held.outcome is not None) == worked]
+        if not found:
+            return None
+        held = self._drawn.choice(found)
+        self._held.remove(held)
+        return held
 
     def _accept(self) -> None:
         name = f"job{len(self._jobs)}"
@@ -150,15 +175,29 @@ class Walk:
                 self._held.append(Held(claim, None))
 
     def _work(self) -> None:
-        if (place := self._any_held()) is not None:
-            held = self._held[place]
-            self._held[place] = held._replace(outcome=self._worker._work(held.claim))
+        if held := self._take(worked=False):
+            self._held.append(held._replace(outcome=self._worker._work(held.claim)))
 
     def _settle(self) -> None:
-        if (place := self._any_held()) is not None:
-            claim, outcome = self._held.pop(place)
-            if outcome is not None and self._worker._settle(claim, outcome) == "settled":
-                self._ended[claim.batch.job].update(outcome.states)
+        if held := self._take(worked=True):
+            self._settle_one(held)
+            self._stale.append(held)
+
+    def _settle_stale(self) -> None:
+        """Once more, what was settled already or is another worker's by now."""
+        if self._stale:
+            held = self._drawn.choice(self._stale)
+            before = self._ledger.job(held.claim.batch.job)
+            assert held.outcome is not None
+            assert self._worker._settle(held.claim, held.outcome) in {"lost", "settled"}
+            after = self._ledger.job(held.claim.batch.job)
+            assert (before.settled, before.stored) == (after.settled, after.stored)
+
+    def _settle_one(self, held: Held) -> None:
+        claim, outcome = held
+        assert outcome is not None
+        if self._worker._settle(claim, outcome) == "settled":
+            self._ended[claim.batch.job].update(outcome.states)
 
     def _lose(self) -> None:
         for member in self._client.zrange("doivec:leases", 0, -1):
@@ -166,13 +205,12 @@ class Walk:
         self._ledger.lost(queue_is_empty=True)
 
     def _release(self) -> None:
-        if (place := self._any_held()) is not None:
-            self._ledger.release(self._held.pop(place).claim, reason="walked away")
+        if held := self._take(worked=self._drawn.random() < 0.5):
+            self._ledger.release(held.claim, reason="walked away")
 
     def _forget(self) -> None:
         """A worker is killed."""
-        if (place := self._any_held()) is not None:
-            del self._held[place]
+        self._take(worked=self._drawn.random() < 0.5)
 
     def _pause(self) -> None:
         """As many refusals as pause a job, without a batch that settles between them."""
@@ -202,7 +240,11 @@ class Walk:
     def _heal(self) -> None:
         self._encoder.is_ill = False
 
+    def _fall_ill(self) -> None:
+        self._encoder.is_ill = True
+
     def _finish(self) -> None:
+        self._depth = DEEPEST  # nothing happens meanwhile any more
         self._held.clear()
         self._lose()
         for name in self._jobs:
@@ -211,8 +253,7 @@ class Walk:
             for name in self._jobs:
                 for number in range(self._ledger.job(name).batches + 1):
                     if claim := self._ledger.claim(name, number):
-                        self._held.append(Held(claim, self._worker._work(claim)))
-                        self._settle()
+                        self._settle_one(Held(claim, self._worker._work(claim)))
             self._lose()
 
     def _check(self) -> None:
