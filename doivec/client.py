@@ -16,8 +16,9 @@ def enqueue(
     """Queue DOIs, or mappings with a `doi` and metadata, as one job; returns its id.
 
     Reads the settings from the environment unless they are given. Repeated under the same
-    `job`, it is the same job. Raises `ConfigurationError`, `LedgerUnavailable`, `JobCancelled`,
-    `SourceError`.
+    `job`, it is the same job; another list under its name raises `JobConflict`. Raises besides
+    `ConfigurationError`, `LedgerUnavailable`, `LedgerRejected`, `JobCancelled`, and `StoreBusy`
+    where another command has the data directory.
     """
     from worker.bootstrap import connect  # noqa: PLC0415 - takes most of a second
 
@@ -35,9 +36,9 @@ def search(
 ) -> list[Hit]:
     """The `k` records nearest to a DOI (itself left out) or to a text, best first.
 
-    `registrant` keeps only DOIs of that prefix. Opens the store and closes it again; a program
-    that asks often keeps a `worker.bootstrap.open_searcher`. Raises `InvalidDoi`, `Unanswerable`,
-    `ConfigurationError`, `StoreUnavailable`, `StoreBusy`, `ModelError`.
+    `registrant` keeps only DOIs of that prefix. Opens the store and closes it again. Raises
+    `InvalidDoi`, `Unanswerable`, `ConfigurationError`, `StoreUnavailable`, `StoreRejected`,
+    `StoreBusy`, `ModelError`, `EmbeddingError`, `OutOfMemory`.
     """
     from worker.bootstrap import open_searcher  # noqa: PLC0415 - as above
 

@@ -12,7 +12,7 @@ from worker.ledger.sole import sole
 from worker.settings import Settings
 
 Check = Callable[[], None]
-REFINE = "refine"  # what nobody else may do while one trains, promotes by its gate, or prunes
+REFINING = "refine"  # what nobody else may do while one trains, promotes by its gate, or prunes
 
 
 @contextmanager

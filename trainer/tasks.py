@@ -14,13 +14,12 @@ from celery.exceptions import Reject
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from kombu.entity import Exchange, Queue
 
-from trainer.bootstrap import open_desk
 from trainer.refinement.pending import Request
 from trainer.refinement.slots import Slots, latest_slot
-from worker.app import ending_in_a_line, options
+from worker.app import NO_FIXUPS, ending_in_a_line, options
 from worker.settings import Settings, read_settings
 
-QUEUE, REFINE = "trainer", "trainer.refine"
+QUEUE, REFINE_TASK = "trainer", "trainer.refine"
 FOREVER = {"max_retries": None, "interval_start": 0.1, "interval_step": 0.5, "interval_max": 5.0}
 PAUSE_S = 1.0
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ def trainer_options(settings: Settings) -> dict[str, Any]:
         **options(settings),
         "task_default_queue": QUEUE,
         "task_queues": [Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)],
-        "task_routes": {REFINE: {"queue": QUEUE}},
+        "task_routes": {REFINE_TASK: {"queue": QUEUE}},
         "worker_pool": "solo",
         "worker_concurrency": 1,
         "result_expires": None,  # else beat would add a task of its own
@@ -47,7 +46,7 @@ def beat_options(settings: Settings) -> dict[str, Any]:
     """
     path = settings.data_dir / "trainer" / "beat" / "schedule"
     entry = {
-        "task": REFINE,
+        "task": REFINE_TASK,
         "schedule": Slots(settings.schedule).crontab,
         "kwargs": {"slot": BeatLazyFunc(latest_slot, settings.schedule)},
         "options": {"queue": QUEUE, "retry": True, "retry_policy": FOREVER},
@@ -61,7 +60,7 @@ def beat_options(settings: Settings) -> dict[str, Any]:
 
 def make_app(settings: Callable[[], Settings]) -> Celery:
     """A Celery application that reads its settings when it first needs them."""
-    made = Celery("doivec-trainer", set_as_current=False)
+    made = Celery("doivec-trainer", set_as_current=False, fixups=NO_FIXUPS)
     made.add_defaults(lambda: trainer_options(settings()))
     return made
 
@@ -70,7 +69,7 @@ app = make_app(read_settings)
 _desk: Any = None
 
 
-@app.task(name=REFINE, bind=True, acks_late=True)
+@app.task(name=REFINE_TASK, bind=True, acks_late=True)
 def refine(self: Task, slot: str | None = None, **wishes: Any) -> None:
     """Ask for a refine: for a slot of the schedule, once; without one, by this task's id."""
     name = f"slot {slot}" if slot else f"task {self.request.id}"
@@ -90,6 +89,9 @@ def start(sender: Any, **_: Any) -> None:
     if sender.app is not app:
         return
     with ending_in_a_line("doi-trainer"):
+        # Beat, and whoever asks a worker how it is, need none of it.
+        from trainer.bootstrap import open_desk  # noqa: PLC0415
+
         _desk = open_desk(read_settings(), lost=_end)
 
 

@@ -15,6 +15,8 @@ from worker.settings import Settings, read_settings
 INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
 VISIBILITY_TIMEOUT_S = 30
+# Celery's one for Django would put the current folder first on the path.
+NO_FIXUPS: list[str] = []
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +59,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 def make_app(settings: Callable[[], Settings]) -> Celery:
     """A Celery application that reads its settings when it first needs them."""
-    made = Celery("doivec", set_as_current=False, include=["worker.tasks"])
+    made = Celery("doivec", set_as_current=False, include=["worker.tasks"], fixups=NO_FIXUPS)
     made.add_defaults(lambda: options(settings()))
     return made
 

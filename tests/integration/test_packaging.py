@@ -1,6 +1,7 @@
 """doivec as it is installed: a wheel outside of the checkout, and folders of strangers."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -12,12 +13,13 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
+import doivec
+from tests.support.deployment import deployed
 from tests.support.paths import EXAMPLES, ROOT
-from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.servers import wait_until
 from tests.support.shell import SCRIPTS, TRAINER, WORKER, Shell
 from tests.support.tiny_model import make_tiny_model
 
@@ -29,7 +31,8 @@ reveal_type(doivec.enqueue([{"doi": "10.1038/nphys1170"}]))
 reveal_type(doivec.search("10.1038/nphys1170", k=3)[0].score)
 doivec.enqueue(42)
 """
-OURS = {"schemas", "trainer", "worker", "doivec"}
+# What Python, Celery and others import where they find it.
+FOUND_IF_THERE = ("celeryconfig", "sitecustomize", "usercustomize", "django", "brotli", "uvloop")
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -90,7 +93,7 @@ def test_what_the_source_imports_is_among_the_dependencies() -> None:
         for path in (ROOT / package).rglob("*.py")
         for name in imported(path)
     }
-    for name in sorted(found - OURS - sys.stdlib_module_names):
+    for name in sorted(found - set(PACKAGES) - sys.stdlib_module_names):
         owned = {owner.lower().replace("_", "-") for owner in owners[name]}
         assert owned & declared, f"{name} is imported and not among the dependencies"
 
@@ -132,50 +135,91 @@ def strange(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with modules of the names of ours and of what we import, each of which tells."""
     told = tmp_path / "told"
     folder = tmp_path / "strange"
-    names = {*sys.stdlib_module_names, *packages_distributions(), *PACKAGES}
+    names = {*sys.stdlib_module_names, *packages_distributions(), *PACKAGES, *FOUND_IF_THERE}
     code = f"open({str(told)!r}, 'a').write(__name__ + chr(10))\nraise SystemExit(66)\n"
     plain = {f"{name}.py" for name in names - {"schemas"} if name.isidentifier()}
     for name in {request.param, "schemas/__init__.py", *plain}:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(code)
+    server = folder / "redis-server"
+    server.write_text(f"#!/bin/sh\necho redis-server >> {told}\n")
+    server.chmod(0o755)
     shutil.copy(EXAMPLES, folder / "dois.txt")
     return folder
+
+
+def assert_nothing_told(strange: Path) -> None:
+    told = strange.parent / "told"
+    assert not told.exists(), told.read_text()
 
 
 @pytest.mark.parametrize("kind", ["editable", "wheel"])
 def test_no_strangers_code_is_run(kind: str, strange: Path, request: pytest.FixtureRequest) -> None:
     scripts = SCRIPTS if kind == "editable" else request.getfixturevalue("installed")
-    model = make_tiny_model(strange.parent / "model")
-    data = strange.parent / "data"
     shell = Shell(
-        strange, scripts=scripts, DOIVEC_MODEL__NAME=str(model), DOIVEC_DATA_DIR=str(data)
+        strange,
+        scripts=scripts,
+        DOIVEC_MODEL__NAME=str(make_tiny_model(strange.parent / "model")),
+        DOIVEC_DATA_DIR=str(strange.parent / "data"),
+        PATH=f":{os.environ['PATH']}",  # an empty part is the current folder
     )
     assert "dead 0" in shell.worker("ingest", "dois.txt")
-    assert not (strange.parent / "told").exists(), (strange.parent / "told").read_text()
+    assert shell.worker("search", "--text", "10.1038", "-k", "1")
+    shell.run(TRAINER, "versions")
+    assert_nothing_told(strange)
+
+
+@pytest.mark.parametrize("kind", ["editable", "wheel"])
+def test_the_path_has_no_relative_part(kind: str, request: pytest.FixtureRequest) -> None:
+    scripts = SCRIPTS if kind == "editable" else request.getfixturevalue("installed")
+    code = "import sys, trainer.tasks, worker.tasks; print(*sys.path, sep='\\n')"
+    command = [str(scripts / "python"), "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    assert all(Path(part).is_absolute() for part in done.stdout.splitlines())
+
+
+def test_djangos_fix_up_stays_away(tmp_path: Path) -> None:
+    """Celery's, which puts the current folder first on the path."""
+    (tmp_path / "django").mkdir()
+    (tmp_path / "django" / "__init__.py").write_text("VERSION = (9, 9, 9)\n")
+    code = "import os, sys, trainer.tasks, worker.tasks; print(os.getcwd() in sys.path)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path.parent,
+    )
+    assert done.stdout == "False\n"
+
+
+def says(log: Path, words: str) -> bool:
+    return words in log.read_text()
 
 
 @pytest.mark.parametrize("strange", ["worker.py"], indirect=True)
-def test_no_strangers_code_is_run_on_servers(
-    strange: Path, redis_server: RedisServer, qdrant_server: QdrantServer
-) -> None:
-    shell = Shell(
-        strange,
-        DOIVEC_REDIS__URL=redis_server.url,
-        DOIVEC_QDRANT__URL=qdrant_server.url,
-        DOIVEC_QDRANT__GRPC_PORT=str(qdrant_server.grpc_port),
-        DOIVEC_COLLECTION=f"strange-{uuid4().hex}",
-        DOIVEC_MODEL__NAME=str(make_tiny_model(strange.parent / "model")),
-        DOIVEC_DATA_DIR=str(strange.parent / "data"),
-    )
-    for program in (WORKER, TRAINER):
-        log = strange.parent / f"{program}.log"
-        with log.open("w") as output:
-            process = shell.start(program, "run", output=output)
-        wait_until(
-            lambda log=log: " ready." in log.read_text(),  # type: ignore[misc]
-            while_true=lambda process=process: process.poll() is None,  # type: ignore[misc]
-            what=log.read_text,
-        )
-        process.terminate()
-        assert process.wait(60) == 0
-    assert not (strange.parent / "told").exists(), (strange.parent / "told").read_text()
+def test_no_strangers_code_is_run_on_servers(strange: Path) -> None:
+    model = make_tiny_model(strange.parent / "model")
+    with deployed(strange.parent / "servers", model=model) as made:
+        shell = Shell(strange, **made.environment)
+        commands = {WORKER: "run", TRAINER: "run", f"{TRAINER} beat": "schedule"}
+        logs = {name: strange.parent / f"{name}.log" for name in commands}
+        processes = []
+        try:
+            for name, command in commands.items():
+                with logs[name].open("w") as output:
+                    processes.append(shell.start(name.split()[0], command, output=output))
+            job = doivec.enqueue(["10.1038/nphys1170"], settings=made.settings)
+            assert made.settled(job).stored == 1
+            for name, ready in ((TRAINER, " ready."), (f"{TRAINER} beat", "beat: Starting")):
+                wait_until(
+                    lambda n=name, r=ready: r in logs[n].read_text(), what=logs[name].read_text
+                )
+            for process in processes:
+                process.terminate()
+            assert [process.wait(60) for process in processes] == [0, 0, 0]
+        finally:
+            for process in processes:
+                process.kill()
+    assert_nothing_told(strange)

@@ -187,3 +187,18 @@ def expected_ids(dois: Sequence[str]) -> set[str]:
 def documents(dois: Sequence[str]) -> list[Document]:
     """Bare documents of DOIs."""
     return [Document(doi=normalize(doi)) for doi in dois]
+
+
+@contextmanager
+def deployed(folder: Path, *, model: Path | str, **more: str) -> Iterator[Deployment]:
+    """A deployment on a Redis and a Qdrant server of its own, all of it ended with the context."""
+    redis, qdrant = RedisServer(folder / "redis"), QdrantServer(folder / "qdrant")
+    made = Deployment(folder, redis=redis, qdrant=qdrant, model=model, **more)
+    try:
+        redis.start()
+        qdrant.start()
+        yield made
+    finally:
+        made.close()
+        redis.stop()
+        qdrant.stop()

@@ -50,7 +50,10 @@ class Shell:
     ) -> subprocess.CompletedProcess[str]:
         """See a command through to its exit code, without a traceback."""
         process = self.start(program, *words, **more)
-        out, err = process.communicate(timeout=TIMEOUT_S)
+        try:
+            out, err = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            process.kill()  # where it hangs; nothing where it has ended
         assert process.returncode == expect, f"{words}\n{out}\n{err}"
         assert "Traceback" not in out + err
         return subprocess.CompletedProcess(words, process.returncode, out, err)

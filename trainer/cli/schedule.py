@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from trainer.alone import REFINE, alone, locked
+from trainer.alone import REFINING, alone, locked
 from trainer.bootstrap import make_refine
 from trainer.cli import show_life as shown
 from trainer.cli.stopping import told_to_stop
@@ -42,7 +42,7 @@ def refine(as_json: bool, force: bool, **wishes: Any) -> int:
     the same command goes on from where it was. One runs at a time.
     """
     settings = read_settings()
-    with alone(settings, REFINE) as check, told_to_stop() as told:
+    with alone(settings, REFINING) as check, told_to_stop() as told:
         made = make_refine(settings, watcher=shown.Screen(), told_to_stop=told, check=check)
         entry = made.run(Wishes.of(settings.refine, force=force, **wishes))
     shown.refined(entry, as_json=as_json)
@@ -60,6 +60,9 @@ def schedule(loglevel: str) -> int:
     settings = _with_servers()
     from trainer.tasks import app, beat_options  # noqa: PLC0415 - its options need the URL
 
+    # Beat's schedule is unpickled for the current application; without one, Celery would make its
+    # default one, and look for its configuration in the current folder.
+    app.set_default()
     app.conf.update(beat_options(settings))
     with locked(settings.data_dir / "trainer" / "beat" / "schedule.lock"):
         app.start(["beat", "--loglevel", loglevel])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schemas.history import Entry
 from schemas.model import collection_name
-from trainer.alone import REFINE, alone
+from trainer.alone import REFINING, alone
 from trainer.promotion.promote import Promoter
 from trainer.records import read_record
 
@@ -48,7 +48,7 @@ def prune(promoter: Promoter, found: list[Removable]) -> None:
     Raises `Busy` where a refine or a promotion is under way.
     """
     started_at, gone = datetime.now(UTC), list[Removable]()
-    with alone(promoter.stores.settings, REFINE), promoter.alone() as lease:
+    with alone(promoter.stores.settings, REFINING), promoter.alone() as lease:
         for one in found:
             lease.check()
             if one.version in _with_parents(promoter, set(_needed(promoter))):

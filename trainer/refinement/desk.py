@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from schemas.history import Entry
-from trainer.alone import REFINE, Check, alone
+from trainer.alone import REFINING, Check, alone
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluate import Progress as Texts
 from trainer.history import History
@@ -157,11 +157,11 @@ class Desk:
         taker = Taker(
             self._pending,
             refine=self._refine,
-            alone=lambda: alone(settings, REFINE),
+            alone=lambda: alone(settings, REFINING),
             history=History.below(settings.data_dir),
             lost=lost,
         )
-        self._ticker = Ticker(REFINE, taker.take_up, pause_s=settings.ingest.sweep_s)
+        self._ticker = Ticker(REFINING, taker.take_up, pause_s=settings.ingest.sweep_s)
 
     def ask(self, request: Request) -> None:
         """Keep a request, to be taken up; what can't be kept is said in the log.

@@ -9,7 +9,7 @@ from schemas.evaluation import Frozen
 from worker.ledger.ledger import Ledger
 from worker.settings import RefineSettings
 
-NAME = "refine"
+NOTE = "refine"
 KEPT_S = 366 * 86400.0  # how long a request is known again
 LOCK_TIMEOUT_S = 60.0
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Pending:
 
     def read(self) -> Request | None:
         """The request that has not ended."""
-        text = self._ledger.noted(NAME)
+        text = self._ledger.noted(NOTE)
         try:
             return None if text is None else Request.model_validate_json(text)
         except ValidationError:
@@ -87,8 +87,8 @@ class Pending:
 
     def keep(self, request: Request) -> None:
         """Keep a request as it is now."""
-        self._ledger.note(NAME, request.model_dump_json())
+        self._ledger.note(NOTE, request.model_dump_json())
 
     def end(self) -> None:
         """Forget the request: it has ended."""
-        self._ledger.note(NAME, None)
+        self._ledger.note(NOTE, None)

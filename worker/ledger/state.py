@@ -20,7 +20,7 @@ from worker.settings import IngestSettings, RedisSettings
 SCRIPTS = tuple(
     name.removesuffix(".lua")
     for name in (f.name for f in (files("worker.ledger") / "lua").iterdir())
-    if name != "shared.lua"
+    if name.endswith(".lua") and name != "shared.lua"
 )
 
 

@@ -1,1 +1,1 @@
-"""Model versions on disk, and texts to vectors; the only place with torch."""
+"""Model versions on disk, and texts to vectors; the worker's only place with torch."""

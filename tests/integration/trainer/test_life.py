@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, deployed
 from tests.support.learnable import EASILY, hold_out, write_pairs, write_recipe
 from tests.support.life import DOIS, Life, Silent, record, registered, started
-from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.servers import wait_until
 from tests.support.tiny_model import make_tiny_model
 from trainer.bootstrap import make_refine, open_stores
 from trainer.promotion.prune import prune, removable
@@ -21,15 +21,8 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    redis, qdrant = RedisServer(tmp_path / "redis"), QdrantServer(tmp_path / "qdrant")
-    redis.start()
-    qdrant.start()
-    model = make_tiny_model(tmp_path / "first")
-    made = Deployment(tmp_path, redis=redis, qdrant=qdrant, model=model, **EASILY)
-    yield made
-    made.close()
-    redis.stop()
-    qdrant.stop()
+    with deployed(tmp_path, model=make_tiny_model(tmp_path / "first"), **EASILY) as made:
+        yield made
 
 
 @pytest.fixture

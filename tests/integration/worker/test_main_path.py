@@ -15,37 +15,29 @@ from celery.concurrency.prefork import TaskPool
 from doivec import enqueue, search
 from schemas.doi import normalize, point_id
 from schemas.job import JobState
-from tests.support.deployment import Deployment, expected_ids
-from tests.support.paths import EXAMPLES, ROOT
-from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.deployment import Deployment, deployed, expected_ids
+from tests.support.paths import DATA, EXAMPLES, ROOT
+from tests.support.servers import wait_until
 from tests.support.shell import SCRIPTS, WORKER
 from tests.support.tiny_model import make_tiny_model
 from worker import bootstrap
 from worker.app import make_app
 from worker.errors import ConfigurationError, JobUnknown
 
-SHARED = ROOT.parent / "shared" / "data" / "dois_100k.txt"
+SHARED = DATA / "dois_100k.txt"
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
 def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    redis, qdrant = RedisServer(tmp_path / "redis"), QdrantServer(tmp_path / "qdrant")
-    redis.start()
-    qdrant.start()
     model = getattr(request, "param", None) or make_tiny_model(tmp_path / "model")
-    made = Deployment(
+    with deployed(
         tmp_path,
-        redis=redis,
-        qdrant=qdrant,
         model=model,
         DOIVEC_INGEST__BATCH_RECORDS="512",
         DOIVEC_EMBED__WORKERS_PER_MACHINE="2",
-    )
-    yield made
-    made.close()
-    redis.stop()
-    qdrant.stop()
+    ) as made:
+        yield made
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the shared data")

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,9 @@ from celery.beat import PersistentScheduler
 
 from schemas.history import Entry
 from schemas.model import ModelVersion
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, deployed
 from tests.support.learnable import DOIS, EASILY, hold_out, write_pairs, write_recipe
-from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.servers import RedisServer, wait_until
 from tests.support.shell import SCRIPTS, TRAINER
 from tests.support.tiny_model import make_tiny_model
 from trainer.alone import alone
@@ -30,7 +30,7 @@ from trainer.promotion.passes import Watcher as Steps
 from trainer.refinement.desk import STARTS, Logged, Taker
 from trainer.refinement.pending import Pending, Request, Wishes
 from trainer.refinement.refine import Refine
-from trainer.tasks import QUEUE, REFINE, beat_options, make_app
+from trainer.tasks import QUEUE, REFINE_TASK, beat_options, make_app
 from worker.errors import Busy, LeaseLost, StoreUnavailable
 from worker.ledger.ledger import Ledger
 from worker.settings import GateSettings, Settings
@@ -268,14 +268,6 @@ def test_a_switch_by_someone_else_meanwhile_is_left_alone(bench: Bench) -> None:
 # What was asked for
 
 
-@pytest.fixture
-def ledger(redis_server: RedisServer) -> Iterator[Ledger]:
-    with plain_redis.Redis.from_url(redis_server.url) as client:
-        client.flushdb()
-    with closing(Ledger.connect(settings_of(redis_server).redis, options=Settings().ingest)) as it:
-        yield it
-
-
 def settings_of(server: RedisServer, **more: Any) -> Settings:
     return Settings(redis={"url": server.url}, **more)  # type: ignore[arg-type] - pydantic reads mappings
 
@@ -389,7 +381,7 @@ def test_two_beats_send_the_same_slot(redis_server: RedisServer, tmp_path: Path)
         application.close()
         messages = [json.loads(raw) for raw in client.lrange(QUEUE, 0, -1)]  # type: ignore[union-attr]
     slots = {json.dumps(json.loads(base64.b64decode(m["body"]))[1]) for m in messages}
-    assert [m["headers"]["task"] for m in messages] == [REFINE, REFINE]
+    assert [m["headers"]["task"] for m in messages] == [REFINE_TASK, REFINE_TASK]
     assert len(slots) == 1, "the two are of the same slot"
     assert "T03:00+0" in slots.pop()
 
@@ -399,18 +391,12 @@ def test_two_beats_send_the_same_slot(redis_server: RedisServer, tmp_path: Path)
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    redis, qdrant = RedisServer(tmp_path / "redis"), QdrantServer(tmp_path / "qdrant")
-    made = Deployment(
+    with deployed(
         tmp_path,
-        redis=redis,
-        qdrant=qdrant,
         model=make_tiny_model(tmp_path / "model"),
         DOIVEC_REFINE__RECIPE=str(write_recipe(tmp_path / "tiny.toml")),
         DOIVEC_REFINE__PARENT="live",
-    )
-    try:
-        redis.start()
-        qdrant.start()
+    ) as made:
         stores = open_stores(Settings(data_dir=tmp_path / "data"))
         stores.pairs.import_files([str(write_pairs(tmp_path / "pairs.csv"))], dry_run=False)
         hold_out(stores)
@@ -419,10 +405,6 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
         made.start_worker()
         made.settled(made.queue(source))
         yield made
-    finally:
-        made.close()
-        redis.stop()
-        qdrant.stop()
 
 
 class Program:
@@ -459,7 +441,7 @@ class Program:
 
 def ask(deployment: Deployment, **wishes: Any) -> None:
     application = make_app(lambda: deployment.settings)
-    application.send_task(REFINE, kwargs=wishes, queue=QUEUE)
+    application.send_task(REFINE_TASK, kwargs=wishes, queue=QUEUE)
     application.close()
 
 

@@ -14,7 +14,7 @@ import pytest
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.model import guard_alias
-from tests.support.paths import ROOT
+from tests.support.paths import DATA
 from tests.support.vectors import (
     DIMENSION,
     DOIS,
@@ -31,7 +31,7 @@ from worker.settings import QdrantSettings
 from worker.store.opening import open_store
 from worker.store.protocol import PointMissing, Stored, VectorStore
 
-SHARED_DOIS = ROOT.parent / "shared" / "data" / "dois_100k.txt"
+SHARED_DOIS = DATA / "dois_100k.txt"
 NUMPY = "10.1038/s41586-020-2649-2"
 THREADS = 8
 MIB = 1024 * 1024

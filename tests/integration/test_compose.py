@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.support.paths import ROOT
-from tests.support.servers import RedisServer, wait_until
+from tests.support.servers import RedisServer, free_port, wait_until
 from worker.embedded import _binary
 from worker.settings import Settings
 
@@ -228,12 +228,6 @@ def running(command: list[str], *, cwd: Path, env: dict[str, str]) -> Iterator[N
         process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for_port(port: int) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -333,3 +327,10 @@ def test_build_context_is_what_the_dockerfile_copies() -> None:
     assert set(allowed) == {source for sources in copies for source in sources}
     found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     assert {name.rstrip("*") for name in found["find"]["include"]} <= set(allowed)
+
+
+def test_celerys_commands_run_in_a_folder_that_nobody_can_write_to() -> None:
+    """They look for modules in the current folder first."""
+    folders = [line.split()[1] for line in DOCKERFILE if line.startswith("WORKDIR ")]
+    assert folders[-1] == "/"
+    assert not any("working_dir" in service for service in SERVICES.values())
