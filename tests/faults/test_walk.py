@@ -1,5 +1,7 @@
 """Twenty random walks through the ledger; `make faults` has five hundred."""
 
+from contextlib import closing
+
 import pytest
 import redis
 
@@ -7,7 +9,7 @@ from tests.faults.walk import Walk
 from tests.support.servers import RedisServer
 from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
-from worker.settings import IngestSettings
+from worker.settings import IngestSettings, RedisSettings
 from worker.store.protocol import VectorStore
 
 
@@ -20,8 +22,11 @@ def options() -> IngestSettings:
 def test_a_random_walk_leaves_true_counts(
     seed: int, ledger: Ledger, store: VectorStore, embedder: Embedder, redis_server: RedisServer
 ) -> None:
-    with redis.Redis.from_url(redis_server.url) as client:
-        walk = Walk(ledger, store, embedder, client=client, seed=seed)
+    impatient = Ledger.connect(
+        RedisSettings(url=redis_server.url), options=IngestSettings(lease_s=0.001)
+    )
+    with closing(impatient), redis.Redis.from_url(redis_server.url) as client:
+        walk = Walk(ledger, store, embedder, impatient=impatient, client=client, seed=seed)
         try:
             walk.run()
         except AssertionError as error:

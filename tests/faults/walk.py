@@ -8,7 +8,7 @@ left is worked off, and what the ledger counts is compared with what the store h
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import redis
 
@@ -23,7 +23,7 @@ from worker.ingest.settlement import Outcome
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Claim, Ledger
 from worker.model.loaded import Encoder, Models, Target, Vectors
-from worker.store.protocol import VectorStore
+from worker.store.protocol import VectorStore, Write
 
 DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
 TITLES = (None, "one title", "another title", "poison")
@@ -72,6 +72,22 @@ class Touchy:
         return self._encoder.encode(texts)
 
 
+class Watched:
+    """A real store that remembers what was ever written: (id, job, sequence)."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self.written: set[tuple[str, str, int]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
+        self._store.upsert(collection, write, sequence=sequence, bare=bare)
+        there = self._store.read(collection, list(write.ids))
+        self.written |= {(i, stored.job, stored.sequence) for i, stored in there.items()}
+
+
 class Walk:
     """One walk, from a seed; `run` raises AssertionError where a count is not true."""
 
@@ -81,11 +97,16 @@ class Walk:
         store: VectorStore,
         encoder: Encoder,
         *,
+        impatient: Ledger,
         client: redis.Redis,
         seed: int,
     ) -> None:
+        """`impatient` is the same ledger to a sweep that takes everything for lost at once."""
+        self._impatient = impatient
         self._drawn = random.Random(seed)
-        self._ledger, self._store, self._client = ledger, store, client
+        self._ledger, self._client = ledger, client
+        self._watched = Watched(store)
+        self._store = cast(VectorStore, self._watched)
         self._encoder = Touchy(encoder, meanwhile=self._meanwhile)
         self._depth = 0
         self._alias = f"w{seed}"
@@ -198,15 +219,23 @@ class Walk:
         assert outcome is not None
         if self._worker._settle(claim, outcome) == "settled":
             self._ended[claim.batch.job].update(outcome.states)
+            stored = {d for d, state in outcome.states.items() if state is State.STORED}
+            said = {(point_id(d), claim.batch.job, claim.batch.sequence) for d in stored}
+            assert said <= self._watched.written, "stored is what was written"
 
     def _lose(self) -> None:
+        self._swept()
+
+    def _swept(self) -> list[tuple[str, int]]:
         for member in self._client.zrange("doivec:leases", 0, -1):
             self._client.zadd("doivec:leases", {member: 0})
-        self._ledger.lost(queue_is_empty=True)
+        return self._impatient.lost(queue_is_empty=True)
 
     def _release(self) -> None:
         if held := self._take(worked=self._drawn.random() < 0.5):
             self._ledger.release(held.claim, reason="walked away")
+            if self._drawn.random() < 0.2:
+                self._ledger.cancel(held.claim.batch.job)
 
     def _forget(self) -> None:
         """A worker is killed."""
@@ -249,12 +278,10 @@ class Walk:
         self._lose()
         for name in self._jobs:
             self._ledger.resume(name)
-        for _ in range(2):  # what was lost twice runs record by record
-            for name in self._jobs:
-                for number in range(self._ledger.job(name).batches + 1):
-                    if claim := self._ledger.claim(name, number):
-                        self._settle_one(Held(claim, self._worker._work(claim)))
-            self._lose()
+        for _ in range(20):  # what the sweep queues again is all that there is to do
+            for name, number in self._swept():
+                if claim := self._ledger.claim(name, number):
+                    self._settle_one(Held(claim, self._worker._work(claim)))
 
     def _check(self) -> None:
         ids = {point_id(doi): doi for doi in DOIS}
