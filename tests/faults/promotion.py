@@ -259,8 +259,8 @@ def faults(folder: Path) -> Iterator[Faults]:
         made.close()
 
 
-def main(seeds: int) -> None:
-    """All steps with so many seeds; writes the results."""
+def main(seeds: int, *, walks: int) -> None:
+    """All steps with so many seeds; writes the results, with how many `walks` went before."""
     killed: Counter[str] = Counter()
     began = time.monotonic()
     with TemporaryDirectory() as folder, faults(Path(folder)) as deployment:
@@ -272,6 +272,7 @@ def main(seeds: int) -> None:
         late = deployment.late
     result = {
         "machine": describe(),
+        "random_walks": walks,
         "steps": list(STEPS),
         "seeds": seeds,
         "kills": dict(sorted(killed.items())),

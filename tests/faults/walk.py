@@ -7,7 +7,10 @@ left is worked off, and what the ledger counts is compared with what the store h
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -16,13 +19,18 @@ from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import JobState, State
 from schemas.model import collection_name
+from tests.support.servers import RedisServer
+from tests.support.tiny_model import make_tiny_model
 from tests.support.workers import ingestor
 from worker.errors import WorkerError
 from worker.ingest.batch import Ingestor
 from worker.ingest.settlement import Outcome
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Claim, Ledger
+from worker.model.embedder import Embedder
 from worker.model.loaded import Encoder, Models, Target, Vectors
+from worker.settings import IngestSettings, QdrantSettings, RedisSettings
+from worker.store.opening import open_store
 from worker.store.protocol import VectorStore, Write
 
 DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
@@ -110,9 +118,9 @@ class Walk:
         self._encoder = Touchy(encoder, meanwhile=self._meanwhile)
         self._depth = 0
         self._alias = f"w{seed}"
-        self._collection = collection_name(self._alias, "0" * 64)
-        store.create(self._collection, dimension=32)
-        store.publish([self._alias], collection=self._collection)
+        self.collection = collection_name(self._alias, "0" * 64)
+        store.create(self.collection, dimension=32)
+        store.publish([self._alias], collection=self.collection)
         self._jobs: dict[str, list[list[Document]]] = {}
         self._held: list[Held] = []
         self._stale: list[Held] = []
@@ -264,7 +272,7 @@ class Walk:
 
     def _delete(self) -> None:
         ids = [point_id(doi) for doi in self._drawn.sample(DOIS, 2)]
-        self._store.delete(self._collection, ids, below=self._ledger.bury(ids))
+        self._store.delete(self.collection, ids, below=self._ledger.bury(ids))
 
     def _heal(self) -> None:
         self._encoder.is_ill = False
@@ -285,7 +293,7 @@ class Walk:
 
     def _check(self) -> None:
         ids = {point_id(doi): doi for doi in DOIS}
-        there = {ids[i]: s for i, s in self._store.read(self._collection, list(ids)).items()}
+        there = {ids[i]: s for i, s in self._store.read(self.collection, list(ids)).items()}
         buried = {ids[i]: s for i, s in self._ledger.buried(list(ids)).items()}
         for name, batches in self._jobs.items():
             job = self._ledger.job(name)
@@ -311,3 +319,39 @@ class Walk:
         for key in self._client.scan_iter("doivec:*"):
             kind = key.decode().split(":")[1]
             assert kind not in {"waiting", "parked", "producing", "oldest", "outstanding"}, key
+
+
+def walks(seeds: Iterable[int]) -> Counter[str]:
+    """A walk from each seed, on Qdrant Edge and a Redis of its own; what was done how often.
+
+    Raises AssertionError, with the seed and the way so far, where a count is not true.
+    """
+    done: Counter[str] = Counter()
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        server = RedisServer(folder / "redis")
+        server.start()
+        stack.callback(server.stop)
+        ledger, impatient = (
+            stack.enter_context(
+                closing(
+                    Ledger.connect(
+                        RedisSettings(url=server.url), options=IngestSettings(lease_s=lease_s)
+                    )
+                )
+            )
+            for lease_s in (60.0, 0.001)
+        )
+        client = stack.enter_context(redis.Redis.from_url(server.url))
+        encoder = Embedder.load(make_tiny_model(folder / "model"), threads=1)
+        store = stack.enter_context(closing(open_store(QdrantSettings(), data_dir=folder)))
+        for seed in seeds:
+            client.flushall()
+            walk = Walk(ledger, store, encoder, impatient=impatient, client=client, seed=seed)
+            try:
+                walk.run()
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}: {error}\n{' '.join(walk.log)}") from error
+            done.update(step.lstrip(".").partition(":")[0] for step in walk.log)
+            store.drop(walk.collection)
+    return done
