@@ -118,9 +118,9 @@ class Walk:
         self._encoder = Touchy(encoder, meanwhile=self._meanwhile)
         self._depth = 0
         self._alias = f"w{seed}"
-        self.collection = collection_name(self._alias, "0" * 64)
-        store.create(self.collection, dimension=32)
-        store.publish([self._alias], collection=self.collection)
+        self._collection = collection_name(self._alias, "0" * 64)
+        store.create(self._collection, dimension=32)
+        store.publish([self._alias], collection=self._collection)
         self._jobs: dict[str, list[list[Document]]] = {}
         self._held: list[Held] = []
         self._stale: list[Held] = []
@@ -272,7 +272,7 @@ class Walk:
 
     def _delete(self) -> None:
         ids = [point_id(doi) for doi in self._drawn.sample(DOIS, 2)]
-        self._store.delete(self.collection, ids, below=self._ledger.bury(ids))
+        self._store.delete(self._collection, ids, below=self._ledger.bury(ids))
 
     def _heal(self) -> None:
         self._encoder.is_ill = False
@@ -293,7 +293,7 @@ class Walk:
 
     def _check(self) -> None:
         ids = {point_id(doi): doi for doi in DOIS}
-        there = {ids[i]: s for i, s in self._store.read(self.collection, list(ids)).items()}
+        there = {ids[i]: s for i, s in self._store.read(self._collection, list(ids)).items()}
         buried = {ids[i]: s for i, s in self._ledger.buried(list(ids)).items()}
         for name, batches in self._jobs.items():
             job = self._ledger.job(name)
@@ -344,14 +344,16 @@ def walks(seeds: Iterable[int]) -> Counter[str]:
         )
         client = stack.enter_context(redis.Redis.from_url(server.url))
         encoder = Embedder.load(make_tiny_model(folder / "model"), threads=1)
-        store = stack.enter_context(closing(open_store(QdrantSettings(), data_dir=folder)))
         for seed in seeds:
             client.flushall()
-            walk = Walk(ledger, store, encoder, impatient=impatient, client=client, seed=seed)
-            try:
-                walk.run()
-            except AssertionError as error:
-                raise AssertionError(f"seed {seed}: {error}\n{' '.join(walk.log)}") from error
+            with (
+                TemporaryDirectory(dir=folder) as data,
+                closing(open_store(QdrantSettings(), data_dir=Path(data))) as store,
+            ):
+                walk = Walk(ledger, store, encoder, impatient=impatient, client=client, seed=seed)
+                try:
+                    walk.run()
+                except AssertionError as error:
+                    raise AssertionError(f"seed {seed}: {error}\n{' '.join(walk.log)}") from error
             done.update(step.lstrip(".").partition(":")[0] for step in walk.log)
-            store.drop(walk.collection)
     return done
