@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -19,6 +20,8 @@ from worker.errors import LedgerUnavailable, Stopped, StoreUnavailable
 T = TypeVar("T")
 P = ParamSpec("P")
 TRANSIENT = (LedgerUnavailable, StoreUnavailable)
+SILENCE_S, AGAIN_S = 8.0, 60.0
+ANSWERERS = {"worker.ledger": "Redis", "worker.store": "the vector store"}
 log = logging.getLogger(__name__)
 
 
@@ -27,12 +30,20 @@ class Patience:
 
     A worker whose store or ledger is away has nothing else to do, so it waits with what it has
     in hand, as long as it takes; a command waits until `give_up_s` and then raises the error.
-    `stop` ends all waiting with `Stopped`.
+    `stop` ends all waiting with `Stopped`. What is waited for is said: at once where a call fails,
+    after `silence_s` where it doesn't answer, and then once a minute.
     """
 
     def __init__(
-        self, *, first_s: float = 0.1, longest_s: float = 5.0, give_up_s: float | None = None
+        self,
+        *,
+        first_s: float = 0.1,
+        longest_s: float = 5.0,
+        give_up_s: float | None = None,
+        silence_s: float = SILENCE_S,
     ) -> None:
+        self._silence_s = silence_s
+        self._said: dict[str, float] = {}
         self._until = stop_never if give_up_s is None else stop_after_delay(give_up_s)
         self._stop = threading.Event()
         self._wait = wait_exponential_jitter(multiplier=first_s, max=longest_s, jitter=first_s)
@@ -49,9 +60,15 @@ class Patience:
             stop=self._until,
             sleep=self._sleep,
             reraise=True,
-            before_sleep=_say,
+            before_sleep=self._tell,
         )
-        return retrying(call, *args, **kwargs)
+        watch = threading.Timer(self._silence_s, self._say, [f"no answer yet from {_whom(call)}"])
+        watch.daemon = True
+        watch.start()
+        try:
+            return retrying(call, *args, **kwargs)
+        finally:
+            watch.cancel()
 
     def _pause_s(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -62,8 +79,17 @@ class Patience:
         if self._stop.wait(pause_s):
             raise Stopped("told to stop while waiting")
 
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._say(f"waiting, and trying again: {error}")
 
-def _say(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    pause_s = state.next_action.sleep if state.next_action else 0.0
-    log.warning("waiting %.1f s, attempt %d: %s", pause_s, state.attempt_number, error)
+    def _say(self, words: str) -> None:
+        now = time.monotonic()
+        if now - self._said.get(words, -AGAIN_S) >= AGAIN_S:
+            self._said = {words: now}
+            log.warning("%s", words)
+
+
+def _whom(call: Callable[..., object]) -> str:
+    module = getattr(call, "__module__", "")
+    return next((name for room, name in ANSWERERS.items() if room in module), "the servers")

@@ -14,7 +14,7 @@ from celery.concurrency.prefork import TaskPool
 
 from doivec import enqueue, search
 from schemas.doi import normalize, point_id
-from schemas.job import JobState
+from schemas.job import Job, JobState
 from tests.support.deployment import Deployment, deployed, expected_ids
 from tests.support.paths import DATA, EXAMPLES, ROOT
 from tests.support.servers import wait_until
@@ -84,6 +84,33 @@ def test_a_list_sent_by_name_is_a_job_of_the_tasks_id_and_repeated_the_same_job(
     with deployment.redis_client() as redis:
         wait_until(lambda: redis.llen("celery") == 0 and redis.hlen("unacked") == 0)
     assert worker.process.poll() is None
+
+
+def test_messages_that_are_none_of_ours_stop_nothing_and_lists_that_cant_be_taken_are_jobs(
+    deployment: Deployment,
+) -> None:
+    stranger = Celery(broker=deployment.redis.url, set_as_current=False)
+    for number in ("one", None, -1, 2.5):
+        stranger.send_task("worker.batch", args=["job", number], queue="ingest")
+    stranger.send_task("worker.batch", kwargs={"job": "job"}, queue="ingest")
+    wrong = stranger.send_task("worker.ingest", kwargs={"doi": ["10.1038/nphys1170"]}).id
+    first = stranger.send_task("worker.ingest", args=[["10.1038/nature11543"]]).id
+    stranger.send_task("worker.ingest", args=[["10.1038/srep17338"]], task_id=first)
+    stranger.close()
+    worker = deployment.start_worker()
+
+    def jobs() -> dict[str, Job]:
+        with bootstrap.connect(deployment.settings) as client:
+            return {job.id: job for job in client.ledger.jobs()}
+
+    wait_until(lambda: len(jobs()) == 3, what=lambda: worker.words)
+    deployment.settled(first)
+    assert jobs()[wrong].state is JobState.REJECTED
+    assert "worker.ingest takes one list, `dois`" in jobs()[wrong].note
+    conflict = next(job for job in jobs().values() if job.id not in {wrong, first})
+    assert conflict.id.startswith(first)
+    assert (conflict.state, "holds another list" in conflict.note) == (JobState.REJECTED, True)
+    assert deployment.settled(enqueue(["10.1038/srep17338"], settings=deployment.settings)).stored
 
 
 def test_python_and_a_plain_qdrant_client(deployment: Deployment) -> None:

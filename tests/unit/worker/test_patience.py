@@ -1,3 +1,4 @@
+import logging
 import threading
 
 import pytest
@@ -51,3 +52,23 @@ def test_after_stop_nothing_waits() -> None:
     patience.stop()
     with pytest.raises(Stopped):
         patience(Flaky(1, LedgerUnavailable("away")), "answer")
+
+
+def test_what_is_waited_for_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    Patience(first_s=0.001, longest_s=0.002)(Flaky(5, LedgerUnavailable("Redis: away")), "answer")
+    assert [r.getMessage() for r in caplog.records] == ["waiting, and trying again: Redis: away"]
+
+
+def test_a_call_that_does_not_answer_is_told_while_it_lasts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = threading.Event()
+    logger = logging.getLogger("worker.patience")
+    handler = logging.Handler()
+    handler.emit = lambda _: told.set()  # type: ignore[method-assign, assignment]
+    logger.addHandler(handler)
+    try:
+        assert Patience(silence_s=0.01)(told.wait, 30.0)
+    finally:
+        logger.removeHandler(handler)
+    assert "no answer yet from" in caplog.text

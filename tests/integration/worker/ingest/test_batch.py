@@ -1,7 +1,8 @@
 """What becomes of records, on real stores and a real Redis, with a real (tiny) model."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from schemas.document import Document
 from schemas.doi import point_id
-from schemas.job import Job, JobState
+from schemas.job import Job, JobState, State
 from schemas.model import collection_name
 from tests.support.servers import wait_until
 from tests.support.workers import ingestor, sweeper
-from worker.errors import OutOfMemory, Unanswerable
+from worker.errors import OutOfMemory, StoreBusy, StoreRejected, Unanswerable
 from worker.ingest.batch import Ingestor
 from worker.ingest.sweep import Sweeper
 from worker.ledger.leases import Leases
@@ -41,8 +42,12 @@ class Picky:
         self.room = 10**9
         self.poison = ""
         self.texts: list[str] = []
+        self.meanwhile: Callable[[], object] | None = None
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
         if len(texts) > self.room:
             raise OutOfMemory(f"{len(texts)} texts are too many")
         if self.poison and self.poison in texts:
@@ -325,3 +330,72 @@ def test_a_bare_record_is_stored_though_a_deletion_has_yet_to_reach_its_titled_f
     assert bench.ingest("anew", BARE).stored == 1
     bench.sweeper().sweep()
     assert bench.hash_of() == BARE.content_hash
+
+
+class Contrary:
+    """A real store, some of whose calls fail."""
+
+    def __init__(self, store: VectorStore, **failing: Exception) -> None:
+        self._store = store
+        self.failing = failing
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.failing:
+            raise self.failing[name]
+        return getattr(self._store, name)
+
+
+def test_an_error_of_the_read_path_is_no_records_fault(bench: Bench) -> None:
+    bench.accept("job", OTHERS)
+    contrary = Contrary(bench.store, read=StoreRejected("strict mode: no index on sequence"))
+    sound, bench.store = bench.store, cast(VectorStore, contrary)
+    for _ in range(3):
+        assert not bench.worker().run("job", 0)
+    job = bench.ledger.job("job")
+    assert (job.settled, job.note) == (0, "StoreRejected: strict mode: no index on sequence")
+    bench.store = sound
+    assert bench.run("job").stored == len(OTHERS), "one by one was not needed: no claim counted"
+    assert bench.ledger.job("job").note == ""
+
+
+def test_what_stays_wrong_pauses_the_job(bench: Bench) -> None:
+    bench.accept("job", OTHERS)
+    bench.store = cast(VectorStore, Contrary(bench.store, read=StoreBusy("in use")))
+    while bench.ledger.job("job").state is JobState.SEALED:
+        assert not bench.worker().run("job", 0)
+    job = bench.ledger.job("job")
+    assert (job.state, job.note, job.dead) == (JobState.PAUSED, "StoreBusy: in use", 0)
+
+
+def test_a_record_that_a_bug_stumbles_over_ends_alone(bench: Bench) -> None:
+    """Here a DOI that is no text, which no reader lets through."""
+    odd = Document.model_construct(doi=7)
+    bench.accept("job", OTHERS)
+    claim = bench.ledger.claim("job", 0)
+    assert claim
+    documents = (*claim.batch.documents, odd)
+    claim = claim._replace(batch=claim.batch.model_copy(update={"documents": documents}))
+    outcome = bench.worker()._work(claim)
+    assert outcome.counts == {State.STORED: len(OTHERS), State.DEAD: 1}
+    assert outcome.dead[odd.doi].stage == "process"
+
+
+def test_a_write_that_its_condition_refuses_counts_as_superseded(bench: Bench) -> None:
+    bench.accept("older", [FIRST, *OTHERS])
+    bench.accept("newer", [SECOND])
+    bench.encoder.meanwhile = lambda: bench.run("newer")
+    older = bench.run("older")
+    assert (older.stored, older.superseded) == (len(OTHERS), 1)
+    assert bench.ledger.job("newer").stored == 1
+    assert bench.hash_of() == SECOND.content_hash
+
+
+def test_a_dead_letter_makes_only_its_own_record_be_written_again(bench: Bench) -> None:
+    bench.encoder.poison = OTHERS[0].doi
+    titled = [Document(doi=d.doi, title="A title") for d in OTHERS]
+    assert bench.ingest("job", *titled).dead == 1
+    bench.encoder.poison = ""
+    bench.encoder.texts.clear()
+    again = bench.ingest("again", *titled)
+    assert (again.stored, again.unchanged) == (1, len(OTHERS) - 1)
+    assert bench.encoder.texts == [OTHERS[0].doi]

@@ -16,7 +16,7 @@ from tests.support.servers import wait_until
 from tests.support.tiny_model import make_tiny_model
 from tests.support.workers import ingestor, sweeper
 from trainer.promotion.feed import Feed
-from worker.errors import ModelError
+from worker.errors import EmbeddingError, ModelError, OutOfMemory
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
 from worker.ingest.sweep import Sweeper
@@ -57,6 +57,7 @@ class Site:
         self.ledger, self.store, self.alias = ledger, store, alias
         self.a, self.b = (collection_name(alias, letter * 16) for letter in "ab")
         self.encoders: dict[str, Encoder] = {}
+        self.failing: dict[str, Exception] = {}
         store.create(self.a, dimension=32)
         store.publish([alias, f"{alias}@{'a' * 16}"], collection=self.a)
         store.create(self.b, dimension=48)
@@ -65,6 +66,8 @@ class Site:
 
     def load(self, collection: str) -> Target:
         letter = collection[-1]
+        if collection in self.failing:
+            raise self.failing[collection]
         if letter not in self.encoders:
             raise ModelError(f"no model {letter}")
         return Target(collection, TEMPLATES[letter], self.encoders[letter])
@@ -174,6 +177,23 @@ def test_what_the_candidate_cannot_read_is_no_dead_letter(site: Site, lease: Lea
     assert (job.stored, job.dead) == (len(RICH) + 1, 0)
     assert site.holds(site.a, BARE)
     assert site.store.count(site.b) == len(RICH)
+
+
+@pytest.mark.parametrize(
+    "failure", [ModelError("no model"), OutOfMemory("full"), EmbeddingError("canaries differ")]
+)
+def test_a_candidate_whose_model_fails_holds_up_nothing(
+    site: Site, lease: Lease, failure: Exception
+) -> None:
+    lease.reroute(site.b)
+    site.failing[site.b] = failure
+    worker = site.worker()
+    for number, document in enumerate(RICH[:3]):
+        site.accept(f"job{number}", [document])
+        assert worker.run(f"job{number}", 0)
+        assert site.ledger.job(f"job{number}").stored == 1
+    assert site.ledger.untaken() == sorted(d.doi for d in RICH[:3]), "its promotion is told"
+    assert site.store.count(site.b) == 0
 
 
 def test_a_batch_in_hand_when_the_route_changes_is_brought_there_too(
