@@ -11,7 +11,7 @@ from celery import Celery
 
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
 from worker.embedded import Owner, redis_settings
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, StoreUnavailable
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
@@ -21,14 +21,17 @@ from worker.ingest.rows import Reader
 from worker.ingest.sweep import Sweeper
 from worker.ingest.turns import Turns
 from worker.ingest.writer import Writer
+from worker.ledger import identity
+from worker.ledger.identity import There
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Ledger
+from worker.ledger.state import Identity
 from worker.model.loaded import Models
 from worker.model.registered import Registered, Source
 from worker.patience import Patience
 from worker.search import Searcher
 from worker.settings import Settings
-from worker.store.opening import open_store
+from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
 from worker.telemetry import Trace
 from worker.ticker import Ticker
@@ -88,18 +91,24 @@ class Runtime:
 
 
 @contextmanager
-def connect(settings: Settings, *, command: str = "client") -> Iterator[Client]:
+def connect(
+    settings: Settings, *, command: str = "client", compares: bool = True
+) -> Iterator[Client]:
     """A client of the ledger and the queue; without a Redis URL, of a private server.
 
     `command` says to others what this process is doing. The client's `owner` is the process
-    whose private server it is, where that is another one. Raises `ConfigurationError` and
-    `LedgerUnavailable`.
+    whose private server it is, where that is another one. Unless `compares` is false, the ledger
+    and the store must be of one deployment. Raises `ConfigurationError`, `LedgerUnavailable`, and
+    `StoreBusy` where another command keeps the data directory for too long.
     """
+    _refuse_stray_edge(settings)
     with redis_settings(settings, command=command) as (redis, owner), ExitStack() as stack:
         reachable = settings.model_copy(update={"redis": redis})
         ledger = Ledger.connect(redis, options=settings.ingest)
         stack.callback(ledger.close)
         ledger.ping()
+        if compares:
+            identity.compare(ledger, _there(settings), alias=settings.collection)
         application = make_app(lambda: reachable)
         stack.callback(application.close)
         patience = Patience(give_up_s=GIVE_UP_S)
@@ -114,6 +123,13 @@ def open_searcher(settings: Settings) -> Iterator[Searcher]:
     load = Registered(settings).load
     with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
         yield Searcher(store, alias=settings.collection, load=load)
+
+
+def adopt(client: Client) -> Identity:
+    """Make the client's ledger and store one deployment; see `worker.ledger.identity`."""
+    settings = client.settings
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        return identity.adopt(client.ledger, store, alias=settings.collection)
 
 
 def finish_store(settings: Settings) -> None:
@@ -144,6 +160,7 @@ def start_worker(
     that is away. Raises `ConfigurationError` and `ModelError`.
     """
     _refuse_forks(pool)
+    _refuse_stray_edge(settings)
     patience = Patience()
     ledger = Ledger.connect(settings.redis, options=settings.ingest)
     patience(ledger.ping)
@@ -168,9 +185,13 @@ def make_runtime(
     source: Source,
 ) -> Runtime:
     """A worker's objects on a ledger and a store; the model of the live collection is loaded."""
+    alias = settings.collection
+    patience(lambda: identity.compare(ledger, There.of(store, alias), alias=alias))
     trace = Trace(settings.trace)
     models = Models(source.load, idle_s=settings.ingest.lease_s)
     live = models.target(patience(source.live, store, ledger))
+    if patience(store.deployment, live.collection) is None:
+        patience(identity.join, ledger, store, live.collection, alias=alias)
     log.info("writing to %s", live.collection)
     leases = Leases(ledger, lease_s=settings.ingest.lease_s)
     producer = _producer(ledger, application, settings, patience=patience)
@@ -239,6 +260,25 @@ def _producer(
         limits=settings.limits,
         patience=patience,
     )
+
+
+def _there(settings: Settings) -> There | None:
+    """What the store has; None where it doesn't answer now: workers compare before they write."""
+    try:
+        found = look(settings.qdrant, data_dir=settings.data_dir, alias=settings.collection)
+        return There(*found)
+    except StoreUnavailable as error:
+        log.warning("the store is not compared with the ledger: %s", error)
+        return None
+
+
+def _refuse_stray_edge(settings: Settings) -> None:
+    if settings.redis.url and not settings.qdrant.url and not settings.qdrant.embedded:
+        raise ConfigurationError(
+            "DOIVEC_REDIS__URL is set and DOIVEC_QDRANT__URL is not: vectors would go to a private "
+            "store on this machine, which no other worker sees; set it, or "
+            "DOIVEC_QDRANT__EMBEDDED=true where that is wanted"
+        )
 
 
 def _refuse_forks(pool: type) -> None:

@@ -87,6 +87,7 @@ class WorkerProcess:
         self._environment = {
             **os.environ,
             "DOIVEC_REDIS__URL": redis.url or "",
+            "DOIVEC_QDRANT__EMBEDDED": "true",
             "DOIVEC_DATA_DIR": str(settings.data_dir),
         }
         self._log = log

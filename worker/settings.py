@@ -41,6 +41,10 @@ class QdrantSettings(Slice):
         None,
         description="HTTP URL of a Qdrant server; without one, Qdrant Edge in the data directory",
     )
+    embedded: bool = Field(
+        False,
+        description="use Qdrant Edge though Redis is shared: for one worker, on this machine",
+    )
     grpc_port: int = Field(6334, ge=1, le=65535, description="the server's gRPC port")
     api_key: SecretStr | None = Field(None, description="the server's API key")
     timeout_s: float = Field(30.0, gt=0, description="deadline of one call, in seconds")

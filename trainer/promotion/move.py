@@ -13,6 +13,7 @@ from trainer.promotion.passes import Deployment, Passes, Watcher
 from trainer.promotion.samples import check_samples
 from worker.errors import LedgerUnavailable, SwitchRefused
 from worker.ingest.settlement import covers
+from worker.ledger.identity import join
 from worker.ledger.sole import Lease
 from worker.model.loaded import Target
 
@@ -188,6 +189,9 @@ class Move:
 
     def _switch(self) -> None:
         self._step("switch", f"the alias moves to {self._intent.target}")
+        self._patience(
+            join, self._ledger, self._store, self._intent.target, alias=self._deployment.alias
+        )
         late = self._untaken()
         self._refuse(late)
         self._missing.add(late)

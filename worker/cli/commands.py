@@ -110,7 +110,7 @@ def run(loglevel: str) -> int:
 @as_json
 def status(job: str | None, as_json: bool) -> int:
     """Show a job's counts, or the latest jobs."""
-    with bootstrap.connect(read_settings(), command="status") as client:
+    with bootstrap.connect(read_settings(), command="status", compares=False) as client:
         if job:
             return _report(client, client.ledger.job(job), as_json=as_json)
         jobs = client.ledger.jobs()
@@ -120,6 +120,23 @@ def status(job: str | None, as_json: bool) -> int:
             ledger = client.ledger
             candidate = ledger.route().candidate
             console.print_jobs(jobs, outstanding=ledger.outstanding(), candidate=candidate)
+        return 0
+
+
+@cli.example("doi-worker adopt")
+@as_json
+def adopt(as_json: bool) -> int:
+    """Take this ledger and this store for one deployment, after a restore.
+
+    Each remembers the other, and every command and worker refuses a pair that doesn't belong
+    together. This makes them one, whatever they were: see that no worker runs, and that both are
+    those that you mean.
+    """
+    with bootstrap.connect(read_settings(), command="adopt", compares=False) as client:
+        refuse_any_owner(client.owner)
+        made = bootstrap.adopt(client)
+        has = "with its collections" if made.has_store else "which has no collection yet"
+        _say(made._asdict(), f"deployment {made.id}: {made.alias}, {has}", as_json=as_json)
         return 0
 
 

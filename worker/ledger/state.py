@@ -4,6 +4,7 @@
 `worker/ledger/lua/`); times are Redis's own, so that no two machines' clocks need agree.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -40,6 +41,9 @@ PASSING_WORDS = (
 )
 
 
+DEPLOYMENT = "doivec:deployment"
+
+
 class Route(NamedTuple):
     """Where batches are written besides the live collection; `number` grows with every change."""
 
@@ -51,6 +55,14 @@ class Route(NamedTuple):
         """The route as the ledger keeps it."""
         number, _, candidate = (raw or b"0 ").decode().partition(" ")
         return cls(int(number), candidate or None)
+
+
+class Identity(NamedTuple):
+    """A deployment: its id, its alias, and whether it has a collection in a store."""
+
+    id: str
+    alias: str
+    has_store: bool
 
 
 class Holder(NamedTuple):
@@ -116,6 +128,26 @@ class SharedState:
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
+
+    # The deployment
+
+    def identity(self) -> Identity | None:
+        """The deployment that this ledger is of; None before there is one."""
+        with translated_errors():
+            raw = cast(bytes | None, self._redis.get(DEPLOYMENT))
+        return None if raw is None else Identity(**json.loads(raw))
+
+    def found(self, alias: str) -> Identity:
+        """Found a deployment of this alias, where there is none yet; the one that there is."""
+        new = Identity(uuid4().hex[:12], alias, has_store=False)
+        with translated_errors():
+            self._redis.set(DEPLOYMENT, json.dumps(new._asdict()), nx=True)
+        return self.identity() or new
+
+    def identify(self, identity: Identity) -> None:
+        """Say of which deployment this ledger is."""
+        with translated_errors():
+            self._redis.set(DEPLOYMENT, json.dumps(identity._asdict()))
 
     # The route
 

@@ -12,6 +12,8 @@ from typing import IO
 from worker.errors import StoreBusy, StoreUnavailable
 from worker.files import sync, write_text
 
+ALIASES, OWNERS = "aliases.json", "deployments.json"
+
 
 class Directory:
     """A directory of which this process is the only user; callers take turns to change it.
@@ -59,18 +61,37 @@ class Directory:
 
     def aliases(self) -> dict[str, str]:
         """The collection of every alias."""
-        with suppress(FileNotFoundError):
-            aliases: dict[str, str] = json.loads((self.root / "aliases.json").read_text())
-            return aliases
-        return {}
+        return _read(self.root / ALIASES)
 
     def write_aliases(self, aliases: Mapping[str, str]) -> None:
         """Set all aliases at once; durable on return."""
-        write_text(self.root / "aliases.json", json.dumps(aliases))
+        write_text(self.root / ALIASES, json.dumps(aliases))
+
+    def owners(self) -> dict[str, str]:
+        """The deployment of each collection that has one."""
+        return _read(self.root / OWNERS)
+
+    def write_owner(self, collection: str, deployment: str) -> None:
+        """Say whose a collection is; durable on return. What names none any more is forgotten."""
+        owners = {name: own for name, own in self.owners().items() if name in self.names()}
+        write_text(self.root / OWNERS, json.dumps({**owners, collection: deployment}))
 
     def close(self) -> None:
         """Let go of the directory."""
         self._lock.close()
+
+
+def peek(root: Path, alias: str) -> tuple[str | None, str | None]:
+    """The live collection behind `alias` and its deployment, whoever has the directory."""
+    live = _read(root / ALIASES).get(alias)
+    return live, _read(root / OWNERS).get(live) if live else None
+
+
+def _read(path: Path) -> dict[str, str]:
+    with suppress(FileNotFoundError):
+        found: dict[str, str] = json.loads(path.read_text())
+        return found
+    return {}
 
 
 def _take(root: Path) -> IO[str]:

@@ -102,6 +102,17 @@ class EdgeStore:
             moved = {alias: collection, guard_of(alias, collection): collection}
             self._directory.write_aliases({**there, **moved})
 
+    def assign(self, collection: str, *, deployment: str) -> None:
+        """See `VectorStore`."""
+        with self._opening, translated():
+            self._shard(collection)
+            self._directory.write_owner(collection, deployment)
+
+    def deployment(self, collection: str) -> str | None:
+        """See `VectorStore`."""
+        with translated():
+            return self._directory.owners().get(collection)
+
     def collections(self, alias: str) -> list[str]:
         """See `VectorStore`."""
         with translated():

@@ -1,9 +1,23 @@
 """Which store the settings mean."""
 
+from contextlib import closing
 from pathlib import Path
 
 from worker.settings import QdrantSettings
+from worker.store.directory import peek
 from worker.store.protocol import VectorStore
+
+
+def look(qdrant: QdrantSettings, *, data_dir: Path, alias: str) -> tuple[str | None, str | None]:
+    """The live collection behind `alias` and its deployment, also where a worker has the store.
+
+    Raises `ConfigurationError`, `StoreUnavailable`.
+    """
+    if not qdrant.url:
+        return peek(data_dir / "edge", alias)
+    with closing(open_store(qdrant, data_dir=data_dir)) as store:
+        live = store.live(alias)
+        return live, store.deployment(live) if live else None
 
 
 def open_store(qdrant: QdrantSettings, *, data_dir: Path) -> VectorStore:

@@ -69,6 +69,12 @@ class VectorStore(Protocol):
         a move that was cut short is completed, and one that is done already is no error.
         """
 
+    def assign(self, collection: str, *, deployment: str) -> None:
+        """Write to a collection of which deployment it is, durably."""
+
+    def deployment(self, collection: str) -> str | None:
+        """Of which deployment a collection is; None where nobody wrote it."""
+
     def collections(self, alias: str) -> list[str]:
         """The collections of versions behind `alias`, live or not, sorted by name."""
 

@@ -41,6 +41,7 @@ from worker.store.protocol import Stored, Write
 
 # `update_filter` came with 1.16; an older server ignores it and would overwrite newer records.
 OLDEST_SERVER = (1, 16)
+DEPLOYMENT = "doivec_deployment"  # in a collection's metadata
 IDS_A_CALL = 4096
 VECTORS_A_CALL = 1024
 RECORDS_A_CALL = 256  # of 1 MiB at the most, and all in memory at once
@@ -102,6 +103,17 @@ class ServerStore:
     def switch(self, alias: str, *, expected: str, collection: str) -> None:
         """See `VectorStore`."""
         self._aliases.switch(alias, expected=expected, collection=collection)
+
+    def assign(self, collection: str, *, deployment: str) -> None:
+        """See `VectorStore`."""
+        request = wire.UpdateCollection(collection_name=collection)
+        request.metadata[DEPLOYMENT].string_value = deployment
+        self._server.call(self._server.collections.Update, request)
+
+    def deployment(self, collection: str) -> str | None:
+        """See `VectorStore`."""
+        metadata = self._info(collection).config.metadata
+        return metadata[DEPLOYMENT].string_value if DEPLOYMENT in metadata else None
 
     def collections(self, alias: str) -> list[str]:
         """See `VectorStore`."""

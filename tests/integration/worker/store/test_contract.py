@@ -576,3 +576,10 @@ def test_ids_and_count_over_several_pages(store: VectorStore, collection: str) -
     assert len(store.read(collection, ids)) == len(dois)
     store.delete(collection, ids, below=NOW + 1)
     assert store.count(collection) == 0
+
+
+def test_a_collection_says_of_which_deployment_it_is(store: VectorStore, collection: str) -> None:
+    assert store.deployment(collection) is None
+    for deployment in ("first", "second"):
+        store.assign(collection, deployment=deployment)
+        assert store.deployment(collection) == deployment
