@@ -196,9 +196,11 @@ class ServerStore:
         self, collection: str, fields: Sequence[str]
     ) -> Iterator[list[tuple[str, dict[str, Any]]]]:
         """See `VectorStore`."""
-        page = wire.ScrollPoints(
-            collection_name=collection, limit=page_size(fields), with_payload=only(fields)
-        )
+        limit = page_size(fields)
+        strict = self._info(collection).config.strict_mode_config
+        if strict.enabled and strict.HasField("max_query_limit"):
+            limit = min(limit, strict.max_query_limit)
+        page = wire.ScrollPoints(collection_name=collection, limit=limit, with_payload=only(fields))
         while True:
             answer = self._server.call(self._server.points.Scroll, page)
             yield [(point.id.uuid, read_payload(point)) for point in answer.result]

@@ -2,7 +2,10 @@
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Job, JobState, State
 from schemas.model import collection_name
-from tests.support.servers import wait_until
+from tests.support.servers import QdrantServer, wait_until
 from tests.support.workers import ingestor, sweeper
 from worker.errors import OutOfMemory, StoreBusy, StoreRejected, Unanswerable
 from worker.ingest.batch import Ingestor
@@ -22,7 +25,8 @@ from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
 from worker.model.loaded import Models, Target
 from worker.search import Searcher
-from worker.settings import IngestSettings
+from worker.settings import IngestSettings, QdrantSettings
+from worker.store.opening import open_store
 from worker.store.protocol import VectorStore
 
 DIMENSION = 32
@@ -399,3 +403,17 @@ def test_a_dead_letter_makes_only_its_own_record_be_written_again(bench: Bench) 
     again = bench.ingest("again", *titled)
     assert (again.stored, again.unchanged) == (1, len(OTHERS) - 1)
     assert bench.encoder.texts == [OTHERS[0].doi]
+
+
+def test_a_batch_that_is_too_large_for_the_server_is_split(
+    ledger: Ledger, embedder: Embedder, qdrant_server: QdrantServer, tmp_path: Path
+) -> None:
+    strict = {"strict_mode_config": {"enabled": True, "upsert_max_batchsize": 3}}
+    settings = QdrantSettings(
+        url=qdrant_server.url, grpc_port=qdrant_server.grpc_port, collection=strict
+    )
+    with closing(open_store(settings, data_dir=tmp_path)) as store:
+        bench = Bench(ledger, store, Picky(embedder), name=f"c{uuid4().hex}")
+        job = bench.ingest("job", *OTHERS)
+        assert (job.stored, job.dead) == (len(OTHERS), 0)
+        assert store.count(bench.collection) == len(OTHERS)

@@ -279,6 +279,18 @@ def test_a_server_in_strict_mode_takes_every_write(qdrant_server: QdrantServer, 
     store.close()
 
 
+def test_a_limit_on_queries_makes_the_pages_of_a_scan_smaller(
+    qdrant_server: QdrantServer, name: str
+) -> None:
+    strict = {"strict_mode_config": {"enabled": True, "max_query_limit": 5}}
+    store = ServerStore(settings(qdrant_server, collection=strict))
+    store.create(name, dimension=DIMENSION)
+    put(store, name)
+    pages = [len(page) for page in store.scan(name, ())]
+    assert (sum(pages), max(pages)) == (len(DOIS), 5)
+    store.close()
+
+
 def test_no_request_reaches_the_limit_that_is_custom_for_grpc() -> None:
     big = [Document(doi=doi, abstract="a" * (1024 * 1024 - 200)) for doi in DOIS]
     requests = list(messages(write(big)))
