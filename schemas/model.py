@@ -1,5 +1,6 @@
 """What a model version is, how it reads a record, and the names that carry it."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from string import Formatter
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from schemas.document import METADATA_FIELDS, Document
 
 VERSION_CHARACTERS = 16
+HEXADECIMAL = re.compile(f"[0-9a-f]{{{VERSION_CHARACTERS}}}")
 FIELDS = ("doi", *METADATA_FIELDS)
 
 
@@ -80,6 +82,16 @@ def fields_of(template: str) -> tuple[str, ...]:
 def collection_name(alias: str, version: str) -> str:
     """The collection that holds the vectors of `version` behind `alias`."""
     return f"{alias}-{version[:VERSION_CHARACTERS]}"
+
+
+def version_prefix(alias: str, collection: str) -> str | None:
+    """The first characters of the version in a collection's name.
+
+    None where the name isn't exactly as `collection_name` makes it: then doivec didn't make it.
+    """
+    prefix = collection[-VERSION_CHARACTERS:]
+    is_ours = collection == f"{alias}-{prefix}" and HEXADECIMAL.fullmatch(prefix)
+    return prefix if is_ours else None
 
 
 def guard_alias(alias: str, version: str) -> str:

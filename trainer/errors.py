@@ -35,3 +35,7 @@ class TrainingInterrupted(TrainingError):
 
 class PromotionRefused(TrainerError):
     """A version can't become the live one as things are."""
+
+
+class PruneRefused(TrainerError):
+    """What would be removed is not what was agreed to."""

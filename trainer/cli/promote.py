@@ -13,6 +13,7 @@ from trainer.cli.progress import bar
 from trainer.cli.show import SHORT
 from trainer.promotion import forecast as forecasts
 from trainer.promotion import prune as pruning
+from trainer.promotion.difference import outlook
 from trainer.promotion.forecast import Forecast
 from trainer.promotion.promote import Promoted
 from trainer.promotion.prune import Removable
@@ -96,16 +97,24 @@ def promote(version: str, allow_missing: bool, dry_run: bool, as_json: bool) -> 
 @click.option(
     "--now",
     is_flag=True,
-    help="Move the alias first; say what is missing until the rest has caught up.",
+    help="Move the alias first, whatever the model can read; say what is missing until the rest "
+    "has caught up.",
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Go back to a model too that can't read some records; they stay in the newer collection.",
 )
 @as_json
-def rollback(version: str | None, now: bool, as_json: bool) -> int:
+def rollback(version: str | None, now: bool, allow_missing: bool, as_json: bool) -> int:
     """Make the version before the live one live again, or VERSION.
 
-    What came since is copied to its collection first, by the workers; then the alias moves.
+    What came since is copied to its collection first, by the workers; then the alias moves. Where
+    the version can't read all of it, nothing moves without --allow-missing or --now. What stays
+    behind is listed, and comes back with the next promotion of a model that reads it.
     """
     with open_promoter(read_settings(), command="rollback") as promoter, Screen() as screen:
-        done = promoter.rollback(version, now=now, watcher=screen)
+        done = promoter.rollback(version, now=now, allow_missing=allow_missing, watcher=screen)
     _show_promoted(done, as_json=as_json)
     return 0
 
@@ -118,19 +127,31 @@ def rollback(version: str | None, now: bool, as_json: bool) -> int:
     type=click.IntRange(min=0),
     help="So many of the newest versions stay.",
 )
+@click.option(
+    "--losing",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Remove collections too that have the last copy of N records; --dry-run says how many.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
 @as_json
-def prune(keep: int, dry_run: bool, as_json: bool) -> int:
+def prune(keep: int, losing: int, dry_run: bool, as_json: bool) -> int:
     """Remove old versions and their collections, and say before what that frees.
 
-    Never the live one, the candidate of a promotion, the one to roll back to, nor one from which
-    one that stays was trained.
+    Never the live one, the candidate of a promotion, nor the one to roll back to. Of one from
+    which one that stays was trained, or that another alias of the store uses, only the collection.
+    A collection with records that no other one has stays too, unless --losing names their number.
     """
     with open_promoter(read_settings(), command="prune") as promoter:
-        found = pruning.removable(promoter, keep=keep)
-        _show_removable(found, as_json=as_json)
-        if not dry_run:
-            pruning.prune(promoter, found)
+
+        def show(found: Sequence[Removable]) -> None:
+            _show_removable(found, losing=losing, as_json=as_json)
+
+        if dry_run:
+            show(pruning.removable(promoter, keep=keep))
+        else:
+            pruning.prune(promoter, keep=keep, losing=losing, show=show)
     return 0
 
 
@@ -146,7 +167,10 @@ def _show_promoted(done: Promoted, *, as_json: bool) -> None:
         f"before: {done.previous[:SHORT]}; {done.seconds:,.1f} s"
     )
     if done.listed:
-        out.print(f"{done.missing:,} records that it can't read stay behind: {done.listed}")
+        out.print(
+            f"{done.missing:,} records that it can't read stay behind: {done.listed}; "
+            "promoting a model that reads them brings them back"
+        )
 
 
 def _show_forecast(found: Forecast, *, as_json: bool) -> None:
@@ -163,13 +187,15 @@ def _show_forecast(found: Forecast, *, as_json: bool) -> None:
         shown = ", ".join(found.unreadable[:SHOWN]) + (", ..." if found.unreadable[SHOWN:] else "")
         out.print(f"it can't read {len(found.unreadable):,} records: {shown}")
         out.print("so it would be refused; with --allow-missing they stay where they are")
+    if found.recent:
+        out.print(outlook(found.recent))
     out.print(
         f"the second collection needs about {found.memory_bytes / MIB:,.0f} MiB of memory and "
         f"{found.disk_bytes / MIB:,.0f} MiB of disk; up to three times that while it is indexed"
     )
 
 
-def _show_removable(found: Sequence[Removable], *, as_json: bool) -> None:
+def _show_removable(found: Sequence[Removable], *, losing: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_account(one) for one in found]))
         return
@@ -180,8 +206,18 @@ def _show_removable(found: Sequence[Removable], *, as_json: bool) -> None:
             f"{one.collection} with {one.points:,} records" if one.collection else "no collection"
         )
         size = (one.path_bytes + one.vector_bytes) / MIB
-        out.print(f"{one.version[:SHORT]} {one.name}: {holds}; frees {size:,.0f} MiB and more")
+        model = "" if one.path else "; its model stays"
+        stays = f"; has the last copy of {one.last_copies:,} records" if one.last_copies else ""
+        words = f"{one.version[:SHORT]} {one.name}: {holds}; frees {size:,.0f} MiB and more"
+        out.print(f"{words}{model}{stays}", markup=False)
+    last = sum(one.last_copies for one in found)
+    if last and not losing:
+        out.print(
+            f"{last:,} records are in no collection that stays, so those that have them stay too: "
+            "promote a model that reads them, or give them up with "
+            f"`doi-trainer prune --losing {last}`"
+        )
 
 
 def _account(one: Removable) -> dict[str, Any]:
-    return {**one._asdict(), "path": str(one.path)}
+    return {**one._asdict(), "path": str(one.path) if one.path else None}

@@ -2,14 +2,14 @@
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from schemas.document import Document
 from schemas.model import ModelVersion, collection_name, render
 from trainer.errors import PromotionRefused
-from trainer.promotion import difference
-from trainer.promotion.difference import document_of
+from trainer.promotion.difference import Page, Unread, document_of, pages
 from trainer.promotion.promote import Promoter
 from trainer.promotion.prune import BYTES_A_NUMBER
 from worker.model.loaded import Target
@@ -21,12 +21,14 @@ INDEX_FACTOR = 1.5
 
 
 class Forecast(NamedTuple):
-    """What a promotion would do; `records` are to be copied, of `points` in the live collection.
+    """What a promotion would do: `records` are to be copied, `points` are in the live collection.
 
-    `rate` is in records a second, as this machine's device embeds a sample of them; each further
-    worker adds its own. `memory_bytes` and `disk_bytes` are what the new collection needs when
-    it is complete, the old one staying as it is; while its index is built, up to three times that
-    was seen (docs/operations.md).
+    Records that only older collections have are to be copied too. Of the `unreadable` ones in the
+    live collection, `recent` came in the last days: others like them will be dead letters. `rate`
+    is in records a second, as this machine's device embeds a sample of them; each further worker
+    adds its own. `memory_bytes` and `disk_bytes` are what the new collection needs when it is
+    complete, the old one staying as it is; while its index is built, up to three times that was
+    seen (docs/operations.md).
     """
 
     version: str
@@ -35,6 +37,7 @@ class Forecast(NamedTuple):
     points: int
     records: int
     unreadable: tuple[str, ...]
+    recent: int
     rate: float
     memory_bytes: int
     disk_bytes: int
@@ -55,43 +58,61 @@ def forecast(promoter: Promoter, version: str) -> Forecast:
     if live is None:
         raise PromotionRefused("nothing is ingested yet")
     target = collection_name(promoter.deployment.alias, manifest.version)
-    copied, unreadable = _to_copy(promoter, live, target, manifest=manifest)
+    found = _look(promoter, live, target, manifest=manifest)
     sample = _sample(promoter, live)
     points = promoter.store.count(live)
-    vectors = points * manifest.dimension * BYTES_A_NUMBER
-    payloads = points * _mean_bytes(sample)
+    vectors = (points + found.gathered) * manifest.dimension * BYTES_A_NUMBER
+    payloads = (points + found.gathered) * _mean_bytes(sample)
     return Forecast(
         version=manifest.version,
         live=live,
         collection=target,
         points=points,
-        records=copied,
-        unreadable=unreadable,
+        records=found.lacking + found.gathered,
+        unreadable=tuple(found.unreadable),
+        recent=found.unread.recent,
         rate=_rate(promoter.deployment.load(target), sample),
         memory_bytes=int(vectors * INDEX_FACTOR),
         disk_bytes=int(vectors * INDEX_FACTOR + payloads),
     )
 
 
-def _to_copy(
-    promoter: Promoter, live: str, target: str, *, manifest: ModelVersion
-) -> tuple[int, tuple[str, ...]]:
-    text_bytes = promoter.deployment.text_bytes
-    if target not in promoter.store.collections(promoter.deployment.alias):
-        found = difference.coverage(promoter.store, live, version=manifest, text_bytes=text_bytes)
-        return found.points - len(found.unreadable), tuple(found.unreadable)
-    lacking, unreadable = 0, list[str]()
-    for page in difference.pages(
-        promoter.store,
-        live,
-        target,
-        buried=promoter.ledger.buried,
-        version=manifest,
-        text_bytes=text_bytes,
-    ):
+class _Found(NamedTuple):
+    """What the live collection has to be copied, and what only older ones have (`gathered`)."""
+
+    lacking: int
+    gathered: int
+    unreadable: list[str]
+    unread: Unread
+
+
+def _look(promoter: Promoter, live: str, target: str, *, manifest: ModelVersion) -> _Found:
+    there = promoter.store.collections(promoter.deployment.alias)
+    lacking, unreadable, unread = 0, list[str](), Unread()
+    holders = [target] if target in there else []
+    for page in _pages(promoter, live, holders, manifest=manifest):
         lacking += len(page.lacking)
         unreadable += page.unreadable
-    return lacking, tuple(unreadable)
+        unread.add(page.unreadable)
+    gathered, holders = 0, [live, *holders]
+    for older in [name for name in there if name not in {live, target} and target != live]:
+        found = _pages(promoter, older, holders, manifest=manifest)
+        gathered += sum(len(page.lacking) for page in found)
+        holders.append(older)
+    return _Found(lacking, gathered, unreadable, unread)
+
+
+def _pages(
+    promoter: Promoter, source: str, holders: Sequence[str], *, manifest: ModelVersion
+) -> Iterator[Page]:
+    return pages(
+        promoter.store,
+        source,
+        holders,
+        buried=promoter.ledger.buried,
+        version=manifest,
+        text_bytes=promoter.deployment.text_bytes,
+    )
 
 
 def _sample(promoter: Promoter, live: str) -> list[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from schemas.doi import point_id
 from schemas.model import ModelVersion
@@ -9,7 +10,7 @@ from trainer.errors import PromotionRefused
 from trainer.promotion import difference
 from trainer.promotion.intent import Intent
 from trainer.promotion.missing import Missing
-from trainer.promotion.passes import Deployment, Passes, Watcher
+from trainer.promotion.passes import Deployment, Pass, Passes, Watcher
 from trainer.promotion.samples import check_samples
 from worker.errors import LedgerUnavailable, SwitchRefused
 from worker.ingest.settlement import covers
@@ -20,7 +21,6 @@ from worker.model.loaded import Target
 LAST_LAP_RECORDS = 2000  # when there are fewer to copy, workers begin to write to both
 LOOK_S = 0.05
 INDEX_WAITS = 3  # of ten minutes each: under steady writes an index may never be complete
-SHOWN = 5
 IDLE_PASSES = 3  # in which nothing could be copied, though something is lacking
 
 
@@ -79,7 +79,7 @@ class Move:
         self._patience(self._lease.reroute, None)
         if self.is_switched:
             # From now on these are dead letters; what came in the last moments is known by now.
-            self._missing.add(self._untaken())
+            self._missing.add_new(self._untaken())
         self._patience(self._ledger.note, self._lease.name, None)
 
     def _begin(self) -> None:
@@ -96,9 +96,10 @@ class Move:
             self._switch()
             self._catch_up()
             return
-        self._refuse_unreadable()
+        self._check_readable()
         self._create()
         self._backfill()
+        self._gather()
         self._index()
         self._join()
         self._step("last lap", "copying what came before workers wrote to both")
@@ -107,31 +108,39 @@ class Move:
         self._switch()
 
     def _catch_up(self) -> None:
+        self._missing.clear()  # of a run that was cut off here
         lacking = sum(len(page.lacking) for page in self._passes.pages())
         self._step("catch up", f"{lacking:,} records are missing until they are copied")
         self._copy_until_nothing_lacks()
+        self._gather()
 
-    def _refuse_unreadable(self) -> None:
-        if self._intent.allow_missing:
-            return
+    def _check_readable(self) -> None:
         self._step("check", "which records can the model read?")
-        found = difference.coverage(
+        found = difference.Unread()
+        for page in difference.pages(
             self._store,
             self._intent.source,
+            (),
+            buried=self._ledger.buried,
             version=self._manifest,
             text_bytes=self._deployment.text_bytes,
-        )
-        self._refuse(found.unreadable)
+        ):
+            found.add(page.unreadable)
+        self._refuse(found)
+        if found.outlook:
+            self._watcher.warn(found.outlook)
 
-    def _refuse(self, unreadable: Sequence[str]) -> None:
-        if unreadable and not self._intent.allow_missing:
-            shown = ", ".join(unreadable[:SHOWN]) + (", ..." if len(unreadable) > SHOWN else "")
+    def _refuse(self, unread: difference.Unread) -> None:
+        if unread.count and not self._intent.allow_missing:
             count = self._patience(self._store.count, self._intent.source)
-            raise PromotionRefused(
-                f"{self._intent.version[:12]} can't read {len(unreadable):,} of {count:,} records, "
+            or_now = ", and with --now too" if self._intent.kind == "rollback" else ""
+            words = (
+                f"{self._intent.version[:12]} can't read {unread.count:,} of {count:,} records, "
                 f"which lack what its templates {list(self._manifest.templates)} name or are too "
-                f"long: {shown}; with --allow-missing they stay in {self._intent.source} alone"
+                f"long: {unread.names}; with --allow-missing they stay in {self._intent.source} "
+                f"alone{or_now}"
             )
+            raise PromotionRefused("; ".join(filter(None, (words, unread.outlook))))
 
     def _create(self) -> None:
         self._step("create", self._intent.target)
@@ -171,7 +180,7 @@ class Move:
         for _ in range(IDLE_PASSES):
             while (found := self._passes.once()).job.stored:
                 pass
-            self._refuse(found.unreadable)
+            self._refuse(found.unread)
             if found.lacking == 0 or (self._intent.allow_missing and found.job.dead):
                 break
         else:
@@ -179,9 +188,28 @@ class Move:
                 f"{found.lacking:,} records can't be copied to {self._intent.target}; "
                 "the workers' logs say why"
             )
-        self._missing.add(found.unreadable)
-        if found.lacking:
-            self._missing.add([doi for page in self._passes.pages() for doi in page.lacking])
+        self._list_left(found, self._intent.source)
+
+    def _gather(self) -> None:
+        """Copy what only older collections have: what the models since then couldn't read.
+
+        Nobody writes to these collections any more, so one pass over each is enough.
+        """
+        live = [self._intent.source]
+        there = self._patience(self._store.collections, self._deployment.alias)
+        older = [name for name in there if name not in {self._intent.source, self._intent.target}]
+        if older:
+            self._step("gather", f"copying what only older collections have: {', '.join(older)}")
+        for index, name in enumerate(older):
+            besides = [*live, *older[:index]]
+            found = self._passes.once(name, besides=besides)
+            self._list_left(found, name, besides=besides)
+
+    def _list_left(self, found: Pass, source: str, *, besides: Sequence[str] = ()) -> None:
+        """Keep what is left in `source` alone, where a pass found that something is."""
+        if found.unread.count or found.job.dead:
+            for page in self._passes.pages(source, besides=besides):
+                self._missing.add(chain(page.unreadable, page.lacking))
 
     def _verify(self, model: Target) -> None:
         self._step("verify", "canaries, and a sample of the new vectors")
@@ -193,8 +221,10 @@ class Move:
             join, self._ledger, self._store, self._intent.target, alias=self._deployment.alias
         )
         late = self._untaken()
-        self._refuse(late)
-        self._missing.add(late)
+        unread = difference.Unread()
+        unread.add(dict.fromkeys(late, 0))
+        self._refuse(unread)
+        self._missing.add_new(late)
         self._patience(self._move_the_alias)
 
     def _move_the_alias(self) -> None:

@@ -1,7 +1,7 @@
 """Passes over a collection: each copies what the other one lacks, through the workers."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from schemas.job import Job
@@ -51,11 +51,15 @@ class Pass(NamedTuple):
 
     lacking: int
     job: Job
-    unreadable: list[str]
+    unread: difference.Unread
 
 
 class Passes:
-    """Goes through the source of a move, again and again, and has copied what the target lacks."""
+    """Goes through collections, again and again, and has copied what the target of a move lacks.
+
+    What is looked through is the move's source unless another one is named; `besides` are
+    collections that are seen to for themselves: what they have is left to them.
+    """
 
     def __init__(
         self,
@@ -74,40 +78,42 @@ class Passes:
         self._watcher = watcher
         self._moved = (0, time.monotonic())
 
-    def pages(self) -> Iterator[difference.Page]:
+    def pages(
+        self, source: str | None = None, *, besides: Sequence[str] = ()
+    ) -> Iterator[difference.Page]:
         """What the target lacks now, page by page."""
         return difference.pages(
             self._deployment.store,
-            self._intent.source,
-            self._intent.target,
+            source or self._intent.source,
+            [self._intent.target, *besides],
             buried=self._deployment.ledger.buried,
             version=self._manifest,
             text_bytes=self._deployment.text_bytes,
         )
 
-    def once(self) -> Pass:
+    def once(self, source: str | None = None, *, besides: Sequence[str] = ()) -> Pass:
         """Copy what the target lacks; what comes meanwhile is for the next pass."""
         for _ in range(PASSES):
             try:
-                return self._once()
+                return self._once(source or self._intent.source, besides)
             except (StoreUnavailable, LedgerUnavailable) as error:
                 self._watcher.warn(f"begun again: {error}")
                 self.feed.drop_leftovers()
                 self._deployment.patience(self._deployment.store.live, self._deployment.alias)
-        return self._once()
+        return self._once(source or self._intent.source, besides)
 
-    def _once(self) -> Pass:
+    def _once(self, source: str, besides: Sequence[str]) -> Pass:
         self._moved = (-1, time.monotonic())
-        total = self._deployment.patience(self._deployment.store.count, self._intent.source)
+        total = self._deployment.patience(self._deployment.store.count, source)
         looked, lacking = 0, 0
-        unreadable: list[str] = []
+        unread = difference.Unread()
 
         def wanted() -> Iterator[str]:
             nonlocal looked, lacking
-            for page in self.pages():
+            for page in self.pages(source, besides=besides):
                 looked += page.points
                 lacking += len(page.lacking)
-                unreadable.extend(page.unreadable)
+                unread.add(page.unreadable)
                 yield from page.lacking
 
         def show(job: Job) -> None:
@@ -120,9 +126,8 @@ class Passes:
                     "the workers' logs say why"
                 )
 
-        source, target = self._intent.source, self._intent.target
-        job = self.feed.copy(wanted(), source=source, target=target, settled=show)
-        return Pass(lacking, job, unreadable)
+        job = self.feed.copy(wanted(), source=source, target=self._intent.target, settled=show)
+        return Pass(lacking, job, unread)
 
     def listen(self, figure: int, words: str) -> None:
         """Warn where a figure has stood still for a while."""

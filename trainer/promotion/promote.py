@@ -18,6 +18,7 @@ from trainer.promotion.passes import Deployment, Watcher
 from trainer.stores import Stores
 from worker.errors import ModelError, SwitchRefused
 from worker.ledger.sole import Lease, sole
+from worker.store.names import version_in
 
 LEASE = "promotion"
 
@@ -25,7 +26,7 @@ LEASE = "promotion"
 class Promoted(NamedTuple):
     """What a promotion or a rollback did.
 
-    `missing` says how many records the version can't read; they stay in the collection before,
+    `missing` says how many records the version can't read; they stay in the collections before,
     and the file `listed` has their DOIs, a line each.
     """
 
@@ -94,22 +95,31 @@ class Promoter:
         return self._indexed(done)
 
     def rollback(
-        self, version: str | None = None, *, now: bool = False, watcher: Watcher
+        self,
+        version: str | None = None,
+        *,
+        now: bool = False,
+        allow_missing: bool = False,
+        watcher: Watcher,
     ) -> Promoted:
         """Make the version before the live one live again, or `version`.
 
-        First what came since is copied, then the alias moves; with `now` the alias moves first,
-        and records are missing until the rest has caught up. What the old model can't read stays
-        in the other collection. Raises as `promote` does.
+        First what came since is copied, then the alias moves; refused where the version can't read
+        every record, unless `allow_missing`. With `now` the alias moves first, whatever the version
+        can read, and records are missing until the rest has caught up. What it can't read stays in
+        the other collections, listed. Raises as `promote` does.
         """
+        allow_missing = allow_missing or now  # an emergency isn't the time to ask
         with self.alone() as lease:
             begun = self.begun()
             if version is None and begun and begun.kind == "rollback" and self._goes_on(begun):
-                intent = begun.model_copy(update={"now": begun.now or now})
+                allows = begun.allow_missing or allow_missing
+                terms = {"now": begun.now or now, "allow_missing": allows}
+                intent = begun.model_copy(update=terms)
             else:
                 self._complete(lease, watcher)
                 wanted = self._wanted(version)
-                intent = self._intend("rollback", wanted, allow_missing=True, now=now)
+                intent = self._intend("rollback", wanted, allow_missing=allow_missing, now=now)
             if intent.target not in self._patience(self.store.collections, self._alias):
                 raise PromotionRefused(
                     f"{intent.version[:12]} has no collection any more: promote it instead"
@@ -195,8 +205,8 @@ class Promoter:
             words = f"replaces {before}, with {promoted.points:,} records"
             self._remember(intent, "switched", words=words, promoted=promoted)
         move.end()
-        missed = missing.dois()
-        return promoted._replace(missing=len(missed), listed=missing.path if missed else None)
+        missed = missing.count()
+        return promoted._replace(missing=missed, listed=missing.path if missed else None)
 
     def _run(self, move: Move, intent: Intent) -> None:
         try:
@@ -208,13 +218,13 @@ class Promoter:
             raise
 
     def _promoted(self, intent: Intent, missing: Missing, began: float) -> Promoted:
-        missed = missing.dois()
+        missed = missing.count()
         return Promoted(
             version=intent.version,
             previous=self._version(intent.source),
             collection=intent.target,
             points=self._patience(self.store.count, intent.target),
-            missing=len(missed),
+            missing=missed,
             listed=missing.path if missed else None,
             seconds=time.monotonic() - began,
         )
@@ -240,10 +250,13 @@ class Promoter:
         )
 
     def _live(self) -> str | None:
-        return self._patience(self.store.live, self._alias)
+        live = self._patience(self.store.live, self._alias)
+        if live is not None:
+            version_in(self._alias, live)  # else it isn't doivec's, and nothing is moved
+        return live
 
     def _version(self, collection: str) -> str:
-        return self.stores.registry.look(collection.rpartition("-")[2])[1].version
+        return self.stores.registry.look(version_in(self._alias, collection))[1].version
 
     @property
     def _alias(self) -> str:

@@ -141,8 +141,9 @@ class Refine:
 
     def _was_rolled_back(self, version: str) -> Entry | None:
         """The rollback away from this version, where it was not made live again since."""
-        for entry in reversed(self._history.entries()):
-            if entry.outcome == "switched" and entry.version == version:
+        switches = [e for e in self._history.entries() if e.outcome == "switched"]
+        for entry in reversed(switches):
+            if entry.version == version:
                 return None
             if entry.kind == "rollback" and entry.previous == version:
                 return entry

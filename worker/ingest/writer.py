@@ -6,9 +6,10 @@ from itertools import groupby
 
 import numpy as np
 
+from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch, State
-from schemas.model import render
+from schemas.model import fields_of, render
 from worker.ingest.narrow import Failure, narrow
 from worker.ingest.rows import Row
 from worker.ingest.settlement import Outcome, standing
@@ -70,7 +71,8 @@ class Writer:
         for row in rows:
             text = render(row.document, target.templates)
             if text is None:
-                outcome.bury(row.document, batch, stage="render", reason="missing_metadata")
+                reason = _missing(row.document, target.templates)
+                outcome.bury(row.document, batch, stage="render", reason=reason)
             elif len(text.encode()) > self._text_bytes:
                 reason = f"a text of {len(text.encode())} bytes; {self._text_bytes} are allowed"
                 outcome.bury(row.document, batch, stage="render", reason=reason)
@@ -127,6 +129,23 @@ class Writer:
             self._patience(
                 self._store.upsert, collection, write, sequence=first.sequence, bare=first.bare
             )
+
+
+def _missing(document: Document, templates: Sequence[str]) -> str:
+    """What a record lacks that the model reads, by the template that asks for least; and the cure.
+
+    It begins with `missing_metadata`, by which such dead letters are found.
+    """
+    lacking = (
+        [name for name in fields_of(template) if render(document, [f"{{{name}}}"]) is None]
+        for template in templates
+    )
+    least = min(lacking, key=len)
+    names = " and ".join(dict.fromkeys(least))
+    return (
+        f"missing_metadata: it has no {names}; ingest it again with its {names}, or promote a "
+        "model that reads {doi}, then `doi-worker dead replay`"
+    )
 
 
 def _bury(row: Row, error: Exception, *, batch: Batch, stage: str, outcome: Outcome) -> None:

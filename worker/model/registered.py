@@ -11,6 +11,7 @@ from worker.model.loaded import Deferred, Encoder, Target
 from worker.model.origin import resolve_source
 from worker.model.registry import Registry
 from worker.settings import Settings
+from worker.store.names import version_in
 from worker.store.protocol import VectorStore
 
 
@@ -44,12 +45,7 @@ class Registered:
 
         Raises `ModelError` where it isn't in the registry, and `ConfigurationError`.
         """
-        prefix, _, version = collection.rpartition("-")
-        if prefix != self._settings.collection:
-            raise ConfigurationError(
-                f"the alias {self._settings.collection!r} points at {collection!r}, "
-                "which is not a collection that doivec made"
-            )
+        version = version_in(self._settings.collection, collection)
         path, manifest = self._registry.get(version)
         embed = self._settings.embed
 

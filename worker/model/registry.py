@@ -16,6 +16,7 @@ from worker.model.artefact import deciding_files, sha256_of, version_of
 from worker.model.embedder import Embedder
 
 MANIFEST = "doivec.json"
+GONE = ".gone-"
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 # A short DOI, a SICI-coded one, a title, and a text longer than the usual limit of 256 tokens.
 CANARY_TEXTS = (
@@ -34,7 +35,8 @@ class Registry:
 
     def versions(self) -> list[str]:
         """The registered versions, sorted."""
-        return sorted(path.parent.name for path in self._root.glob(f"*/{MANIFEST}"))
+        found = (path.parent.name for path in self._root.glob(f"*/{MANIFEST}"))
+        return sorted(name for name in found if not name.startswith(GONE))
 
     def look(self, version: str) -> tuple[Path, ModelVersion]:
         """As `get`, for a list: the files are not compared with the manifest."""
@@ -92,11 +94,20 @@ class Registry:
         """Forget a version and remove its files; one that isn't there is no error."""
         path = self._root / version
         if version in self.versions():
-            gone = self._root / f".gone-{version}"
+            gone = self._root / f"{GONE}{version}"
             shutil.rmtree(gone, ignore_errors=True)
             path.rename(gone)  # at once: nobody sees half of it
             sync(self._root)
             shutil.rmtree(gone, ignore_errors=True)
+
+    def made_at(self, version: str) -> float:
+        """When a version was registered, in seconds since 1970: its manifest is written once."""
+        return (self.look(version)[0] / MANIFEST).stat().st_mtime
+
+    def clear(self) -> None:
+        """Remove what is left of versions whose removal was cut off."""
+        for path in self._root.glob(f"{GONE}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _take_in(self, target: Path, manifest: ModelVersion) -> None:
         (target / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")

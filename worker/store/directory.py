@@ -24,6 +24,7 @@ class Directory:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._lock = _take(root)
+        self._clear()
 
     def path(self, collection: str) -> Path:
         """Where a collection is, or would be; raises `StoreUnavailable` after `close`."""
@@ -38,10 +39,8 @@ class Directory:
         return []
 
     def scratch(self, collection: str) -> Path:
-        """Where a collection can be made or taken apart; removes what a crash left of another."""
-        for path in self.root.glob(".*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+        """Where a collection can be made or taken apart; removes what a failure left of another."""
+        self._clear()
         return self.root / f".{collection}"
 
     def add(self, made: Path, collection: str) -> None:
@@ -79,6 +78,12 @@ class Directory:
     def close(self) -> None:
         """Let go of the directory."""
         self._lock.close()
+
+    def _clear(self) -> None:
+        """Remove what a crash left half made or half removed."""
+        for path in self.root.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def peek(root: Path, alias: str) -> tuple[str | None, str | None]:

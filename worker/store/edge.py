@@ -115,8 +115,12 @@ class EdgeStore:
 
     def collections(self, alias: str) -> list[str]:
         """See `VectorStore`."""
+        return versions(alias, self.names())
+
+    def names(self) -> list[str]:
+        """See `VectorStore`."""
         with translated():
-            return versions(alias, self._directory.names())
+            return sorted(self._directory.names())
 
     def drop(self, collection: str) -> None:
         """See `VectorStore`."""

@@ -78,6 +78,9 @@ class VectorStore(Protocol):
     def collections(self, alias: str) -> list[str]:
         """The collections of versions behind `alias`, live or not, sorted by name."""
 
+    def names(self) -> list[str]:
+        """All collections of the store, of this alias, of others, and of none, sorted."""
+
     def drop(self, collection: str) -> None:
         """Remove a collection with all that it holds; one that isn't there is no error.
 

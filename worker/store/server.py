@@ -117,8 +117,12 @@ class ServerStore:
 
     def collections(self, alias: str) -> list[str]:
         """See `VectorStore`."""
+        return versions(alias, self.names())
+
+    def names(self) -> list[str]:
+        """See `VectorStore`."""
         answer = self._server.call(self._server.collections.List, wire.ListCollectionsRequest())
-        return versions(alias, (there.name for there in answer.collections))
+        return sorted(there.name for there in answer.collections)
 
     def drop(self, collection: str) -> None:
         """See `VectorStore`."""

@@ -9,6 +9,7 @@ from schemas.model import (
     collection_name,
     guard_alias,
     render,
+    version_prefix,
 )
 
 BARE = Document(doi="10.1038/s41586-020-2649-2")
@@ -84,3 +85,25 @@ def test_names_carry_the_alias_and_the_version() -> None:
     version = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert collection_name("dois", version) == "dois-53aa51172d142c89"
     assert guard_alias("dois", version) == "dois@53aa51172d142c89"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dois",
+        "dois-",
+        "dois-53aa",
+        "dois-53aa51172d142c8",
+        "dois-53aa51172d142c899",
+        "dois-53AA51172D142C89",
+        "dois-53aa51172d142c8g",
+        "dois-x-53aa51172d142c89",
+        "xdois-53aa51172d142c89",
+        "dois@53aa51172d142c89",
+        "53aa51172d142c89",
+        "",
+    ],
+)
+def test_a_version_is_taken_from_a_name_that_is_exactly_ours(name: str) -> None:
+    assert version_prefix("dois", "dois-53aa51172d142c89") == "53aa51172d142c89"
+    assert version_prefix("dois", name) is None

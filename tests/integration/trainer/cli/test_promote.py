@@ -64,6 +64,32 @@ def test_what_cannot_be_done_is_said_in_one_line(shell: Shell) -> None:
     assert unknown.stderr.strip().splitlines()[-1].startswith("doi-trainer: the registry ")
 
 
+def test_what_stays_behind_is_told_and_pruned_by_its_number_alone(shell: Shell) -> None:
+    source = shell.folder / "bare.txt"
+    source.write_text(DOIS[100])
+    shell.run(WORKER, "ingest", str(source))
+    second, third = register(shell, "{title}"), register(shell, "{title}", "{venue}")
+    forecast = shell.run(TRAINER, "promote", second, "--dry-run").stdout
+    assert "1 of them came in the last 7 days, 0.1 a day: once this model is live" in forecast
+    shell.run(TRAINER, "promote", second, "--allow-missing")
+    source.write_text(DOIS[101])
+    shell.run(WORKER, "ingest", str(source), expect=3)
+    letter = shell.run(WORKER, "dead", "list").stdout
+    assert "missing_metadata: it has no title; ingest it again with its title, or" in letter
+    assert "stay behind" in shell.run(TRAINER, "promote", third).stdout
+    (found,) = shell.json(TRAINER, "prune", "--keep", "0", "--dry-run")
+    assert (found["points"], found["last_copies"]) == (81, 1)
+    words = shell.run(TRAINER, "prune", "--keep", "0").stdout
+    assert "`doi-trainer prune --losing 1`" in words
+    refused = shell.run(TRAINER, "prune", "--keep", "0", "--losing", "2", expect=1)
+    assert refused.stderr.strip().endswith("1 records would go, not 2; nothing is removed")
+    back = shell.run(TRAINER, "rollback", found["version"], expect=0)
+    assert "with 81 records" in back.stdout
+    refused = shell.run(TRAINER, "rollback", expect=1)
+    assert "with --allow-missing they stay in" in refused.stderr
+    assert shell.json(TRAINER, "rollback", "--now")["missing"] == 1
+
+
 def test_ctrl_c_in_a_promotion_and_the_same_command_again(shell: Shell) -> None:
     second = register(shell, "{title}")
     log = shell.folder / "promote.log"

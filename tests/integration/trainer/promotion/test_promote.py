@@ -1,39 +1,58 @@
 """Promotion, rollback and prune on both stores: refusals, interruptions, and what comes late."""
 
+import json
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
 from qdrant_client import QdrantClient
+from qdrant_client import models as wire
 
 from schemas.document import Document
 from schemas.doi import point_id
-from schemas.job import Job
+from schemas.job import Batch, Job
 from schemas.model import render
+from schemas.training import PairCounts, TrainingRecord
 from tests.support.servers import QdrantServer, RedisServer, wait_until
 from tests.support.tiny_model import make_tiny_model
 from trainer.bootstrap import open_stores
-from trainer.errors import PromotionRefused
+from trainer.errors import PromotionRefused, PruneRefused
 from trainer.promotion.forecast import forecast
 from trainer.promotion.passes import Deployment
 from trainer.promotion.promote import Promoted, Promoter
 from trainer.promotion.prune import prune, removable
+from trainer.records import RECORD
 from worker.bootstrap import Runtime, connect, make_runtime
-from worker.errors import Busy, ModelError
+from worker.errors import Busy, ConfigurationError, ModelError
+from worker.ingest.settlement import payload
 from worker.model.embedder import Embedder
 from worker.model.registered import Registered
+from worker.model.registry import MANIFEST
 from worker.settings import Settings
 from worker.store.opening import open_store
 from worker.store.protocol import Write
 
 BARE = Document(doi="10.1038/nphys1170")
 RICH = [Document(doi=f"10.1103/physrevlett.{n}", title=f"On {n}") for n in range(100, 130)]
+NOW = 1_700_000_000_000_000
 STEPS = ("check", "create", "backfill", "candidate", "last lap", "verify", "switch", "release")
 pytestmark = pytest.mark.timeout(120)
+
+
+def record(parent: str) -> TrainingRecord:
+    """The provenance of a version that was trained from another one."""
+    known = dict.fromkeys(("name", "dataset", "metadata", "held_out", "device"), "x")
+    pairs = dict.fromkeys(PairCounts.model_fields, 0)
+    more = {"recipe": {}, "shards": (), "code": (), "packages": {}, "log": (), "pairs": pairs}
+    times = {"started_at": datetime.now(UTC), "train_s": 1.0, "steps": 1}
+    return TrainingRecord.model_validate({**known, **more, **times, "parent": parent})
 
 
 class Interrupted(Exception):
@@ -73,10 +92,11 @@ class Home:
         self.first = first
         self.second = self.register("second", "{title}")
 
-    def register(self, name: str, *templates: str) -> str:
+    def register(self, name: str, *templates: str, parent: str | None = None) -> str:
         source = self._models["second" if name == "second" else "first"]
+        notes = {RECORD: record(parent).model_dump_json()} if parent else {}
         registry = self.promoter.stores.registry
-        return registry.register(source, name=name, templates=templates).version
+        return registry.register(source, name=name, templates=templates, notes=notes).version
 
     def ingest(self, *documents: Document) -> Job:
         job = self.runtime.producer.enqueue([{"doi": d.doi, **d.metadata} for d in documents])
@@ -89,6 +109,17 @@ class Home:
         sequence = self.ledger.bury(ids)
         for collection in self.store.collections("dois"):
             self.store.delete(collection, ids, below=sequence)
+
+    def put(self, collection: str, document: Document, sequence: int) -> None:
+        """Store a record as somebody did long ago, under any vector."""
+        accepted_at = datetime.fromtimestamp(sequence / 1e6, UTC)
+        batch = Batch(
+            job="old", number=0, sequence=sequence, accepted_at=accepted_at, documents=(document,)
+        )
+        width = len(next(iter(self.store.vectors(collection, [point_id(RICH[0].doi)]).values())))
+        vectors = np.eye(1, width, dtype=np.float32)
+        write = Write([point_id(document.doi)], vectors, [payload(document, batch)])
+        self.store.upsert(collection, write, sequence=sequence, bare=document.is_bare)
 
     def promote(self, version: str, watch: Watch | None = None, **terms: bool) -> Promoted:
         return self.promoter.promote(version, watcher=watch or Watch(), **terms)
@@ -413,7 +444,7 @@ def test_prune_leaves_what_is_needed(home: Home) -> None:
     assert (found[0].points, found[0].vector_bytes) == (30, 30 * 32 * 4)
     assert found[0].path_bytes > 0
     assert removable(home.promoter, keep=4) == []
-    prune(home.promoter, found)
+    prune(home.promoter, keep=0)
     assert home.first not in home.promoter.stores.registry.versions()
     assert home.promoter.history.entries()[-1].outcome == "pruned"
     assert len(home.store.collections("dois")) == 3
@@ -431,3 +462,216 @@ def test_the_workers_let_go_of_the_old_model(home: Home) -> None:
 
 def _interrupt() -> None:
     raise Interrupted
+
+
+def test_what_only_an_older_collection_has_comes_back_with_a_model_that_reads_it(
+    home: Home,
+) -> None:
+    wide, wider = _three_lives(home)
+    home.ingest(BARE, gone := Document(doi="10.1000/gone"))
+    assert home.rollback(now=True).missing == 2
+    home.check(*RICH)
+    home.delete(gone)
+    home.ingest(changed := Document(doi=RICH[0].doi, title="changed"))
+    assert forecast(home.promoter, wider).records == len(RICH) + 1
+    watch = Watch()
+    done = home.promote(wider, watch)
+    assert done.missing == 0
+    assert "gather" in watch.steps
+    home.check(BARE, changed, *RICH[1:])
+    prune(home.promoter, keep=0)
+    assert wide not in home.promoter.stores.registry.versions()
+    home.check(BARE, changed, *RICH[1:])
+
+
+def test_of_several_older_states_the_richest_and_newest_comes_back(home: Home) -> None:
+    _, wider = _three_lives(home)
+    home.rollback()
+    oldest, newer = (n for n in home.store.collections("dois") if n != home.live)
+    titled = [Document(doi=f"10.1000/{n}", title=f"T{n}") for n in range(3)]
+    plain = [Document(doi=d.doi) for d in titled]
+    home.put(oldest, titled[0], NOW)  # richer, though older
+    home.put(newer, plain[0], NOW + 1)
+    home.put(oldest, titled[1], NOW)
+    home.put(newer, again := Document(doi=titled[1].doi, title="newer"), NOW + 1)
+    home.put(oldest, plain[2], NOW + 1)
+    home.put(newer, titled[2], NOW)
+    home.put(newer, older := Document(doi=RICH[0].doi, title="of old"), NOW)  # live has a newer one
+    assert older.title != RICH[0].title
+    home.promote(wider)
+    home.check(titled[0], again, titled[2], *RICH)
+
+
+def test_cut_off_while_it_gathers_the_same_command_goes_on(home: Home) -> None:
+    _, wider = _three_lives(home)
+    home.ingest(BARE)
+    home.rollback(now=True)
+    with pytest.raises(Interrupted):
+        home.promote(wider, Watch("gather", _interrupt))
+    home.promote(wider)
+    home.check(BARE, *RICH)
+
+
+def test_what_no_model_since_could_read_is_never_pruned_unless_its_number_is_named(
+    home: Home,
+) -> None:
+    home.ingest(BARE, other := Document(doi="10.1000/other"), *RICH)
+    home.promote(home.second, allow_missing=True)
+    third = home.register("third", "on {title}")
+    assert home.promote(third).missing == 2, "no promotion forgets them"
+    fourth = home.register("fourth", "of {title}")
+    assert home.promote(fourth).missing == 2
+    found = removable(home.promoter, keep=0)
+    assert [(one.version, one.last_copies) for one in found] == [(home.first, 2), (home.second, 0)]
+    prune(home.promoter, keep=0)
+    there = home.promoter.stores.registry.versions()
+    assert there == sorted([home.first, third, fourth]), "the one that has them stays, whole"
+    with pytest.raises(PruneRefused, match="2 records would go, not 1; nothing is removed"):
+        prune(home.promoter, keep=0, losing=1)
+    assert home.first in home.promoter.stores.registry.versions()
+    home.delete(other)
+    home.promote(wide := home.register("wide", "{title}", "{doi}"))
+    home.check(BARE, *RICH)
+    assert [one.last_copies for one in removable(home.promoter, keep=0)] == [0, 0]
+    assert home.promoter.live() == wide
+
+
+def test_the_last_copies_go_when_their_number_is_named(home: Home) -> None:
+    home.ingest(BARE, *RICH)
+    home.promote(home.second, allow_missing=True)
+    home.promote(home.register("third", "on {title}"))
+    prune(home.promoter, keep=0, losing=1)
+    assert home.first not in home.promoter.stores.registry.versions()
+    assert home.promoter.history.entries()[-1].details["lost"] == 1
+    home.check(*RICH)
+
+
+def test_a_rollback_leaves_nothing_behind_without_asking(home: Home) -> None:
+    _three_lives(home)
+    home.ingest(BARE)
+    for version in (None, home.second):
+        with pytest.raises(PromotionRefused, match=r"can't read 1 of 31 .*--now too"):
+            home.promoter.rollback(version, watcher=Watch())
+    home.check(BARE, *RICH)
+    assert home.rollback(allow_missing=True).missing == 1
+    home.check(*RICH)
+
+
+def test_a_refused_rollback_may_be_hurried(home: Home) -> None:
+    _three_lives(home)
+    home.ingest(BARE)
+    with pytest.raises(PromotionRefused):
+        home.rollback()
+    done = home.rollback(now=True)
+    assert (done.version, done.missing) == (home.second, 1)
+    home.check(*RICH)
+
+
+def test_a_promotion_says_how_many_records_a_day_will_be_dead_letters(home: Home) -> None:
+    home.ingest(*RICH)
+    long_ago = int((time.time() - 30 * 24 * 3600) * 1e6)
+    home.put(home.live, Document(doi="10.1000/old"), long_ago)
+    home.ingest(*(Document(doi=f"10.1000/{n}") for n in range(14)))
+    words = "14 of them came in the last 7 days, 2.0 a day: once this model is live, the like"
+    assert forecast(home.promoter, home.second).recent == 14
+    with pytest.raises(PromotionRefused, match=words):
+        home.promote(home.second)
+    watch = Watch()
+    home.promote(home.second, watch, allow_missing=True)
+    assert words in watch.words[1]
+    assert watch.steps[0] == "check"
+
+
+def test_an_alias_on_a_collection_that_doivec_did_not_make_is_no_version(
+    home: Home, qdrant_server: QdrantServer, tmp_path: Path
+) -> None:
+    home.ingest(*RICH)
+    theirs = f"dois-backup-{home.first[:4]}"
+    home.store.create(theirs, dimension=32)
+    _point(qdrant_server, tmp_path, theirs)
+    words = f"points at '{theirs}', which is not a collection that doivec made"
+    for ask in (
+        home.promoter.live,
+        lambda: home.promote(home.second),
+        lambda: removable(home.promoter, keep=0),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            ask()
+
+
+def test_of_a_parent_its_record_stays_and_not_its_collection(home: Home) -> None:
+    home.ingest(*RICH)
+    child = home.register("child", "{title}", parent=home.first)
+    grandchild = home.register("grandchild", "on {title}", parent=child)
+    for version in (child, grandchild, home.second):
+        home.promote(version)
+    prune(home.promoter, keep=0)
+    assert len(home.store.collections("dois")) == 2
+    there = home.promoter.stores.registry.versions()
+    assert there == sorted([home.first, child, grandchild, home.second])
+    assert removable(home.promoter, keep=0) == []
+
+
+def test_a_model_that_another_alias_uses_stays(home: Home) -> None:
+    home.ingest(*RICH)
+    home.store.create(f"dois-of-others-{home.first[:16]}", dimension=32)
+    home.promote(home.second)
+    home.promote(home.register("third", "on {title}"))
+    (found,) = removable(home.promoter, keep=0)
+    assert (found.version, found.path) == (home.first, None)
+    prune(home.promoter, keep=0)
+    assert home.first in home.promoter.stores.registry.versions()
+    assert len(home.store.collections("dois")) == 2
+
+
+def test_the_newest_are_those_that_were_made_last(home: Home) -> None:
+    third = home.register("third", "on {title}")
+    registry = home.promoter.stores.registry
+    for age, version in enumerate([third, home.second, home.first]):
+        past = time.time() - 100 * age
+        os.utime(registry.look(version)[0] / MANIFEST, (past, past))
+    (registry.look(home.second)[0] / "card.md").write_text("a card, written later")
+    assert [one.version for one in removable(home.promoter, keep=1)] == [home.second]
+
+
+def test_a_prune_that_was_cut_off_is_completed_by_the_next(home: Home) -> None:
+    home.ingest(*RICH)
+    third, fourth = home.register("third", "on {title}"), home.register("fourth", "of {title}")
+    for version in (home.second, third, fourth):
+        home.promote(version)
+    registry = home.promoter.stores.registry
+    home.store.drop(f"dois-{home.first[:16]}")  # killed after the collection of one,
+    folder = registry.look(home.second)[0]
+    gone = folder.rename(folder.with_name(f".gone-{home.second}"))  # and within the removal of one
+    found = removable(home.promoter, keep=0)
+    assert [(one.version, one.collection) for one in found] == [
+        (home.second[:16], f"dois-{home.second[:16]}"),
+        (home.first, None),
+    ]
+    prune(home.promoter, keep=0)
+    assert not gone.exists()
+    assert registry.versions() == sorted([third, fourth])
+    assert len(home.store.collections("dois")) == 2
+
+
+def _three_lives(home: Home) -> tuple[str, str]:
+    """Live is a model that reads everything; before it, one that reads titles alone.
+
+    Returns that version, and another one that reads everything.
+    """
+    home.ingest(*RICH)
+    home.promote(home.second)
+    wide = home.register("wide", "{title}", "{doi}")
+    home.promote(wide)
+    return wide, home.register("wider", "{title}", "doi {doi}")
+
+
+def _point(server: QdrantServer, folder: Path, collection: str) -> None:
+    """Move the alias by hand, past doivec, wherever it is."""
+    for aliases in folder.rglob("aliases.json"):
+        aliases.write_text(json.dumps({"dois": collection}))
+        return
+    client = QdrantClient(url=server.url, trust_env=False, check_compatibility=False)
+    alias = wire.CreateAlias(collection_name=collection, alias_name="dois")
+    client.update_collection_aliases([wire.CreateAliasOperation(create_alias=alias)])
+    client.close()

@@ -183,16 +183,19 @@ def test_what_was_rolled_back_is_promoted_by_force_alone(bench: Bench) -> None:
     (bench.stores.root / "history.jsonl").unlink()  # killed before its entry, and rolled back
     bench.shelf.version = bench.first.version
     now = datetime.now(UTC)
-    bench.history.append(
-        Entry(
-            kind="rollback",
-            started_at=now,
-            ended_at=now,
-            outcome="switched",
-            version=bench.first.version,
-            previous=promoted.version,
-        )
+    back = Entry(
+        kind="rollback",
+        started_at=now,
+        ended_at=now,
+        outcome="refused",
+        version=bench.first.version,
+        previous=promoted.version,
     )
+    bench.history.append(back)
+    assert bench.refine().outcome == "promoted", "a refused rollback moved nothing"
+    (bench.stores.root / "history.jsonl").unlink()
+    bench.shelf.version = bench.first.version
+    bench.history.append(back.model_copy(update={"outcome": "switched"}))
     again = bench.refine()
     assert again.outcome == "refused"
     assert "was rolled back on" in again.words

@@ -239,7 +239,10 @@ def test_records_without_what_the_model_reads_are_dead_letters(bench: Bench) -> 
     job = bench.ingest("job", FIRST, *OTHERS[:2], long)
     assert (job.stored, job.dead) == (1, 3)
     reasons = {d.document.doi: d.reason for d in bench.ledger.dead("job")}
-    assert reasons[OTHERS[0].doi] == "missing_metadata"
+    assert reasons[OTHERS[0].doi] == (
+        "missing_metadata: it has no title; ingest it again with its title, or promote a model "
+        "that reads {doi}, then `doi-worker dead replay`"
+    )
     assert reasons["10.1000/long"] == "a text of 300 bytes; 200 are allowed"
     assert bench.encoder.texts == ["Measured measurement"]
 

@@ -122,6 +122,16 @@ def test_the_collections_of_an_alias_are_those_named_after_a_version(
     assert store.collections("nothing") == []
 
 
+def test_all_collections_are_named_whoever_made_them(store: VectorStore, alias: str) -> None:
+    mine = [f"{alias}-{'a' * 16}", f"{alias}-another", f"{alias}x"]
+    before = store.names()
+    for name in reversed(mine):
+        store.create(name, dimension=DIMENSION)
+    assert store.names() == sorted([*before, *mine])
+    store.publish([alias], collection=mine[0])
+    assert alias not in store.names()
+
+
 def test_a_switch_takes_the_alias_and_its_guard_along(
     store: VectorStore, alias: str, versions: list[str]
 ) -> None:

@@ -70,6 +70,13 @@ def test_every_acknowledged_point_survives_sigkill(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_a_crash_left_half_removed_is_gone_when_it_is_opened(tmp_path: Path) -> None:
+    EdgeStore(tmp_path, options={}).close()
+    (tmp_path / ".dois-1" / "segments").mkdir(parents=True)
+    EdgeStore(tmp_path, options={}).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock"]
+
+
 def test_a_store_is_opened_once_within_a_process_too(tmp_path: Path) -> None:
     first = EdgeStore(tmp_path, options={})
     with pytest.raises(StoreBusy, match=str(os.getpid())):

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,22 @@ def test_two_at_once_register_one_version(source: Path, tmp_path: Path) -> None:
         made = list(both.map(lambda _: register(tmp_path / "models", source), range(2)))
     assert made[0] == made[1]
     assert [path.name for path in (tmp_path / "models").iterdir()] == [made[0].version]
+
+
+def test_a_removal_that_was_cut_off_leaves_no_version(root: Path) -> None:
+    registry, version = Registry(root), only(root).name
+    left = only(root).rename(root / f".gone-{version}")
+    assert registry.versions() == []
+    with pytest.raises(ModelError, match="has no model version"):
+        registry.look(f".gone-{version}")
+    registry.clear()
+    assert not left.exists()
+
+
+def test_a_version_was_made_when_its_manifest_was_written(root: Path) -> None:
+    os.utime(only(root) / MANIFEST, (1000, 1000))
+    (only(root) / "card.md").write_text("later")
+    assert Registry(root).made_at(only(root).name) == 1000
 
 
 def test_an_unknown_or_ambiguous_version_is_refused(root: Path, source: Path) -> None:
