@@ -169,7 +169,8 @@ def _show_promoted(done: Promoted, *, as_json: bool) -> None:
     if done.listed:
         out.print(
             f"{done.missing:,} records that it can't read stay behind: {done.listed}; "
-            "promoting a model that reads them brings them back"
+            "promoting a model that reads them brings them back",
+            markup=False,
         )
 
 
@@ -185,7 +186,7 @@ def _show_forecast(found: Forecast, *, as_json: bool) -> None:
     )
     if found.unreadable:
         shown = ", ".join(found.unreadable[:SHOWN]) + (", ..." if found.unreadable[SHOWN:] else "")
-        out.print(f"it can't read {len(found.unreadable):,} records: {shown}")
+        out.print(f"it can't read {len(found.unreadable):,} records: {shown}", markup=False)
         out.print("so it would be refused; with --allow-missing they stay where they are")
     if found.recent:
         out.print(outlook(found.recent))
