@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from trainer.cli.commands import cli as trainer_cli
 from worker.cli.commands import cli as worker_cli
-from worker.settings import Settings
+from worker.settings import variables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -23,7 +23,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 def settings_table() -> str:
     """A row for each setting: its variable, its default, what it does."""
     rows = ["| variable | default | what |", "|---|---|---|"]
-    return "\n".join([*rows, *_settings(Settings, "DOIVEC")])
+    for variable, field in variables():
+        default = _default(field.get_default(call_default_factory=True))
+        rows.append(f"| `{variable}` | {default} | {field.description} |")
+    return "\n".join(rows)
 
 
 def cli_reference() -> str:
@@ -134,17 +137,6 @@ def _while_indexing(rows: list[dict[str, Any]]) -> str:
         f"{built['peak_mib']:,.0f} MiB in memory and {built['peak_disk_mib']:,.0f} MiB on disk; at "
         f"rest, {_resident(rest)} and {rest['disk_mib']:,.0f}."
     )
-
-
-def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    separator = "_" if prefix == "DOIVEC" else "__"
-    for name, field in model.model_fields.items():
-        variable = f"{prefix}{separator}{name.upper()}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _settings(field.annotation, variable)
-        else:
-            default = _default(field.get_default(call_default_factory=True))
-            yield f"| `{variable}` | {default} | {field.description} |"
 
 
 def _default(value: Any) -> str:

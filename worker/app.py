@@ -9,36 +9,45 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
+from worker.addresses import celery_url
 from worker.errors import ConfigurationError, LedgerUnavailable, WorkerError
-from worker.settings import Settings, read_settings
+from worker.settings import RedisSettings, Settings, read_settings
 
 INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
 VISIBILITY_TIMEOUT_S = 30
 # Celery's one for Django would put the current folder first on the path.
 NO_FIXUPS: list[str] = []
+# Not kombu's own keys: what lies there is another application's, to give back when it sees fit.
+UNACKNOWLEDGED = {
+    "unacked_key": "doivec:unacked",
+    "unacked_index_key": "doivec:unacked_index",
+    "unacked_mutex_key": "doivec:unacked_mutex",
+}
 log = logging.getLogger(__name__)
 
 
-def broker_url(url: str | None) -> str:
-    """A redis, rediss or unix URL as Celery writes it."""
-    if not url:
+def broker_url(redis: RedisSettings) -> str:
+    """The URL of the settings as Celery writes it; raises `ConfigurationError` without one."""
+    if redis.url is None:
         raise ConfigurationError(
             "set DOIVEC_REDIS__URL, or start the worker with `doi-worker run`, "
             "which brings a private Redis"
         )
-    return url.replace("unix://", "redis+socket://", 1)
+    return celery_url(redis.url.get_secret_value())
 
 
 def options(settings: Settings) -> dict[str, Any]:
     """Celery's configuration. Celery only carries: what must not be lost is in the ledger."""
     timeout_s = settings.redis.timeout_s
     return {
-        "broker_url": broker_url(settings.redis.url),
+        "broker_url": broker_url(settings.redis),
+        "broker_use_ssl": settings.redis.tls() or False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            **UNACKNOWLEDGED,
             "socket_timeout": timeout_s,
             "socket_connect_timeout": timeout_s,
             "socket_keepalive": True,

@@ -17,6 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from pydantic import SecretStr
+
+from worker.addresses import socket_url
 from worker.errors import ConfigurationError, LedgerUnavailable, StoreBusy, WorkerError
 from worker.settings import RedisSettings, Settings
 
@@ -51,7 +54,7 @@ def redis_settings(
     folder = settings.data_dir / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     path = socket_path(settings.data_dir)
-    private = settings.redis.model_copy(update={"url": f"unix://{path}"})
+    private = settings.redis.model_copy(update={"url": SecretStr(socket_url(str(path)))})
     with (folder / "owner.lock").open("a+") as lock:
         owner = _lock(lock, command=command)
         if owner:
@@ -86,7 +89,7 @@ class WorkerProcess:
     def __init__(self, settings: Settings, redis: RedisSettings, *, log: Path | None) -> None:
         self._environment = {
             **os.environ,
-            "DOIVEC_REDIS__URL": redis.url or "",
+            **({"DOIVEC_REDIS__URL": redis.url.get_secret_value()} if redis.url else {}),
             "DOIVEC_QDRANT__EMBEDDED": "true",
             "DOIVEC_DATA_DIR": str(settings.data_dir),
         }

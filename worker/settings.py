@@ -1,43 +1,105 @@
 """The settings: the one place that reads the environment."""
 
+import os
+import ssl
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from worker.addresses import qdrant_url, redis_url
 from worker.errors import ConfigurationError
+
+T = TypeVar("T")
+PREFIX = "DOIVEC_"
+# docker-compose.yml makes the URL of it; with the rest of .env it reaches the workers too.
+COMPOSES_OWN = {"DOIVEC_REDIS_PASSWORD"}
 
 
 class Slice(BaseModel):
-    """A part of the settings; frozen, and strict about names."""
+    """A part of the settings; frozen, strict about names, silent about values in its errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _certificates(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ValueError(f"no certificates in {path}: {error.strerror or error}") from None
+    return path
+
+
+def _header(key: SecretStr) -> SecretStr:
+    # gRPC and httpx quote in their errors what they can't send.
+    text = key.get_secret_value()
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError("a key of visible ASCII characters is expected, without a line break")
+    return key
+
+
+Certificates = Annotated[Path, AfterValidator(_certificates)]
 
 
 class RedisSettings(Slice):
     """Where the ledger and the queues are."""
 
-    url: str | None = Field(
+    url: SecretStr | None = Field(
         None,
         description="redis://, rediss:// or unix:// URL; without one, a private server is started",
     )
+    ca_file: Certificates | None = Field(
+        None,
+        description="with rediss://, who may vouch for the server besides those that this machine "
+        "trusts: a file of certificates, in PEM",
+    )
+    verify_certificate: bool = Field(
+        True,
+        description="with rediss://, refuse a server whose certificate nobody vouches for; `false` "
+        "gives the password to whoever answers",
+    )
     timeout_s: float = Field(10.0, gt=0, description="deadline of one call, in seconds")
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_understood(cls, url: SecretStr | None) -> SecretStr | None:
+        return None if url is None else SecretStr(redis_url(url.get_secret_value()))
+
+    @field_validator("ca_file", "verify_certificate")
+    @classmethod
+    def _is_for_tls(cls, value: Any, info: ValidationInfo) -> Any:
+        url = info.data.get("url", SecretStr("rediss:"))  # absent: it has an error of its own
+        return _for_tls(value, url and url.get_secret_value(), scheme="rediss")
+
+    def tls(self) -> dict[str, Any]:
+        """How the server is to be trusted, as redis-py and kombu want it; empty without TLS."""
+        if self.url is None or not self.url.get_secret_value().startswith("rediss:"):
+            return {}
+        return {
+            "ssl_cert_reqs": "required" if self.verify_certificate else "none",
+            "ssl_ca_certs": self.ca_file and str(self.ca_file),
+        }
 
 
 class QdrantSettings(Slice):
     """Where the vectors are."""
 
-    url: str | None = Field(
+    url: Annotated[str, AfterValidator(qdrant_url)] | None = Field(
         None,
         description="HTTP URL of a Qdrant server; without one, Qdrant Edge in the data directory",
     )
@@ -46,13 +108,31 @@ class QdrantSettings(Slice):
         description="use Qdrant Edge though Redis is shared: for one worker, on this machine",
     )
     grpc_port: int = Field(6334, ge=1, le=65535, description="the server's gRPC port")
-    api_key: SecretStr | None = Field(None, description="the server's API key")
+    ca_file: Certificates | None = Field(
+        None,
+        description="with https://, who alone may vouch for the server, in place of those that the "
+        "clients bring: a file of certificates, in PEM",
+    )
+    api_key: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
+        None, description="the server's API key"
+    )
     timeout_s: float = Field(30.0, gt=0, description="deadline of one call, in seconds")
     collection: dict[str, Any] = Field(
         default_factory=dict,
         description="passed to Qdrant when a collection is made, as JSON: shard_number, "
         "replication_factor, vectors, hnsw_config, optimizers_config, quantization_config, ...",
     )
+
+    @field_validator("ca_file")
+    @classmethod
+    def _is_for_tls(cls, value: Path, info: ValidationInfo) -> Path:
+        return _for_tls(value, info.data.get("url", "https:"), scheme="https")
+
+
+def _for_tls(value: T, url: str | None, *, scheme: str) -> T:
+    if url is None or not url.startswith(f"{scheme}:"):
+        raise ValueError(f"only a {scheme}:// URL has a use for it")
+    return value
 
 
 class ModelSettings(Slice):
@@ -213,7 +293,11 @@ class Settings(BaseSettings):
     """All settings, read from the environment (`DOIVEC_...`, nested by `__`)."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DOIVEC_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     collection: str = Field(
@@ -240,13 +324,38 @@ class Settings(BaseSettings):
     schedule: ScheduleSettings = ScheduleSettings()
 
 
+def variables(
+    model: type[BaseModel] = Settings, prefix: str = PREFIX
+) -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting there is: the name of its variable, and its field."""
+    for name, field in model.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Slice):
+            yield from variables(field.annotation, f"{variable}__")
+        else:
+            yield variable, field
+
+
 def read_settings() -> Settings:
     """The settings that the environment gives; raises `ConfigurationError`, in one line."""
+    _refuse_what_is_no_setting()
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = "DOIVEC_" + "__".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name}: {first['msg']}") from error
+        name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
     except SettingsError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def _refuse_what_is_no_setting() -> None:
+    known = [name for name, _ in variables()]
+    for name, value in os.environ.items():
+        if not name.upper().startswith(PREFIX) or name in COMPOSES_OWN:
+            continue
+        if name.upper() not in known:
+            (nearest,) = get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+            raise ConfigurationError(f"{name} is no setting; the nearest is {nearest}")
+        if not value.strip():
+            raise ConfigurationError(f"{name} is empty: give it a value, or leave it out")

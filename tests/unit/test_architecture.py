@@ -17,7 +17,7 @@ MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py
 # it, never what stands above it or on its own line; the ground's modules may import each other.
 FLOORS = {
     "worker": [
-        {"settings", "errors", "files", "patience", "ticker", "telemetry"},
+        {"settings", "addresses", "errors", "files", "patience", "ticker", "telemetry"},
         {"store", "sources"},
         {"ledger"},
         {"model"},

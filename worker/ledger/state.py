@@ -107,17 +107,17 @@ class SharedState:
 
     @classmethod
     def connect(cls, settings: RedisSettings, *, options: IngestSettings) -> Self:
-        """The state at `settings.url`; raises `ConfigurationError` for a URL that is none."""
-        try:
-            client = redis.Redis.from_url(
-                settings.url or "",
-                socket_timeout=settings.timeout_s,
-                socket_connect_timeout=settings.timeout_s,
-                health_check_interval=30,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"DOIVEC_REDIS__URL: {error}") from error
+        """The state at `settings.url`, which is there; connects at the first call."""
+        if settings.url is None:
+            raise ConfigurationError("set DOIVEC_REDIS__URL")
+        client = redis.Redis.from_url(
+            settings.url.get_secret_value(),
+            socket_timeout=settings.timeout_s,
+            socket_connect_timeout=settings.timeout_s,
+            health_check_interval=30,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
+            **settings.tls(),
+        )
         return cls(client, options=options)
 
     def ping(self) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+import httpx
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import (
     ApiException,
@@ -24,6 +25,7 @@ from worker.store.protocol import PointMissing
 Code = grpc.StatusCode
 REJECTED = {Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE, Code.ALREADY_EXISTS}
 MISCONFIGURED = {Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED}
+SERVER_ERROR = 500
 STATUSES = {  # of HTTP, as Qdrant gives them over gRPC; all others may pass
     400: Code.INVALID_ARGUMENT,
     401: Code.UNAUTHENTICATED,
@@ -59,6 +61,20 @@ def translate(error: Exception) -> WorkerError:
     if code is Code.NOT_FOUND:
         return (PointMissing if "No point with id" in text else CollectionMissing)(message)
     return StoreUnavailable(message, retry_after_s)
+
+
+def over_http(error: Exception, url: str) -> WorkerError:
+    """Our error where what should be Qdrant's HTTP port fails, or answers as no Qdrant does."""
+    source = getattr(error, "source", error)
+    words = " ".join(f"{url}: {source!r}".split())
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        return ConfigurationError(f"{words}; DOIVEC_QDRANT__CA_FILE says who may vouch for it")
+    is_away = isinstance(source, httpx.TimeoutException | httpx.NetworkError) and (
+        "[SSL:" not in words
+    )
+    if is_away or (getattr(error, "status_code", None) or 0) >= SERVER_ERROR:
+        return StoreUnavailable(f"Qdrant at {words}")
+    return ConfigurationError(f"DOIVEC_QDRANT__URL: that is not Qdrant's HTTP port: {words}")
 
 
 def _reading(error: Exception) -> tuple[Any, str, float | None]:

@@ -73,15 +73,16 @@ class ServerStore:
         self._options = collection_options(settings.collection)
         self._server = Connection(settings)
         self._aliases = Aliases(self._server)
-        self._is_new_enough = False
+        self._is_checked = False
 
     def live(self, alias: str) -> str | None:
         """See `VectorStore`."""
+        self._check()
         return self._aliases.all().get(alias)
 
     def create(self, collection: str, *, dimension: int) -> None:
         """See `VectorStore`."""
-        self._require_conditional_writes()
+        self._check()
         self._make(collection, dimension)
         info = self._info(collection)
         params = info.config.params.vectors_config.params
@@ -154,7 +155,7 @@ class ServerStore:
 
     def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
         """See `VectorStore`."""
-        self._require_conditional_writes()
+        self._check()
         check(write)
         condition = replaceable(sequence, bare=bare)
         for points in messages(write):
@@ -265,14 +266,14 @@ class ServerStore:
         request.MergeFrom(kind)
         self._server.call(self._server.points.CreateFieldIndex, request)
 
-    def _require_conditional_writes(self) -> None:
-        if self._is_new_enough:
+    def _check(self) -> None:
+        """Once, before anything else: is this the server that the settings mean, and new enough."""
+        if self._is_checked:
             return
-        with translated():
-            version = self._server.client.info().version
+        version = self._server.version()
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
             raise ConfigurationError(f"the Qdrant server is {version}; doivec needs 1.16 or newer")
-        self._is_new_enough = True
+        self._is_checked = True
 
 
 def collection_options(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -487,4 +487,4 @@ def test_a_redis_that_is_away_is_said_to_be_unavailable() -> None:
         nowhere.ping()
     nowhere.close()
     with pytest.raises(ConfigurationError, match="DOIVEC_REDIS__URL"):
-        Ledger.connect(RedisSettings(url="http://127.0.0.1"), options=OPTIONS)
+        Ledger.connect(RedisSettings(), options=OPTIONS)

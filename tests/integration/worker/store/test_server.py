@@ -4,6 +4,8 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from qdrant_client import QdrantClient, models
 
 from schemas.document import Document
 from schemas.doi import point_id
-from tests.support.servers import QdrantServer, wait_until
+from tests.support.servers import QdrantServer, RedisServer, free_port, wait_until
 from tests.support.vectors import DIMENSION, DOIS, NOW, bare, write
 from worker.errors import ConfigurationError, StoreUnavailable, SwitchRefused
 from worker.settings import QdrantSettings
@@ -54,6 +56,29 @@ def own_server(tmp_path: Path, qdrant_server: QdrantServer) -> Iterator[QdrantSe
     server.start()
     yield server
     server.stop()
+
+
+@contextmanager
+def web_server(body: bytes) -> Iterator[str]:
+    """A server that answers everything with these bytes."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def put(store: ServerStore, name: str, sequence: int = NOW) -> None:
@@ -213,9 +238,52 @@ def test_settings_that_the_server_refuses(qdrant_server: QdrantServer, name: str
     store.close()
 
 
-def test_a_url_that_is_none() -> None:
-    with pytest.raises(ConfigurationError, match="DOIVEC_QDRANT__URL"):
-        ServerStore(QdrantSettings(url="ftp://127.0.0.1"))
+def refusal(url: str, grpc_port: int) -> str:
+    store = ServerStore(QdrantSettings(url=url, grpc_port=grpc_port, timeout_s=10))
+    with pytest.raises(ConfigurationError) as caught:
+        store.live("dois")
+    store.close()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_port_that_is_not_qdrants_is_told_at_the_first_call(
+    qdrant_server: QdrantServer, redis_server: RedisServer
+) -> None:
+    http, grpc = qdrant_server.port, qdrant_server.grpc_port
+    for port in (grpc, redis_server.port):
+        words = refusal(f"http://127.0.0.1:{port}", grpc)
+        assert words.startswith(
+            f"DOIVEC_QDRANT__URL: that is not Qdrant's HTTP port: http://127.0.0.1:{port}"
+        )
+    for port in (http, redis_server.port):
+        assert refusal(qdrant_server.url, port).startswith(f"DOIVEC_QDRANT__GRPC_PORT {port}: ")
+    assert "DOIVEC_QDRANT__URL" in refusal(f"https://127.0.0.1:{http}", grpc)
+    assert "DOIVEC_QDRANT__URL" in refusal(f"{qdrant_server.url}/dashboard", grpc)
+
+
+def test_another_web_server_is_no_qdrant(qdrant_server: QdrantServer) -> None:
+    with web_server(b'{"title": "elasticsearch", "version": "8.1.0"}') as url:
+        assert "is no Qdrant: elasticsearch" in refusal(url, qdrant_server.grpc_port)
+    with web_server(b"<html>It works!</html>") as url:
+        assert "not Qdrant's HTTP port" in refusal(url, qdrant_server.grpc_port)
+
+
+@pytest.mark.parametrize("missing", ["http", "grpc"])
+def test_a_port_where_nothing_answers_may_come_up_yet(
+    qdrant_server: QdrantServer, missing: str
+) -> None:
+    nobody = free_port()
+    store = ServerStore(
+        QdrantSettings(
+            url=f"http://127.0.0.1:{nobody}" if missing == "http" else qdrant_server.url,
+            grpc_port=nobody if missing == "grpc" else qdrant_server.grpc_port,
+            timeout_s=10,
+        )
+    )
+    with pytest.raises(StoreUnavailable, match=str(nobody)):
+        store.live("dois")
+    store.close()
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])
