@@ -10,7 +10,8 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from worker.addresses import celery_url
-from worker.errors import ConfigurationError, LedgerUnavailable, WorkerError
+from worker.errors import ConfigurationError, WorkerError
+from worker.ledger.state import unreachable
 from worker.settings import RedisSettings, Settings, read_settings
 
 INTAKE, INGEST = "celery", "ingest"
@@ -80,7 +81,7 @@ def sender(application: Celery) -> Callable[[str, int], None]:
         try:
             application.send_task(BATCH_TASK, args=[job, number], queue=INGEST)
         except OperationalError as error:
-            raise LedgerUnavailable(f"Redis: {error}") from error
+            raise unreachable(error) from error
 
     return send
 
@@ -108,7 +109,7 @@ def restore_unacknowledged(application: Celery) -> None:
         with application.connection_for_write() as connection:
             connection.default_channel.qos.restore_visible(num=1000, interval=1)
     except OperationalError as error:
-        raise LedgerUnavailable(f"Redis: {error}") from error
+        raise unreachable(error) from error
 
 
 app = make_app(read_settings)

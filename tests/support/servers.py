@@ -75,15 +75,15 @@ class Server:
 
 
 class RedisServer(Server):
-    """A Redis-compatible server on a loopback port that syncs every write."""
+    """A Redis-compatible server on a loopback port that syncs every write; `more` are options."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [
             *(str(redis_binary()), "--bind", "127.0.0.1", "--port", str(self.port)),
             *("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always"),
-            *("--save", "", "--daemonize", "no"),
+            *("--save", "", "--daemonize", "no", *more),
         ]
         super().__init__(folder, command=command, env={})
 
@@ -91,7 +91,7 @@ class RedisServer(Server):
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 
@@ -138,8 +138,8 @@ def redis_binary() -> Path:
 
 
 def qdrant_binary() -> Path:
-    """The Qdrant server that `make test` fetches, or the one of DOIVEC_TEST_QDRANT."""
-    path = Path(os.environ.get("DOIVEC_TEST_QDRANT", ROOT / ".tools" / "qdrant")).resolve()
+    """The Qdrant server that `make test` fetches, or the one of TEST_QDRANT."""
+    path = Path(os.environ.get("TEST_QDRANT", ROOT / ".tools" / "qdrant")).resolve()
     if not path.is_file():
         raise ServiceMissing(f"no Qdrant server at {path}; `make test` fetches one")
     return path

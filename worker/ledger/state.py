@@ -15,7 +15,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from worker.errors import ConfigurationError, LedgerRejected, LedgerUnavailable
+from worker.errors import ConfigurationError, LedgerRejected, LedgerUnavailable, WorkerError
 from worker.settings import IngestSettings, RedisSettings
 
 SCRIPTS = tuple(
@@ -79,12 +79,20 @@ def translated_errors() -> Iterator[None]:
         yield
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
         raise ConfigurationError(f"Redis refused the password or user: {error}") from error
-    except PASSING as error:
-        raise LedgerUnavailable(f"Redis: {error}") from error
     except redis.RedisError as error:
-        if str(error).startswith(PASSING_WORDS):
-            raise LedgerUnavailable(f"Redis: {error}") from error
-        raise LedgerRejected(f"Redis: {error}") from error
+        raise unreachable(error) from error
+
+
+def unreachable(error: Exception) -> WorkerError:
+    """Our error for one of redis-py's or of kombu's connections."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return ConfigurationError(
+            f"Redis: {error}; DOIVEC_REDIS__CA_FILE says who may vouch for it"
+        )
+    is_answer = isinstance(error, redis.RedisError) and not isinstance(error, PASSING)
+    if is_answer and not str(error).startswith(PASSING_WORDS):
+        return LedgerRejected(f"Redis: {error}")
+    return LedgerUnavailable(f"Redis: {error}")
 
 
 class SharedState:

@@ -82,7 +82,7 @@ def test_a_list_sent_by_name_is_a_job_of_the_tasks_id_and_repeated_the_same_job(
     three = expected_ids(["10.1038/nphys1170", "10.1038/nature11543", "10.1038/srep17338"])
     wait_until(lambda: deployment.ids() == three, what=lambda: worker.words)
     with deployment.redis_client() as redis:
-        wait_until(lambda: redis.llen("celery") == 0 and redis.hlen("unacked") == 0)
+        wait_until(lambda: redis.llen("celery") == 0 and redis.hlen("doivec:unacked") == 0)
     assert worker.process.poll() is None
 
 
