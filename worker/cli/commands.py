@@ -111,9 +111,10 @@ def run(loglevel: str) -> int:
 def status(job: str | None, as_json: bool) -> int:
     """Show a job's counts, or the latest jobs."""
     with bootstrap.connect(read_settings(), command="status", compares=False) as client:
+        jobs = [client.ledger.job(job)] if job else client.ledger.jobs()
+        console.print_place(client.settings, is_private=client.is_private)
         if job:
-            return _report(client, client.ledger.job(job), as_json=as_json)
-        jobs = client.ledger.jobs()
+            return _report(client, jobs[0], as_json=as_json)
         if as_json:
             click.echo(json.dumps([j.model_dump(mode="json") for j in jobs]))
         else:

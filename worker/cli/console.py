@@ -1,6 +1,7 @@
 """What a person sees: progress, summaries, tables."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -8,6 +9,8 @@ from rich.table import Table
 
 from schemas.job import DeadLetter, Job, JobState, Rejection, State
 from schemas.search import Hit
+from worker.addresses import shown
+from worker.settings import Settings
 
 SHOWN_REJECTIONS = 5
 SHOWN_CHARACTERS = 60
@@ -43,6 +46,21 @@ class JobProgress:
         self._progress.update(self._task, completed=job.settled, total=total)
         speed = self._progress.tasks[0].speed
         self._progress.update(self._task, rate=f"{speed:,.0f} DOIs/s" if speed else "starting")
+
+
+def print_place(settings: Settings, *, is_private: bool) -> None:
+    """Where a command works, on standard error: servers without their secrets, or a folder."""
+    redis, qdrant = settings.redis.url, settings.qdrant.url
+    folder = settings.data_dir.absolute()
+    if folder.is_relative_to(Path.home()):
+        folder = "~" / folder.relative_to(Path.home())
+    ledger = f"a private Redis in {folder}"
+    if redis and not is_private:
+        ledger = shown(redis.get_secret_value())
+    elif not qdrant:
+        err.print(f"Qdrant Edge in {folder}", markup=False)
+        return
+    err.print(f"{ledger}, {shown(qdrant) if qdrant else f'Qdrant Edge in {folder}'}", markup=False)
 
 
 def print_summary(job: Job) -> None:

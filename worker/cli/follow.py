@@ -101,9 +101,11 @@ def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
 
 
 def open_job(client: Client, names: Sequence[str]) -> Job:
-    """Open a job for sources, or the one that was left open for them as they are."""
+    """Open a job for sources, or the one that was left open for them as they are; says where."""
     label = ", ".join("standard input" if name == "-" else name for name in names)
-    return client.producer.open(source=label, identity=identity(names))
+    job = client.producer.open(source=label, identity=identity(names))
+    console.print_place(client.settings, is_private=client.is_private)
+    return job
 
 
 def queue(

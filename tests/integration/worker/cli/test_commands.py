@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.paths import DOIS, EXAMPLES
 from tests.support.servers import wait_until
-from tests.support.shell import WORKER, Shell
+from tests.support.shell import TRAINER, WORKER, Shell
 from tests.support.tiny_model import make_tiny_model
 
 # Two DOIs at a time, each pair when the one before has settled: it takes half a minute.
@@ -42,6 +42,30 @@ def test_ingest_search_delete(shell: Shell) -> None:
     assert (found[0]["doi"], round(found[0]["score"], 3)) == (DOIS[5].lower(), 1.0)
     counts = shell.json(WORKER, "ingest", str(EXAMPLES))
     assert (counts["stored"], counts["unchanged"]) == (1, len(DOIS) - 1)
+
+
+def test_commands_say_where_they_work(shell: Shell) -> None:
+    for words in (["ingest", str(EXAMPLES)], ["queue", str(EXAMPLES), "--json"], ["status"]):
+        done = shell.run(WORKER, *words, HOME=str(shell.folder))
+        assert done.stderr.splitlines()[0] == "Qdrant Edge in ~/data"
+        assert "Edge" not in done.stdout
+    done = shell.run(WORKER, "status", DOIVEC_QDRANT__URL="http://localhost:6333")
+    assert done.stderr == f"a private Redis in {shell.data}, http://localhost:6333\n"
+
+
+def test_what_is_no_setting_is_told_before_anything_is_done(shell: Shell) -> None:
+    for name, value, words in (
+        ("DOIVEC_QDRANT_URL", "http://h", "no setting; the nearest is DOIVEC_QDRANT__URL"),
+        ("DOIVEC_REDIS__URL", "", "is empty"),
+        ("DOIVEC_REDIS__URL", "localhost:6379", "begins with redis://"),
+        ("DOIVEC_QDRANT__URL", "localhost:6333", "begins with http://"),
+    ):
+        for program, command in ((WORKER, ["status"]), (WORKER, ["run"]), (TRAINER, ["history"])):
+            error = shell.run(program, *command, expect=1, **{name: value}).stderr
+            assert error.startswith(f"{program}: {name}"), error
+            assert words in error
+            assert error.count("\n") == 1
+    assert not shell.data.exists()
 
 
 def test_bad_lines_are_told_and_hurt_only_themselves(shell: Shell) -> None:
