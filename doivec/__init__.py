@@ -19,7 +19,7 @@ from worker.errors import (
     Unanswerable,
     WorkerError,
 )
-from worker.settings import Settings
+from worker.settings import QdrantSettings, RedisSettings, Settings
 
 __all__ = [
     "ConfigurationError",
@@ -32,6 +32,8 @@ __all__ = [
     "LedgerUnavailable",
     "ModelError",
     "OutOfMemory",
+    "QdrantSettings",
+    "RedisSettings",
     "Settings",
     "SourceError",
     "StoreBusy",

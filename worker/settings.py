@@ -60,20 +60,20 @@ class RedisSettings(Slice):
     """Where the ledger and the queues are."""
 
     url: SecretStr | None = Field(
-        None,
+        default=None,
         description="redis://, rediss:// or unix:// URL; without one, a private server is started",
     )
     ca_file: Certificates | None = Field(
-        None,
+        default=None,
         description="with rediss://, who may vouch for the server besides those that this machine "
         "trusts: a file of certificates, in PEM",
     )
     verify_certificate: bool = Field(
-        True,
+        default=True,
         description="with rediss://, refuse a server whose certificate nobody vouches for; `false` "
         "gives the password to whoever answers",
     )
-    timeout_s: float = Field(10.0, gt=0, description="deadline of one call, in seconds")
+    timeout_s: float = Field(default=10.0, gt=0, description="deadline of one call, in seconds")
 
     @field_validator("url")
     @classmethod
@@ -100,23 +100,23 @@ class QdrantSettings(Slice):
     """Where the vectors are."""
 
     url: Annotated[str, AfterValidator(qdrant_url)] | None = Field(
-        None,
+        default=None,
         description="HTTP URL of a Qdrant server; without one, Qdrant Edge in the data directory",
     )
     embedded: bool = Field(
-        False,
+        default=False,
         description="use Qdrant Edge though Redis is shared: for one worker, on this machine",
     )
-    grpc_port: int = Field(6334, ge=1, le=65535, description="the server's gRPC port")
+    grpc_port: int = Field(default=6334, ge=1, le=65535, description="the server's gRPC port")
     ca_file: Certificates | None = Field(
-        None,
+        default=None,
         description="with https://, who alone may vouch for the server, in place of those that the "
         "clients bring: a file of certificates, in PEM",
     )
     api_key: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
-        None, description="the server's API key"
+        default=None, description="the server's API key"
     )
-    timeout_s: float = Field(30.0, gt=0, description="deadline of one call, in seconds")
+    timeout_s: float = Field(default=30.0, gt=0, description="deadline of one call, in seconds")
     collection: dict[str, Any] = Field(
         default_factory=dict,
         description="passed to Qdrant when a collection is made, as JSON: shard_number, "
@@ -139,12 +139,14 @@ class ModelSettings(Slice):
     """The model of the first collection; later ones come by promotion."""
 
     name: str = Field(
-        "base",
+        default="base",
         description="`base` (all-MiniLM-L6-v2), a sentence-transformers directory, or a hub name",
     )
-    revision: str | None = Field(None, description="the commit of a hub name; required for one")
+    revision: str | None = Field(
+        default=None, description="the commit of a hub name; required for one"
+    )
     templates: tuple[str, ...] = Field(
-        ("{doi}",),
+        default=("{doi}",),
         min_length=1,
         description="text templates; the first whose fields a record has applies",
     )
@@ -153,80 +155,89 @@ class ModelSettings(Slice):
 class EmbedSettings(Slice):
     """How texts are embedded; none of this decides what a vector is."""
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: the fastest the device has that keeps parity"
+        default="auto", description="auto: the fastest the device has that keeps parity"
     )
     threads: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="torch's threads; without it, the cores divided by `workers_per_machine`",
     )
     workers_per_machine: int = Field(
-        1, ge=1, description="worker processes that share this machine's cores"
+        default=1, ge=1, description="worker processes that share this machine's cores"
     )
 
 
 class LimitSettings(Slice):
     """What input may be at the most."""
 
-    doi_bytes: int = Field(2048, ge=1, description="a DOI, in bytes")
-    record_bytes: int = Field(1024 * 1024, ge=1, description="a line or record, in bytes")
+    doi_bytes: int = Field(default=2048, ge=1, description="a DOI, in bytes")
+    record_bytes: int = Field(default=1024 * 1024, ge=1, description="a line or record, in bytes")
     text_bytes: int = Field(
-        32 * 1024, ge=1, description="a text before truncation to the model's length, in bytes"
+        default=32 * 1024,
+        ge=1,
+        description="a text before truncation to the model's length, in bytes",
     )
-    batch_records: int = Field(4096, ge=1, description="a batch, in records")
+    batch_records: int = Field(default=4096, ge=1, description="a batch, in records")
 
 
 class IngestSettings(Slice):
     """How work is cut, leased and kept."""
 
-    batch_records: int = Field(1024, ge=1, description="records a batch")
+    batch_records: int = Field(default=1024, ge=1, description="records a batch")
     outstanding_batches: int = Field(
-        256, ge=1, description="a producer holds while so many batches are not settled"
+        default=256, ge=1, description="a producer holds while so many batches are not settled"
     )
     concurrency: int = Field(
-        3,
+        default=3,
         ge=1,
         description="batches that a worker has in hand at once: one embeds, others read and write",
     )
     lease_s: float = Field(
-        20.0,
+        default=20.0,
         gt=0,
         description="a batch whose worker was silent for so long is queued again, in seconds",
     )
     sweep_s: float = Field(
-        5.0, gt=0, description="pause between two sweeps for lost batches, in seconds"
+        default=5.0, gt=0, description="pause between two sweeps for lost batches, in seconds"
     )
     pause_records: int = Field(
-        2000, ge=1, description="a job may pause once so many of its records have settled"
+        default=2000, ge=1, description="a job may pause once so many of its records have settled"
     )
     pause_share: float = Field(
-        0.95, gt=0, le=1, description="a job pauses when this share of its records ended dead"
+        default=0.95,
+        gt=0,
+        le=1,
+        description="a job pauses when this share of its records ended dead",
     )
     backfill_share: float = Field(
-        0.2,
+        default=0.2,
         gt=0,
         lt=1,
         description="share of a worker's device that a backfill may take while ingest waits for it",
     )
     retention_s: float = Field(
-        30 * 86400.0, gt=0, description="how long settled batches and jobs are kept, in seconds"
+        default=30 * 86400.0,
+        gt=0,
+        description="how long settled batches and jobs are kept, in seconds",
     )
 
 
 class PairSettings(Slice):
     """What labelled pairs may be at the most: labels are input from outside."""
 
-    file_pairs: int = Field(10_000_000, ge=1, description="pairs in one import")
-    store_pairs: int = Field(50_000_000, ge=1, description="pairs in the store")
-    sources: int = Field(100, ge=1, description="sources (what stands before a colon) in the store")
+    file_pairs: int = Field(default=10_000_000, ge=1, description="pairs in one import")
+    store_pairs: int = Field(default=50_000_000, ge=1, description="pairs in the store")
+    sources: int = Field(
+        default=100, ge=1, description="sources (what stands before a colon) in the store"
+    )
     apart: tuple[str, ...] = Field(
-        ("retractionwatch",),
+        default=("retractionwatch",),
         description="sources that are reported, but are not in an evaluation's totals",
     )
     source_share: float = Field(
-        0.9,
+        default=0.9,
         gt=0,
         le=1,
         description="share of all pairs that one source may have, where there are several",
@@ -242,17 +253,17 @@ class GateSettings(Slice):
     """What a challenger must show to replace a champion; see `trainer.evaluation.gate`."""
 
     metric: Metric = Field(
-        "ndcg@10", description="the metric that must get better by more than chance"
+        default="ndcg@10", description="the metric that must get better by more than chance"
     )
     guards: dict[Metric, NonNegativeFloat] = Field(
         default={"roc_auc": 0.02, "average_precision": 0.02, "recall@10": 0.01, "mrr": 0.01},
         description="how much each of these metrics may fall over all held-out pairs",
     )
     slice_margin: float = Field(
-        0.03, ge=0, description="how much the metric and the guards may fall in a slice"
+        default=0.03, ge=0, description="how much the metric and the guards may fall in a slice"
     )
     minimum_groups: int = Field(
-        50,
+        default=50,
         ge=2,
         description="groups that a decision needs, over all and in a slice",
     )
@@ -261,12 +272,14 @@ class GateSettings(Slice):
 class RefineSettings(Slice):
     """What `doi-trainer refine` does where its options don't say otherwise."""
 
-    recipe: str = Field("title", description="the recipe of a refine: a name, or a .toml file")
+    recipe: str = Field(
+        default="title", description="the recipe of a refine: a name, or a .toml file"
+    )
     parent: Literal["base", "live"] = Field(
-        "base", description="what a refine trains from: the base model, or the live one"
+        default="base", description="what a refine trains from: the base model, or the live one"
     )
     allow_missing: bool = Field(
-        False,
+        default=False,
         description="promote a model too that can't read some of the collection's records",
     )
 
@@ -275,10 +288,12 @@ class ScheduleSettings(Slice):
     """When `doi-trainer schedule` asks for what."""
 
     refine: str = Field(
-        "0 3 * * sun",
+        default="0 3 * * sun",
         description="when to refine, as in a crontab: minute, hour, day of month, month, weekday",
     )
-    time_zone: str = Field("UTC", description="the crontab's time zone, such as Europe/Berlin")
+    time_zone: str = Field(
+        default="UTC", description="the crontab's time zone, such as Europe/Berlin"
+    )
 
     @field_validator("time_zone")
     @classmethod
@@ -301,7 +316,7 @@ class Settings(BaseSettings):
     )
 
     collection: str = Field(
-        "dois",
+        default="dois",
         pattern=r"^[A-Za-z0-9_-]{1,100}$",
         description="the alias under which the live collection answers",
     )
@@ -310,7 +325,8 @@ class Settings(BaseSettings):
         description="models, and without servers the ledger and the vectors",
     )
     trace: Path | None = Field(
-        None, description="write a span per step of each batch to this file, as Chrome trace events"
+        default=None,
+        description="write a span per step of each batch to this file, as Chrome trace events",
     )
     redis: RedisSettings = RedisSettings()
     qdrant: QdrantSettings = QdrantSettings()

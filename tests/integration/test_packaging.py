@@ -27,8 +27,11 @@ PACKAGES = ("doivec", "schemas", "worker", "trainer")
 DEMO = re.compile(r"^\t\$\(BIN\)/(doi-worker .*)$", re.MULTILINE)
 CLIENT = """
 import doivec
-reveal_type(doivec.enqueue([{"doi": "10.1038/nphys1170"}]))
-reveal_type(doivec.search("10.1038/nphys1170", k=3)[0].score)
+from pydantic import SecretStr
+redis = doivec.RedisSettings(url=SecretStr("redis://localhost:6379/1"))
+settings = doivec.Settings(collection="papers", redis=redis)
+reveal_type(doivec.enqueue([{"doi": "10.1038/nphys1170"}], settings=settings))
+reveal_type(doivec.search("10.1038/nphys1170", k=3, settings=doivec.Settings())[0].score)
 doivec.enqueue(42)
 """
 # What Python, Celery and others import where they find it.

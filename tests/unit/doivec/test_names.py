@@ -9,6 +9,7 @@ NAMES = {
     *("enqueue", "search", "normalize", "point_id", "Hit", "Settings"),
     *("WorkerError", "ConfigurationError", "InvalidDoi", "JobCancelled", "LedgerUnavailable"),
     *("ModelError", "SourceError", "StoreBusy", "StoreUnavailable", "Unanswerable"),
+    *("QdrantSettings", "RedisSettings"),
     *("EmbeddingError", "JobConflict", "LedgerRejected", "OutOfMemory", "StoreRejected"),
 }
 HEAVY = {"torch", "numpy", "celery", "redis", "qdrant_client", "qdrant_edge"}
