@@ -176,6 +176,7 @@ def home(
         qdrant={
             "url": qdrant_server.url if is_server else None,
             "grpc_port": qdrant_server.grpc_port,
+            "embedded": not is_server,
         },
         model={"name": str(models["first"])},
         ingest={"lease_s": 2.0, "sweep_s": 0.2, "batch_records": 16},
