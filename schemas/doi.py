@@ -123,7 +123,11 @@ def _refuse_control(text: str) -> str:
 
 def _fold(text: str) -> str:
     # 10.1039/C9CY02091H; 10.1186/1471‐2148‐14‐1; a soft hyphen; a zero-width or unbreakable space
-    return " ".join(_DASHES.sub("-", text).translate(_FOLDED).split())
+    return _single_blanks(_DASHES.sub("-", text).translate(_FOLDED))
+
+
+def _single_blanks(text: str) -> str:
+    return " ".join(text.split())
 
 
 # 10.4236/ib.2016.81001<br/>, but not 10.1002/1097-4571(2000)51:10<949::aid-asi70>3.0.co;2-5
@@ -131,7 +135,11 @@ _DROP_TAGS = _dropping(r"</?(?:br|p|i|b|a|em|sub|sup|span)(?: [^<>]*)?/?>")
 # 10.1007/10\_2012\_176, from LaTeX and Web of Science
 _DROP_BACKSLASHES = _dropping(r"\\(?=[-_#&%$~<>(){}\[\]])")
 
-_CELL_STEPS = (_unescape_entities, _refuse_control, _fold, _DROP_TAGS, _DROP_BACKSLASHES)
+# The blanks around a tag stay, and become one: 10.1038/nphys1170 <br> see also
+_CELL_STEPS = (
+    *(_unescape_entities, _refuse_control, _fold),
+    *(_DROP_TAGS, _DROP_BACKSLASHES, _single_blanks),
+)
 
 # --- Where the DOIs of a cell are ---
 

@@ -16,6 +16,10 @@ class SourceError(WorkerError):
     """A source as a whole can't be read: absent, not what its name says, no `doi` column."""
 
 
+class InternalError(WorkerError, ValueError):
+    """A parser failed on a record that it should have taken or rejected: a bug, not the input."""
+
+
 class LedgerUnavailable(WorkerError):
     """Redis did not answer, or lost its connection; trying again may help."""
 

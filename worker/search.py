@@ -12,6 +12,7 @@ from schemas.model import render
 from schemas.search import Hit
 from worker.errors import CollectionMissing, Unanswerable
 from worker.model.loaded import Target
+from worker.sources.parsing import attempt
 from worker.store.protocol import PointMissing, VectorStore
 
 Query = str | NDArray[np.float32]
@@ -40,11 +41,11 @@ class Searcher:
         """The `k` records nearest to a DOI (itself left out) or to a text, best first.
 
         `registrant` keeps only DOIs of that prefix. Raises `schemas.doi.InvalidDoi`,
-        `Unanswerable`, `StoreUnavailable` and `ModelError`.
+        `InternalError`, `Unanswerable`, `StoreUnavailable` and `ModelError`.
         """
         if (doi is None) == (text is None):
             raise Unanswerable("give a DOI or a text, one of the two")
-        canonical = normalize(doi) if doi is not None else None
+        canonical = attempt(normalize, doi) if doi is not None else None
         try:
             return self._search(canonical, text, k=k, registrant=registrant)
         except (CollectionMissing, PointMissing):

@@ -71,7 +71,7 @@ ROOMS = {
     "matplotlib": {"trainer/card/plots.py"},
     "pyarrow": {
         f"trainer/data/{name}.py"
-        for name in ("shards", "pairs", "pair_files", "metadata", "held_out")
+        for name in ("shards", "pairs", "pair_files", "parquet", "metadata", "held_out")
     },
     "safetensors": {"worker/model/forward.py"},
     "tokenizers": {"worker/model/checkpoint.py"},

@@ -10,7 +10,8 @@ from schemas.document import METADATA_FIELDS, Document
 from schemas.job import Rejection
 from trainer.data.shards import ShardFolder, version
 from worker.settings import LimitSettings
-from worker.sources.records import CUT_CHARACTERS, read
+from worker.sources.parsing import CUT_CHARACTERS
+from worker.sources.records import read
 
 TYPES = {"year": pa.int32()}
 FIELDS = [(name, TYPES.get(name, pa.string())) for name in ("doi", *METADATA_FIELDS)]

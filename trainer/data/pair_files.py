@@ -1,21 +1,22 @@
 """Files of labelled pairs, as they come from outside: a pair a row, or why it was rejected."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 from sys import intern
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.doi import normalize
 from schemas.job import Rejection
 from schemas.pair import LabelledPair
+from trainer.data import parquet
 from worker.errors import SourceError
 from worker.settings import LimitSettings
-from worker.sources.records import CUT_CHARACTERS, records
-from worker.sources.streams import STANDARD_INPUT
+from worker.sources.parsing import CUT_CHARACTERS, attempt, told
+from worker.sources.records import records
+from worker.sources.streams import STANDARD_INPUT, decoded
 from worker.sources.tables import check_columns
 
 PARQUET = ".parquet"
@@ -23,7 +24,6 @@ COLUMNS = ({"doi_a", "doi_b", "label"}, {"sentence_0", "sentence_1", "label"})
 TEXTS = ("doi_a", "doi_b", "sentence_0", "sentence_1", "source", "group")
 TAKEN = {*TEXTS, "label"}
 LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}
-BATCH_ROWS = 1024
 NAME_CHARACTERS = 500  # of a source or a group
 
 
@@ -42,7 +42,7 @@ def read(source: str, *, limits: LimitSettings) -> Iterator[LabelledPair | Rejec
         raise SourceError(f"{source}: a .txt has no columns; pairs come as a table or JSON lines")
     parse = partial(pair, default_source=_stem(source), limits=limits)
     if source.lower().endswith(PARQUET):
-        return _parquet(source, parse)
+        return _parquet(source, lambda row: parse(_decoded(row, limit=limits.record_bytes)))
     found = records(source, parse, columns=COLUMNS, limits=limits)
     return (_cut(item) if isinstance(item, Rejection) else item for item in found)
 
@@ -108,19 +108,37 @@ def _parquet(
     source: str, parse: Callable[[Any], LabelledPair]
 ) -> Iterator[LabelledPair | Rejection]:
     try:
-        with pq.ParquetFile(Path(source)) as file:
-            names = [name for name in file.schema_arrow.names if name.casefold() in TAKEN]
-            check_columns([name.casefold() for name in names], COLUMNS)
-            batches = file.iter_batches(BATCH_ROWS, columns=names)
-            rows = (row for batch in batches for row in batch.to_pylist())
-            for number, row in enumerate(rows, start=1):
-                try:
-                    yield parse(row)
-                except ValueError as error:
-                    yield _cut(Rejection(source, number, str(row), str(error)))
+        for number, row in enumerate(parquet.rows(Path(source), _columns), start=1):
+            try:
+                yield attempt(parse, row)
+            except ValueError as error:
+                shown = {name: _shown(value) for name, value in row.items()}
+                yield Rejection(source, number, told(shown), str(error))
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{source}: damaged: a column's name is not UTF-8") from error
     except (pa.ArrowException, OSError, SourceError) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise SourceError(f"{source}: {reason}") from error
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    taken = [name for name in names if name.casefold() in TAKEN]
+    folded = [name.casefold() for name in taken]
+    check_columns(folded, COLUMNS)
+    check_columns(folded, [set(folded)])
+    return taken
+
+
+def _decoded(row: Mapping[str, Any], *, limit: int) -> dict[str, Any]:
+    return {
+        name: decoded(value, limit) if isinstance(value, bytes) else value
+        for name, value in row.items()
+    }
+
+
+def _shown(value: Any) -> Any:
+    is_text = isinstance(value, bytes)
+    return value[:CUT_CHARACTERS].decode(errors="backslashreplace") if is_text else value
 
 
 def _cut(rejection: Rejection) -> Rejection:

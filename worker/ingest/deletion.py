@@ -6,6 +6,7 @@ from contextlib import closing, suppress
 from schemas.doi import normalize, point_id
 from worker.errors import CollectionMissing, StoreBusy
 from worker.ledger.ledger import Ledger
+from worker.sources.parsing import attempt
 from worker.store.protocol import VectorStore
 
 
@@ -15,9 +16,9 @@ def delete(
     """Leave tombstones for DOIs and remove their points from every collection of the alias.
 
     False where the store is another process's, whose next sweep removes them. Raises
-    `InvalidDoi`, before anything is done, if one of them is none.
+    `InvalidDoi` or `InternalError`, before anything is done, if one of them is none.
     """
-    ids = [point_id(normalize(doi)) for doi in dois]
+    ids = [point_id(attempt(normalize, doi)) for doi in dois]
     sequence = ledger.bury(ids)
     try:
         with closing(open_store()) as store:

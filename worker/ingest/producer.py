@@ -16,6 +16,7 @@ from worker.errors import JobCancelled, JobClosed, JobPaused, LedgerUnavailable,
 from worker.ledger.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
 from worker.patience import Patience
 from worker.settings import IngestSettings, LimitSettings
+from worker.sources.parsing import attempt, told
 from worker.sources.records import document
 from worker.ticker import Ticker
 
@@ -163,9 +164,9 @@ class Producer:
     ) -> Iterator[Document | Rejection]:
         for line, raw in enumerate(given, start=1):
             try:
-                yield document(raw, limits=self._limits)
+                yield attempt(document, raw, limits=self._limits)
             except ValueError as error:
-                yield Rejection("given", line, str(raw)[:200], str(error))
+                yield Rejection("given", line, told(raw), str(error))
 
     def _accept_all(
         self,

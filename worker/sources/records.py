@@ -18,6 +18,7 @@ from schemas.doi import normalize
 from schemas.job import Rejection
 from worker.errors import SourceError
 from worker.settings import LimitSettings
+from worker.sources.parsing import CUT_CHARACTERS, attempt
 from worker.sources.streams import COMPRESSIONS, STANDARD_INPUT, Line, decoded, lines, opened
 from worker.sources.tables import table
 
@@ -25,7 +26,6 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 FORMATS = (".txt", *DELIMITERS, *JSON_LINES)
 SUPPORTED = f"{', '.join(FORMATS)}, each also with .gz or .xz, and - for standard input"
-CUT_CHARACTERS = 200
 YEAR = re.compile(r"([0-9]{4})(?:\.0*|[-/ ].*)?", re.DOTALL)
 NO_YEAR = {"na", "n/a", "nan", "n.d.", "none", "null"}
 FIRST_YEAR, LAST_YEAR = 1000, 3000
@@ -63,7 +63,8 @@ def records(
 
     `parse` is given a mapping for a row of a table (by lower-case column name), any JSON value
     for a line of JSON, and a text for a line of text; where it raises ValueError, the record is
-    rejected for that reason. A table must have all columns of one set of `columns`, each once.
+    rejected for that reason (for a bug's error too, see `attempt`). A table must have all columns
+    of one set of `columns`, each once.
 
     Raises `SourceError` where the source can't be read (on), after all that came before.
     """
@@ -71,9 +72,13 @@ def records(
         suffix, compression = _suffixes(source)
         with opened(source, compression=compression) as stream:
             found = _format(stream, suffix, columns=columns, limit=limits.record_bytes)
+
+            def parsed(raw: bytes) -> T:
+                return parse(found.parse(decoded(raw, limits.record_bytes)))
+
             for number, raw in found.records:
                 try:
-                    yield parse(found.parse(decoded(raw, limits.record_bytes)))
+                    yield attempt(parsed, raw)
                 except ValueError as error:
                     shown = _shown(raw, limits.record_bytes)
                     yield Rejection(source, number, shown, str(error))
@@ -161,6 +166,8 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except ValueError as error:  # json's own error apart, only int's
+        raise ValueError("JSON with a number of too many digits") from error
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
 

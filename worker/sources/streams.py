@@ -14,10 +14,6 @@ from typing import Any, BinaryIO, cast
 from worker.errors import SourceError
 
 STANDARD_INPUT = "-"
-COMPRESSIONS: dict[str, tuple[bytes, Callable[..., Any]]] = {
-    ".gz": (b"\x1f\x8b", gzip.open),
-    ".xz": (b"\xfd7zXZ\0", lzma.open),
-}
 FOREIGN = {
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
@@ -31,8 +27,44 @@ FOREIGN = {
 }
 BOM = b"\xef\xbb\xbf"
 BLOCK_BYTES = 128 * 1024
+XZ_MEMORY_BYTES = 100 * 2**20  # xz -9 needs 65 MiB (xz(1))
 
 Line = tuple[int, bytes]
+
+
+class _Xz:
+    """The streams of an .xz file, one after the other, within a limit of memory.
+
+    The header of each says how large a dictionary it needs, up to 4 GiB; `lzma.open` obeys.
+    """
+
+    def __init__(self, stream: io.BufferedReader, _mode: str) -> None:
+        self._stream = stream
+        self._decompressor = self._begun()
+
+    def read1(self, size: int) -> bytes:
+        """At most `size` bytes, of what can be had of one block; nothing at the end."""
+        while True:
+            given = b""
+            if self._decompressor.eof:
+                given = self._next_stream(self._decompressor.unused_data)
+                if not given:
+                    return b""
+                self._decompressor = self._begun()
+            elif self._decompressor.needs_input and not (given := self._stream.read1(BLOCK_BYTES)):
+                raise EOFError
+            if piece := self._decompressor.decompress(given, size):
+                return piece
+
+    def _next_stream(self, found: bytes) -> bytes:
+        # Zeros may stand between two streams, and after the last.
+        while not found.strip(b"\0") and (more := self._stream.read1(BLOCK_BYTES)):
+            found = more
+        return found.lstrip(b"\0")
+
+    @staticmethod
+    def _begun() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
 
 class _Pieces(io.RawIOBase):
@@ -53,6 +85,12 @@ class _Pieces(io.RawIOBase):
         return len(piece)
 
 
+COMPRESSIONS: dict[str, tuple[bytes, Callable[..., Any]]] = {
+    ".gz": (b"\x1f\x8b", gzip.open),
+    ".xz": (b"\xfd7zXZ\0", _Xz),
+}
+
+
 @contextmanager
 def opened(source: str, *, compression: str) -> Iterator[io.BufferedReader]:
     """The bytes of a path or of standard input (`-`), decompressed, without a byte order mark.
@@ -71,7 +109,9 @@ def opened(source: str, *, compression: str) -> Iterator[io.BufferedReader]:
             yield plain
     except EOFError as error:
         raise SourceError("cut off: its compressed data ends too early") from error
-    except (zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except lzma.LZMAError as error:
+        raise SourceError(_xz_trouble(error)) from error
+    except (zlib.error, gzip.BadGzipFile) as error:
         raise SourceError(f"damaged compressed data: {error}") from error
     except OSError as error:
         raise SourceError(error.strerror or str(error)) from error
@@ -98,6 +138,15 @@ def decoded(raw: bytes, limit: int) -> str:
         raise ValueError(f"not UTF-8 at byte {error.start + 1}") from error
 
 
+def _xz_trouble(error: lzma.LZMAError) -> str:
+    if "Memory usage limit" in str(error):
+        return (
+            f"needs more than {XZ_MEMORY_BYTES >> 20} MiB of memory to be decompressed; "
+            "compress it again with `xz -9` or less"
+        )
+    return f"damaged compressed data: {error}"
+
+
 def _skip_line(stream: io.BufferedReader) -> None:
     while (piece := stream.readline(BLOCK_BYTES)) and not piece.endswith(b"\n"):
         pass
@@ -106,6 +155,8 @@ def _skip_line(stream: io.BufferedReader) -> None:
 @contextmanager
 def _bytes(source: str) -> Iterator[io.BufferedReader]:
     if source == STANDARD_INPUT:
+        if sys.stdin is None:  # `<&-`
+            raise SourceError("it is closed")
         with _buffered(sys.stdin.buffer) as stream:
             yield stream
     else:

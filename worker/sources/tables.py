@@ -4,7 +4,6 @@ import csv
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
-from itertools import chain
 
 from worker.errors import SourceError
 from worker.sources.streams import Line, decoded
@@ -20,7 +19,8 @@ def table(
     """
     # csv's limit is one for the whole process, 128 KiB at first; ours is the record's.
     csv.field_size_limit(max(csv.field_size_limit(), limit))
-    rows = (row for row in _rows(numbered, delimiter, limit=limit) if row[1].strip(b" ,\t\r\n"))
+    joined = _Rows((line for _, line in numbered), delimiter, limit=limit)
+    rows = (row for row in joined if row[1].strip(b" ,\t\r\n"))
     try:
         header = _cells(decoded(next(rows, (0, b""))[1], limit), delimiter)
     except ValueError as error:
@@ -57,40 +57,70 @@ def _cells(text: str, delimiter: str) -> list[str]:
         raise ValueError("a quoted field does not end where it should") from error
 
 
-def _rows(numbered: Iterator[Line], delimiter: str, *, limit: int) -> Iterator[Line]:
+class _Rows:
     """Lines, but those that a quoted field runs across joined, by the first one's number.
 
-    Where a quoted field does not end properly within `limit` bytes, its first line stands
-    alone, and the others are read again as lines of their own.
+    Where a quoted field does not end properly within `limit` bytes, its first line stands alone,
+    and the others are lines of their own. What was read ahead of them is read once, not once for
+    each of them, and kept as it is: a million blank lines are a million times the same object.
     """
-    ahead: deque[Line] = deque()
 
-    def take() -> Line | None:
-        return ahead.popleft() if ahead else next(numbered, None)
+    def __init__(self, lines: Iterator[bytes], delimiter: str, *, limit: int) -> None:
+        self._lines = lines
+        self._delimiter = delimiter
+        self._limit = limit
+        # Lines read ahead that leave a quoted field open as they found it, how long they are with
+        # their ends, the line after them, which does not, and whether it ends the field properly.
+        self._open: deque[bytes] = deque()
+        self._open_bytes = 0
+        self._edge: bytes | None = None
+        self._closes = False
 
-    for first in iter(take, None):
-        taken = [first]
-        rest = iter(take, None)  # its own, since one that has met the end stays at the end
-        if b'"' in first[1] and not _closes(taken, rest, delimiter=delimiter, limit=limit):
-            ahead.extendleft(reversed(taken[1:]))
-            del taken[1:]
-        yield first[0], b"\n".join(line for _, line in taken)
+    def __iter__(self) -> Iterator[Line]:
+        number = 1
+        for line in iter(self._take, None):
+            joined = [line, *self._field()] if self._opens(line) else [line]
+            yield number, b"\n".join(joined)
+            number += len(joined)
 
+    def _take(self) -> bytes | None:
+        if self._open:
+            line = self._open.popleft()
+            self._open_bytes -= len(line) + 1
+            return line
+        edge, self._edge = self._edge, None
+        return next(self._lines, None) if edge is None else edge
 
-def _closes(taken: list[Line], rest: Iterator[Line], *, delimiter: str, limit: int) -> bool:
-    """Whether the record that begins with `taken` ends properly; adds to it the lines it read."""
+    def _opens(self, line: bytes) -> bool:
+        """Whether the record that begins with `line` runs on, and ends properly."""
+        if b'"' not in line or not self._open_after(line, inside=False):
+            return False
+        size = len(line) + self._open_bytes
+        while self._edge is None and size <= self._limit:
+            if (more := next(self._lines, None)) is None:
+                return False
+            is_open = b'"' not in more or self._open_after(more, inside=True)
+            if is_open:
+                self._open.append(more)
+                self._open_bytes += len(more) + 1
+                size += len(more) + 1
+            else:
+                self._edge, self._closes = more, is_open is False
+        return self._edge is not None and self._closes and size + len(self._edge) < self._limit
 
-    def fed() -> Iterator[str]:
-        size = 0
-        for line in chain(tuple(taken), rest):
-            if line is not taken[0]:
-                taken.append(line)
-            size += len(line[1])
-            if size > limit:
-                return
-            yield line[1].decode(errors="replace") + "\n"
+    def _field(self) -> list[bytes]:
+        """The lines that end a record, taken."""
+        found = [*self._open, self._edge or b""]
+        self._open.clear()
+        self._open_bytes, self._edge = 0, None
+        return found
 
-    try:
-        return bool(next(csv.reader(fed(), delimiter=delimiter, strict=True), ()))
-    except csv.Error:
-        return False
+    def _open_after(self, line: bytes, *, inside: bool) -> bool | None:
+        """Whether a quoted field is open at the end of `line`; None where quotes are misplaced."""
+        text = ('"' if inside else "") + line.decode(errors="replace") + "\n"
+        fed = iter((text, '"\n'))  # the second is asked for where the first leaves a field open
+        try:
+            next(csv.reader(fed, delimiter=self._delimiter, strict=True))
+        except csv.Error:
+            return None
+        return next(fed, None) is None

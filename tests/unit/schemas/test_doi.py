@@ -52,6 +52,7 @@ REPAIRED = {
     ),
     "10.1016/s0022-510x%2896%2900278-x": "10.1016/s0022-510x(96)00278-x",
     "10.1007/10\\_2012\\_176": "10.1007/10_2012_176",
+    "10.1038/nphys1170 <br> see also": "10.1038/nphys1170",
     "10.1146/annurev-nucl<br/>-102115-044826": "10.1146/annurev-nucl-102115-044826",
     # around and after
     "110.2147/PHMT.S176114": "10.2147/phmt.s176114",
@@ -188,15 +189,18 @@ CHARACTERS = (
 )
 WORDS = """10.1000/ 10.1000.10/ https://doi.org/ http:/// doi: %2f %3c %25 &lt; &amp;
     /full /pdf .pdf pmid: .... (2017) [doi] <br/> .com ;2-#"""
+GAPS = """<br> <p> </sub> &#32; &nbsp; %20 \\_ see also eCollection 2018 1 -"""
 FRAGMENTS = st.sampled_from((*CHARACTERS, *WORDS.split()))
 CELLS = st.text() | st.lists(FRAGMENTS, max_size=12).map("".join)
-CELLS |= CELLS.map("10.1000/{}".format)
+CELLS |= st.lists(st.sampled_from((*WORDS.split(), *GAPS.split())), max_size=9).map(" ".join)
+CELLS |= CELLS.map("10.1000/{}".format) | CELLS.map("10.1038/nphys1170{}".format)
 
 
 @given(CELLS)
 @settings(deadline=None)
 @example("10.1000/a?.")
 @example("10.1000/a./pdf")
+@example("10.1000/1 <br> a")
 def test_any_text_is_refused_or_gives_a_canonical_doi(raw: str) -> None:
     try:
         doi = normalize(raw)

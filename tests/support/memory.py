@@ -1,0 +1,34 @@
+"""How much memory reading a file takes, measured in a process of its own."""
+
+import subprocess
+import sys
+
+CODE = """
+import resource, sys
+from {module} import read
+from worker.errors import SourceError
+from worker.settings import LimitSettings
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before, count = peak(), 0
+try:
+    for count, _ in enumerate(read(sys.argv[1], limits=LimitSettings()), start=1):
+        pass
+except SourceError as error:
+    print(error, file=sys.stderr)
+print(count, (peak() - before) // 1024)
+"""
+
+
+def reading(module: str, source: str) -> tuple[int, int, str]:
+    """How many records `module.read` gives, by how many MiB the process grew, what it said."""
+    run = subprocess.run(
+        [sys.executable, "-c", CODE.format(module=module), source],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    count, grown = map(int, run.stdout.split())
+    return count, grown, run.stderr
