@@ -20,14 +20,16 @@ from trainer.records import Version
 from trainer.stores import Stores
 from trainer.training import recipe as recipes
 from worker.cli import program
-from worker.cli.commands import Group, as_json, rejects_file
+from worker.cli.commands import Group, as_json, rejects_file, spare_sources
 from worker.cli.program import EXIT_LOSSES
 from worker.errors import WorkerError
 from worker.model.origin import BASE
 from worker.settings import read_settings
 
 EXIT_REFUSED = 4
-files_argument = click.argument("files", nargs=-1, required=True, metavar="FILE...")
+files_argument = click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", callback=spare_sources
+)
 recipe_option = click.option(
     "--recipe", default="seed", show_default=True, help="A recipe's name, or a .toml file."
 )

@@ -7,17 +7,16 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
-    TextColumn,
     TimeRemainingColumn,
 )
 
-from worker.cli.console import err
+from worker.cli.console import Words, err
 
 
 def bar(*columns: ProgressColumn, transient: bool = False) -> Progress:
     """A bar that has not begun: what it is of, how much of it is done, `columns`, the time left."""
     return Progress(
-        TextColumn("{task.description}"),
+        Words(style="bold"),
         BarColumn(),
         MofNCompleteColumn(),
         *columns,
@@ -32,7 +31,7 @@ class _Bar:
 
     def __init__(self, label: str, *columns: ProgressColumn) -> None:
         self._progress = bar(*columns)
-        self._task = self._progress.add_task(f"[bold]{label}", total=None, loss="")
+        self._task = self._progress.add_task(label, total=None, loss="")
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +44,7 @@ class Steps(_Bar):
     """The optimizer steps of a run, with the last training loss."""
 
     def __init__(self, label: str) -> None:
-        super().__init__(f"training {label}", TextColumn("{task.fields[loss]}"))
+        super().__init__(f"training {label}", Words("loss"))
 
     def show(self, step: int, steps: int, loss: float | None) -> None:
         """Show where the run stands; `loss` where one was logged."""

@@ -1,12 +1,10 @@
 """The commands of doi-trainer that change what is live: promote, rollback, prune."""
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.progress import TextColumn
 
 from trainer.bootstrap import open_promoter
 from trainer.cli.progress import bar
@@ -18,7 +16,7 @@ from trainer.promotion.forecast import Forecast
 from trainer.promotion.promote import Promoted
 from trainer.promotion.prune import Removable
 from worker.cli.commands import Group, as_json
-from worker.cli.console import out
+from worker.cli.console import Words, out, say_json
 from worker.settings import read_settings
 
 SHOWN = 5
@@ -30,7 +28,7 @@ class Screen:
     """Shows the steps of a move on standard error: a line and how long each took, and a bar."""
 
     def __init__(self) -> None:
-        self._bar = bar(TextColumn("{task.fields[rate]}"), transient=True)
+        self._bar = bar(Words("rate"), transient=True)
         self._task = self._bar.add_task("", total=None, rate="")
         self._name = ""
         self._began = 0.0
@@ -47,12 +45,12 @@ class Screen:
         """A named step begins."""
         self._end_step()
         self._name, self._began = name, time.monotonic()
-        self._bar.console.print(f"{name}: {words}", markup=False)
+        self._bar.console.print(f"{name}: {words}")
         self._bar.reset(self._task, description=name, total=None, rate="")
 
     def warn(self, words: str) -> None:
         """Something that a person should look at."""
-        self._bar.console.print(f"  {words}", markup=False)
+        self._bar.console.print(f"  {words}")
 
     def progress(self, done: int, total: int) -> None:
         """How many records of the step are done."""
@@ -63,7 +61,7 @@ class Screen:
     def _end_step(self) -> None:
         if self._name:
             seconds = time.monotonic() - self._began
-            self._bar.console.print(f"  {seconds:,.1f} s", markup=False)
+            self._bar.console.print(f"  {seconds:,.1f} s")
         self._name = ""
 
 
@@ -157,7 +155,7 @@ def prune(keep: int, losing: int, dry_run: bool, as_json: bool) -> int:
 
 def _show_promoted(done: Promoted, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(done._asdict(), default=str))
+        say_json(done._asdict())
         return
     if done.previous == done.version:
         out.print(f"{done.version[:SHORT]} is live already, as {done.collection}")
@@ -176,7 +174,7 @@ def _show_promoted(done: Promoted, *, as_json: bool) -> None:
 
 def _show_forecast(found: Forecast, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({**found._asdict(), "seconds": found.seconds}))
+        say_json({**found._asdict(), "seconds": found.seconds})
         return
     out.print(f"{found.live} has {found.points:,} records")
     out.print(
@@ -198,7 +196,7 @@ def _show_forecast(found: Forecast, *, as_json: bool) -> None:
 
 def _show_removable(found: Sequence[Removable], *, losing: int, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_account(one) for one in found]))
+        say_json([_account(one) for one in found])
         return
     if not found:
         out.print("nothing to remove")

@@ -1,12 +1,9 @@
 """What a person sees of the trainer: tables, verdicts; or JSON for a program."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import click
-from rich.markup import escape
 from rich.table import Column, Table
 
 from schemas.evaluation import EvalReport, Slice, Verdict
@@ -15,7 +12,7 @@ from trainer.data.held_out import HeldOutSet
 from trainer.data.metadata import MetadataReport
 from trainer.data.pairs import Balance, ImportReport
 from trainer.records import Version
-from worker.cli.console import err, out, print_rejections
+from worker.cli.console import err, out, print_rejections, say_json
 from worker.settings import Metric
 
 if TYPE_CHECKING:
@@ -29,7 +26,7 @@ LONGEST_NAME = 32  # of a baseline; a version's has 64
 def pairs_report(report: ImportReport, *, dry_run: bool, as_json: bool) -> None:
     """What an import did, or would do, and how it shifts the balance."""
     if as_json:
-        _json({**_plain(report), "dry_run": dry_run})
+        say_json({**_plain(report), "dry_run": dry_run})
         return
     print_rejections(report.rejected, len(report.rejected))
     done = "would be added" if dry_run else "added"
@@ -47,7 +44,7 @@ def pairs_report(report: ImportReport, *, dry_run: bool, as_json: bool) -> None:
 def metadata_report(report: MetadataReport, *, as_json: bool) -> None:
     """What an import of metadata did."""
     if as_json:
-        _json(_plain(report))
+        say_json(_plain(report))
         return
     print_rejections(report.rejected, len(report.rejected))
     out.print(
@@ -59,7 +56,7 @@ def metadata_report(report: MetadataReport, *, as_json: bool) -> None:
 def stats(found: "Stats", *, as_json: bool) -> None:
     """What the store of pairs holds."""
     if as_json:
-        _json(_plain(found))
+        say_json(_plain(found))
         return
     counts = found.balance
     out.print(f"dataset {found.dataset[:SHORT]}: {counts.pairs:,} pairs of {found.dois:,} DOIs")
@@ -68,7 +65,7 @@ def stats(found: "Stats", *, as_json: bool) -> None:
     out.print(f"{found.titled:,} DOIs have a title")
     sources = Table("source", "label", "pairs")
     for name, count in found.sources.items():
-        sources.add_row(*map(escape, name.rsplit("=", 1)), f"{count:,}")
+        sources.add_row(*name.rsplit("=", 1), f"{count:,}")
     out.print(sources)
     tokens = Table("texts", "tokens min", "mean", "max", "without a text")
     for column, n in found.lengths.items():
@@ -77,7 +74,7 @@ def stats(found: "Stats", *, as_json: bool) -> None:
     shards = Table("shard", "pairs", "files", "imported")
     for shard in found.shards:
         when = f"{shard.created_at:%Y-%m-%d %H:%M}"
-        shards.add_row(shard.id[:SHORT], f"{shard.pairs:,}", escape(", ".join(shard.files)), when)
+        shards.add_row(shard.id[:SHORT], f"{shard.pairs:,}", ", ".join(shard.files), when)
     out.print(shards)
 
 
@@ -95,7 +92,7 @@ def held_out(found: HeldOutSet, *, as_json: bool) -> None:
         "apart": list(found.apart),
     }
     if as_json:
-        _json(facts)
+        say_json(facts)
     else:
         out.print(
             f"held out {found.id[:SHORT]}: {len(found.pairs):,} pairs ({positives:,} with label 1)"
@@ -120,7 +117,7 @@ def plan(found: "Plan") -> None:
 def reports(found: Sequence[EvalReport], *, as_json: bool) -> None:
     """A table of subjects, over all and slice by slice."""
     if as_json:
-        _json([report.model_dump(mode="json") for report in found])
+        say_json([report.model_dump(mode="json") for report in found])
         return
     for part in dict.fromkeys(part.name for report in found for part in report.slices):
         rows = [(report, s) for report in found for s in report.slices if s.name == part]
@@ -142,7 +139,7 @@ def trained(version: str, path: Path, found: Sequence[EvalReport], *, as_json: b
     """What a training run made: its version, where it is, how good it is."""
     if as_json:
         evaluation = [report.model_dump(mode="json") for report in found]
-        _json({"version": version, "path": str(path), "evaluation": evaluation})
+        say_json({"version": version, "path": str(path), "evaluation": evaluation})
         return
     reports(found, as_json=False)
     out.print(f"registered {version}")
@@ -152,18 +149,18 @@ def trained(version: str, path: Path, found: Sequence[EvalReport], *, as_json: b
 def verdict(found: Verdict, *, as_json: bool) -> None:
     """The gate's decision with its reasons."""
     if as_json:
-        _json(found.model_dump(mode="json"))
+        say_json(found.model_dump(mode="json"))
         return
     says = "promote" if found.promote else "refuse"
     out.print(f"{says}: {found.challenger[:SHORT]} in place of {found.champion[:SHORT]}")
     for reason in found.reasons:
-        out.print(f"- {reason}", markup=False)
+        out.print(f"- {reason}")
 
 
 def versions(found: Iterable[Version], *, as_json: bool) -> None:
     """The registered versions, those that were trained here with their nDCG."""
     if as_json:
-        _json([one.account for one in found])
+        say_json([one.account for one in found])
         return
     table = Table(
         Column("version", no_wrap=True), "name", "templates", Column("from", no_wrap=True)
@@ -187,7 +184,7 @@ def versions(found: Iterable[Version], *, as_json: bool) -> None:
 def version(one: Version, *, as_json: bool) -> None:
     """All that is known of a version."""
     if as_json:
-        _json(one.account)
+        say_json(one.account)
         return
     account = one.account
     training = account.pop("training") or {}
@@ -195,11 +192,11 @@ def version(one: Version, *, as_json: bool) -> None:
     account.pop("evaluation")
     log = training.pop("log", [])
     for name, value in [*flat(account), *flat(training)]:
-        out.print(f"{name}: {value}", markup=False)
+        out.print(f"{name}: {value}")
     for point in log:
         out.print(f"loss at step {point['step']}: {point['loss']:.4f}")
     for name, digest in files.items():
-        out.print(f"file {name}: {digest}", markup=False)
+        out.print(f"file {name}: {digest}")
     if one.reports:
         reports(one.reports, as_json=False)
 
@@ -209,7 +206,7 @@ def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:
     title = (
         f"{part}: {counts.pairs:,} pairs of {counts.groups:,} groups, {counts.queries:,} queries"
     )
-    table = Table("metric", title=escape(title), title_justify="left")
+    table = Table("metric", title=title, title_justify="left")
     for report, _ in rows:
         is_version = len(report.subject) > LONGEST_NAME
         table.add_column(f"{report.name} {report.subject[:8]}" if is_version else report.name)
@@ -227,7 +224,7 @@ def _shift(before: Balance, after: Balance) -> Table:
     table.add_row("label 1", f"{before.positive_share:.1%}", f"{after.positive_share:.1%}")
     for family in after.families:
         shares = (balance.family_share(family) for balance in (before, after))
-        table.add_row(escape(family), *(f"{share:.1%}" for share in shares))
+        table.add_row(family, *(f"{share:.1%}" for share in shares))
     return table
 
 
@@ -240,7 +237,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
-
-
-def _json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))

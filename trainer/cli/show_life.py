@@ -5,15 +5,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import click
 from pydantic import TypeAdapter
-from rich.markup import escape
 from rich.table import Column, Table
 
 from schemas.history import Entry
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.show import SHORT
-from worker.cli.console import err, out
+from worker.cli.console import err, out, say
 
 if TYPE_CHECKING:
     from trainer.evaluation import evaluate
@@ -27,7 +25,7 @@ class Screen:
 
     def say(self, words: str) -> None:
         """Tell a line."""
-        err.print(words, markup=False)
+        err.print(words)
 
     @contextmanager
     def training(self, name: str) -> "Iterator[train.Progress]":
@@ -51,15 +49,15 @@ class Screen:
 def refined(entry: Entry, *, as_json: bool) -> None:
     """What came of a refine."""
     if as_json:
-        click.echo(entry.model_dump_json())
+        say(entry.model_dump_json())
         return
-    out.print(_end(entry), markup=False)
+    out.print(_end(entry))
 
 
 def history(entries: Sequence[Entry], *, as_json: bool) -> None:
     """What ran, newest first."""
     if as_json:
-        click.echo(ENTRIES.dump_json(list(entries)).decode())
+        say(ENTRIES.dump_json(list(entries)).decode())
         return
     if not entries:
         out.print("nothing ran yet")
@@ -74,7 +72,7 @@ def history(entries: Sequence[Entry], *, as_json: bool) -> None:
     for entry in entries:
         version = (entry.version or "")[:SHORT]
         when = f"{entry.started_at:%Y-%m-%d %H:%M}"
-        table.add_row(when, entry.kind, _span(entry.took), version, escape(_end(entry)))
+        table.add_row(when, entry.kind, _span(entry.took), version, _end(entry))
     out.print(table)
 
 

@@ -19,6 +19,18 @@ from worker.cli.program import EXIT_LOSSES
 from worker.embedded import WorkerProcess, refuse_any_owner
 from worker.errors import WorkerError
 from worker.settings import read_settings
+from worker.sources.streams import is_same_file
+
+
+def spare_sources(
+    context: click.Context, _parameter: click.Parameter, sources: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse a `--rejects` file that is one of the sources: to write it would empty them."""
+    rejects = context.params.get("rejects")  # options are read before arguments
+    if rejects and any(is_same_file(source, rejects) for source in sources):
+        raise click.UsageError(f"--rejects {rejects} is one of the files to read")
+    return sources
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 rejects_file = click.option(
@@ -26,7 +38,9 @@ rejects_file = click.option(
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write every rejected line to this file, as JSON lines.",
 )
-sources_argument = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+sources_argument = click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", callback=spare_sources
+)
 
 
 class Group(click.Group):
@@ -76,7 +90,7 @@ def queue(sources: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
         follow.queue(client, job, sources, rejects=rejects)
         job = client.ledger.job(job.id)
         console.print_rejections(client.ledger.rejections(job.id), job.invalid)
-        click.echo(job.model_dump_json() if as_json else job.id)
+        console.say(job.model_dump_json() if as_json else job.id)
         return EXIT_LOSSES if job.invalid else 0
 
 
@@ -116,7 +130,7 @@ def status(job: str | None, as_json: bool) -> int:
         if job:
             return _report(client, jobs[0], as_json=as_json)
         if as_json:
-            click.echo(json.dumps([j.model_dump(mode="json") for j in jobs]))
+            console.say_json([j.model_dump(mode="json") for j in jobs])
         else:
             ledger = client.ledger
             candidate = ledger.route().candidate
@@ -159,7 +173,7 @@ def resume(job: str) -> int:
     with bootstrap.connect(read_settings(), command="resume") as client:
         client.ledger.job(job)
         resumed = client.ledger.resume(job)
-        click.echo("goes on" if resumed else "was not paused")
+        console.say("goes on" if resumed else "was not paused")
         return 0
 
 
@@ -173,12 +187,13 @@ cli.add_command(dead)
 def dead_list(job: str | None, as_json: bool) -> int:
     """List the dead letters of a job, or of all; with --json whole, a line each."""
     with bootstrap.connect(read_settings(), command="dead list") as client:
+        _check_known(client, job)
         letters = client.ledger.dead(job)
         if as_json:
             for letter in letters:
-                click.echo(letter.model_dump_json())
+                console.say(letter.model_dump_json())
         elif not console.print_dead(letters):
-            click.echo("no dead letters")
+            console.say("no dead letters")
         return 0
 
 
@@ -191,6 +206,7 @@ def dead_replay(job: str | None, as_json: bool) -> int:
     Without servers they are worked off at once; otherwise the workers take them up.
     """
     with bootstrap.connect(read_settings(), command="ingest") as client:
+        _check_known(client, job)
         return _replay(client, job, as_json=as_json)
 
 
@@ -220,7 +236,7 @@ def search(doi: str | None, text: str | None, k: int, registrant: str | None, as
     with bootstrap.open_searcher(read_settings()) as searcher:
         hits = searcher.search(doi, text=text, k=k, registrant=registrant)
     if as_json:
-        click.echo(json.dumps([hit.model_dump() for hit in hits], ensure_ascii=False))
+        console.say_json([hit.model_dump() for hit in hits])
     else:
         console.print_hits(hits)
     return 0
@@ -237,7 +253,7 @@ def _report(client: bootstrap.Client, job: Job, *, as_json: bool) -> int:
     rejections = client.ledger.rejections(job.id)
     if as_json:
         answer = job.model_dump(mode="json")
-        click.echo(json.dumps(answer | {"rejections": [r._asdict() for r in rejections]}))
+        console.say_json(answer | {"rejections": [r._asdict() for r in rejections]})
     else:
         console.print_rejections(rejections, job.invalid)
         console.print_summary(job)
@@ -257,14 +273,19 @@ def _replay(client: bootstrap.Client, job: str | None, *, as_json: bool) -> int:
             client.producer.send(name, number)
     settled = follow.replay(client, [name for name, numbers in batches.items() if numbers])
     if as_json:
-        click.echo(json.dumps([j.model_dump(mode="json") for j in settled]))
+        console.say_json([j.model_dump(mode="json") for j in settled])
     for j in settled if not as_json else ():
         console.print_summary(j)
     return EXIT_LOSSES if any(j.dead for j in settled) else 0
 
 
+def _check_known(client: bootstrap.Client, job: str | None) -> None:
+    if job:
+        client.ledger.job(job)  # raises JobUnknown
+
+
 def _say(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(answer) if as_json else words)
+    console.say(json.dumps(answer) if as_json else words)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

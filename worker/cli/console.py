@@ -1,11 +1,31 @@
-"""What a person sees: progress, summaries, tables."""
+"""What a person sees: lines, progress, summaries, tables.
 
+All that the programs say goes through here (a test holds that), so that foreign text (names of
+files and jobs, titles, reasons) is text: neither markup to rich nor a command to the terminal.
+"""
+
+import codecs
+import io
+import json
+import os
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Any
 
+import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
+from rich.text import Text
 
 from schemas.job import DeadLetter, Job, JobState, Rejection, State
 from schemas.search import Hit
@@ -14,9 +34,88 @@ from worker.settings import Settings
 
 SHOWN_REJECTIONS = 5
 SHOWN_CHARACTERS = 60
+# C0 and C1, DEL, what breaks lines or turns their direction, halves of surrogate pairs.
+COMMANDS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+ESCAPING = "doivec.escaping"
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+def visible(text: str) -> str:
+    """The text with what a terminal would obey, or can't show, as JSON's escapes."""
+    return COMMANDS.sub(lambda found: _escaped(found[0]), text)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line of text, or of JSON, as it is; where nobody reads any more, nothing."""
+    try:
+        click.echo(visible(line), err=err)
+    except BrokenPipeError:
+        _silence(sys.stderr if err else sys.stdout)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as a line of JSON; what JSON has no word for as its text."""
+    say(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def prepare() -> None:
+    """Let standard output and standard error take any text, whatever their encoding."""
+    codecs.register_error(ESCAPING, _escape)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors=ESCAPING)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return _escaped(error.object[error.start : error.end]), error.end
+
+
+def _escaped(text: str) -> str:
+    units = text.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _silence(stream: IO[str]) -> None:
+    """Let what is still written to a stream go nowhere; the command's work goes on to its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+class Plain(Console):
+    """A console to which every string is plain text."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text as rich lays it out; every string that is printed comes by here."""
+        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more; rich would end the process."""
+        _silence(self.file)
+
+
+class Words(ProgressColumn):
+    """A bar's column of text: a field of its task, else its description."""
+
+    def __init__(self, field: str | None = None, *, style: str = "") -> None:
+        super().__init__(Column(no_wrap=True))
+        self._field = field
+        self._style = style
+
+    def render(self, task: Task) -> Text:
+        """The text, of which nothing is markup."""
+        words = task.fields[self._field] if self._field else task.description
+        return Text(visible(words), style=self._style)
+
+
+out = Plain()
+err = Plain(stderr=True)
 
 
 class JobProgress:
@@ -24,10 +123,10 @@ class JobProgress:
 
     def __init__(self, label: str) -> None:
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            Words(style="bold"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            Words("rate"),
             TimeRemainingColumn(),
             console=err,
         )
@@ -85,7 +184,7 @@ def print_rejections(rejections: Iterable[Rejection], total: int) -> None:
     shown = list(rejections)[:SHOWN_REJECTIONS]
     for r in shown:
         raw = r.raw if len(r.raw) <= SHOWN_CHARACTERS else r.raw[:SHOWN_CHARACTERS] + "…"
-        err.print(f"{r.source}:{r.line}: {r.reason}: {raw!r}", markup=False)
+        err.print(f"{r.source}:{r.line}: {r.reason}: {raw!r}")
     if total > len(shown):
         err.print(f"… and {total - len(shown):,} more rejected (--rejects FILE keeps them all)")
 
@@ -110,7 +209,7 @@ def print_dead(letters: Iterable[DeadLetter]) -> int:
     count = 0
     for letter in letters:
         line = f"{letter.job}  {letter.document.doi}  {letter.stage}: {letter.reason}"
-        out.print(line, markup=False)
+        out.print(line)
         count += 1
     return count
 
@@ -119,4 +218,4 @@ def print_hits(hits: Iterable[Hit]) -> None:
     """A line for each hit, best first: its cosine, its DOI, its title where known."""
     for hit in hits:
         title = hit.metadata.get("title", "")
-        out.print(f"{hit.score:.4f}  {hit.doi}  {title}".rstrip(), markup=False)
+        out.print(f"{hit.score:.4f}  {hit.doi}  {title}".rstrip())

@@ -15,7 +15,7 @@ from worker.embedded import WorkerProcess, refuse_other_owner
 from worker.errors import SourceError, StoreBusy, WorkerError
 from worker.ingest.producer import Hooks
 from worker.sources.records import identity, read
-from worker.sources.streams import STANDARD_INPUT
+from worker.sources.streams import STANDARD_INPUT, source_name
 
 POLL_S = 0.2
 
@@ -102,7 +102,7 @@ def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
 
 def open_job(client: Client, names: Sequence[str]) -> Job:
     """Open a job for sources, or the one that was left open for them as they are; says where."""
-    label = ", ".join("standard input" if name == "-" else name for name in names)
+    label = ", ".join(source_name(name) for name in names)
     job = client.producer.open(source=label, identity=identity(names))
     console.print_place(client.settings, is_private=client.is_private)
     return job

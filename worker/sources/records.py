@@ -19,7 +19,15 @@ from schemas.job import Rejection
 from worker.errors import SourceError
 from worker.settings import LimitSettings
 from worker.sources.parsing import CUT_CHARACTERS, attempt
-from worker.sources.streams import COMPRESSIONS, STANDARD_INPUT, Line, decoded, lines, opened
+from worker.sources.streams import (
+    COMPRESSIONS,
+    STANDARD_INPUT,
+    Line,
+    decoded,
+    lines,
+    opened,
+    source_name,
+)
 from worker.sources.tables import table
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -81,10 +89,9 @@ def records(
                     yield attempt(parsed, raw)
                 except ValueError as error:
                     shown = _shown(raw, limits.record_bytes)
-                    yield Rejection(source, number, shown, str(error))
+                    yield Rejection(source_name(source), number, shown, str(error))
     except SourceError as error:
-        name = "standard input" if source == STANDARD_INPUT else source
-        raise SourceError(f"{name}: {error}") from error
+        raise SourceError(f"{source_name(source)}: {error}") from error
 
 
 def document(raw: str | Mapping[str, Any], *, limits: LimitSettings) -> Document:
@@ -128,7 +135,7 @@ def _facts(source: str) -> tuple[str, int, int]:
         path = Path(source).resolve(strict=True)
         stat = path.stat()
     except OSError as error:
-        raise SourceError(f"{source}: {error.strerror or error}") from error
+        raise SourceError(f"{source_name(source)}: {error.strerror or error}") from error
     return str(path), stat.st_size, stat.st_mtime_ns
 
 

@@ -3,12 +3,14 @@
 import gzip
 import io
 import lzma
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, cast
 
 from worker.errors import SourceError
@@ -115,6 +117,22 @@ def opened(source: str, *, compression: str) -> Iterator[io.BufferedReader]:
         raise SourceError(f"damaged compressed data: {error}") from error
     except OSError as error:
         raise SourceError(error.strerror or str(error)) from error
+
+
+def source_name(source: str) -> str:
+    """What to call a source: its path as text, whatever its bytes are, or `standard input`."""
+    if source == STANDARD_INPUT:
+        return "standard input"
+    return os.fsencode(source).decode(errors="backslashreplace")
+
+
+def is_same_file(source: str, path: Path) -> bool:
+    """Whether a source is the regular file at `path`, under whatever name."""
+    try:
+        given = os.fstat(0) if source == STANDARD_INPUT else Path(source).stat()
+        return S_ISREG(given.st_mode) and os.path.samestat(given, path.stat())
+    except OSError:
+        return False  # one of them is not there
 
 
 def lines(stream: io.BufferedReader, *, limit: int) -> Iterator[Line]:
