@@ -4,13 +4,15 @@ import subprocess
 import sys
 
 CODE = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from {module} import read
 from worker.errors import SourceError
 from worker.settings import LimitSettings
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss: that of a child begins with what its parent had when it was started.
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 before, count = peak(), 0
 try:

@@ -7,7 +7,7 @@ are decoded here: they are structs in Thrift's compact protocol, laid out in par
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from worker.errors import SourceError
 
@@ -20,12 +20,22 @@ MAGIC_BYTES, LENGTH_BYTES = 4, 4
 ROW_GROUPS, COLUMNS, META_DATA, PATH = (4, LIST), (1, LIST), (3, STRUCT), (3, LIST)
 LENGTH, DATA_OFFSET, DICTIONARY_OFFSET = (7, INT64), (9, INT64), (11, INT64)
 UNCOMPRESSED, COMPRESSED = (2, INT32), (3, INT32)
+DATA_HEADERS, DICTIONARY_HEADER, VALUES = ((5, STRUCT), (8, STRUCT)), (7, STRUCT), (1, INT32)
 
 Struct = dict[tuple[int, int], Any]
 
 
-def sizes(path: Path, *, columns: set[str]) -> list[list[int]]:
-    """The uncompressed sizes of the pages of some columns, in bytes, row group by row group.
+class Page(NamedTuple):
+    """A page: its column, its uncompressed size, and how many values, or else words, it holds."""
+
+    column: str
+    size: int
+    values: int
+    is_dictionary: bool
+
+
+def pages(path: Path, *, columns: set[str]) -> list[list[Page]]:
+    """The pages of some columns, row group by row group.
 
     Raises `SourceError` where the file is damaged; OSError.
     """
@@ -33,7 +43,7 @@ def sizes(path: Path, *, columns: set[str]) -> list[list[int]]:
         try:
             groups = [group[COLUMNS] for group in _footer(file)[ROW_GROUPS]]
             return [
-                [size for chunk in group for size in _chunk(file, chunk[META_DATA], columns)]
+                [page for chunk in group for page in _chunk(file, chunk[META_DATA], columns)]
                 for group in groups
             ]
         except (KeyError, TypeError) as error:
@@ -47,9 +57,10 @@ def _footer(file: BinaryIO) -> Struct:
     return _struct(file, depth=0)
 
 
-def _chunk(file: BinaryIO, meta: Struct, columns: set[str]) -> Iterator[int]:
-    """The sizes of a column's pages in one row group, from where Arrow begins to where it ends."""
-    if b".".join(meta[PATH]).decode(errors="replace") not in columns:
+def _chunk(file: BinaryIO, meta: Struct, columns: set[str]) -> Iterator[Page]:
+    """A column's pages in one row group, from where Arrow begins to where it ends."""
+    name = b".".join(meta[PATH]).decode(errors="replace")
+    if name not in columns:
         return
     begin = meta[DATA_OFFSET]
     if 0 < meta.get(DICTIONARY_OFFSET, 0) < begin:
@@ -60,7 +71,10 @@ def _chunk(file: BinaryIO, meta: Struct, columns: set[str]) -> Iterator[int]:
         size, compressed = header[UNCOMPRESSED], header[COMPRESSED]
         if min(size, compressed) < 0:
             raise SourceError("damaged: a page of less than no bytes")
-        yield size
+        is_dictionary = DICTIONARY_HEADER in header
+        heads = (DICTIONARY_HEADER,) if is_dictionary else DATA_HEADERS
+        values = max((header[head][VALUES] for head in heads if head in header), default=0)
+        yield Page(name, size, values, is_dictionary)
         file.seek(compressed, 1)
 
 

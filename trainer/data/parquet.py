@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer.data.pages import sizes
+from trainer.data.pages import Page, pages
 from worker.errors import SourceError
 
 BATCH_ROWS = 1024
 PAGE_BYTES = 32 * 2**20  # writers end a page at 1 MiB, or where a row group ends
 READ_BYTES = 64 * 2**20
 BUFFER_BYTES = 2**20
+NUMBER_BYTES = 8
 Kinds = tuple[Callable[[pa.DataType], bool], ...]
 TEXTS: Kinds = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
@@ -37,10 +39,9 @@ def rows(
         names = wanted(file.schema_arrow.names)
         for name in names:
             _check_type(name, file.schema_arrow.field(name).type)
-    # As dictionaries: a long text that stands in many rows is one text.
-    with pq.ParquetFile(path, read_dictionary=names, buffer_size=BUFFER_BYTES) as file:
-        for group, pages in enumerate(sizes(path, columns=set(names))):
-            count = _rows_at_once(pages, columns=len(names))
+    with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
+        for group, found in enumerate(pages(path, columns=set(names))):
+            count = _rows_at_once(path, file, group, found)
             for batch in file.iter_batches(count, row_groups=[group], columns=names):
                 table = zip(*map(_values, batch.columns), strict=True)
                 yield from (dict(zip(names, row, strict=True)) for row in table)
@@ -48,25 +49,61 @@ def rows(
 
 def _check_type(name: str, kind: pa.DataType) -> None:
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not any(holds(plain) for holds in TEXTS + NUMBERS):
+    if not _holds(plain, TEXTS + NUMBERS):
         raise SourceError(f"the column `{name}` holds {kind}, neither texts nor numbers")
+
+
+def _holds(kind: pa.DataType, kinds: Kinds) -> bool:
+    return any(is_one(kind) for is_one in kinds)
 
 
 def _values(column: pa.Array) -> list[Any]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    used = encoded.indices.unique().drop_null()
     words = encoded.dictionary
-    if any(holds(words.type) for holds in TEXTS):
-        words = words.cast(pa.large_binary())  # whether it is UTF-8, each row's reader says
-    places = pa.DictionaryArray.from_arrays(encoded.indices, words).indices  # checked: in range
-    found = [*words.to_pylist(), None]
-    return [found[place] for place in places.fill_null(len(found) - 1).to_pylist()]
+    if _holds(words.type, TEXTS):
+        words = words.cast(pa.binary())  # whether it is UTF-8, each row's reader says
+    taken = words.take(used)  # it checks that damage has left them in range
+    found = dict(zip(used.to_pylist(), taken.to_pylist(), strict=True))
+    return [found.get(place) for place in encoded.indices.to_pylist()]
 
 
-def _rows_at_once(pages: Sequence[int], *, columns: int) -> int:
-    """How many rows of a group may be read together: each may be on pages of its own."""
-    largest = max(pages, default=0)
+def _rows_at_once(path: Path, file: pq.ParquetFile, group: int, found: Sequence[Page]) -> int:
+    """How many rows of a group may be read together.
+
+    Those of a column lie on two pages and on what is between, where all rows are among them; and
+    each may repeat the longest word of the column's dictionary.
+    """
+    largest = max((page.size for page in found), default=0)
     if largest > PAGE_BYTES:
         raise SourceError(
             f"a page of {largest:,} bytes in one of its columns; {PAGE_BYTES:,} are allowed"
         )
-    return BATCH_ROWS if sum(pages) <= READ_BYTES else max(1, READ_BYTES // largest // columns)
+    names = {page.column for page in found}
+    for name in names:
+        # Arrow keeps all categories of a row group, on whatever pages they are.
+        size = sum(page.size for page in found if page.column == name)
+        if pa.types.is_dictionary(file.schema_arrow.field(name).type) and size > READ_BYTES:
+            raise SourceError(f"{size:,} bytes of categories; {READ_BYTES:,} are allowed")
+    a_row = max([1, *(_bytes_a_row(path, group, page) for page in found)])
+    left = READ_BYTES // max(1, len(names)) - 2 * largest
+    return max(1, min(BATCH_ROWS, left // a_row))
+
+
+def _bytes_a_row(path: Path, group: int, page: Page) -> int:
+    if page.is_dictionary:
+        return _longest_word(path, group, page)
+    return page.size // (page.values or 1)
+
+
+def _longest_word(path: Path, group: int, page: Page) -> int:
+    """The bytes of the longest word on a dictionary page; the page's own if not all were seen."""
+    with pq.ParquetFile(path, read_dictionary=[page.column]) as file:
+        batch = next(file.iter_batches(1, row_groups=[group], columns=[page.column]), None)
+    if batch is None or not pa.types.is_dictionary(batch.column(0).type):
+        return page.size if batch is None else NUMBER_BYTES
+    words = batch.column(0).dictionary
+    if len(words) < page.values:
+        return page.size
+    lengths = pc.binary_length(words.cast(pa.binary()))
+    return int(pc.max(lengths).as_py() or 0)

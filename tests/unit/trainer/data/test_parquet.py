@@ -18,7 +18,7 @@ from worker.settings import LimitSettings
 
 A, B, C = "10.1000/a", "10.1000/b", "10.1000/c"
 MIB = 2**20
-MOST_MIB = 500
+MOST_MIB = 250
 
 
 def write(folder: Path, columns: dict[str, Any], **options: Any) -> Path:
@@ -131,9 +131,8 @@ def one_long_text_again_and_again(folder: Path) -> Path:
 
 
 def many_rows(folder: Path) -> Path:
-    once = pa.array([0] * 300_000, pa.int32())
-    texts = {name: pa.DictionaryArray.from_arrays(once, [doi]) for name, doi in (("doi_a", A),)}
-    return write(folder, {**texts, "doi_b": [B] * 300_000, "label": [1] * 300_000})
+    once = pa.DictionaryArray.from_arrays(pa.array([0] * 300_000, pa.int32()), [A])
+    return write(folder, {"doi_a": once, "doi_b": [B] * 300_000, "label": [1] * 300_000})
 
 
 UNFOLDING = [(long_texts, 16), (one_long_text_again_and_again, 5000), (many_rows, 300_000)]
@@ -155,6 +154,14 @@ def test_a_file_of_many_row_groups_is_read_in_its_order(tmp_path: Path) -> None:
     pairs = {"doi_a": dois, "doi_b": [A] * 5000, "label": [1] * 5000}
     found = read(write(tmp_path, pairs, row_group_size=1500))
     assert [pair.doi_a for pair in found if isinstance(pair, LabelledPair)] == dois
+
+
+def test_many_categories_are_refused(tmp_path: Path) -> None:
+    texts = pa.array([f"{n:x}" * MIB for n in range(100)]).dictionary_encode()
+    pairs = {"doi_a": [A] * 100, "doi_b": [B] * 100, "label": [1] * 100, "group": texts}
+    path = write(tmp_path, pairs, compression="zstd", write_batch_size=1, use_dictionary=False)
+    with pytest.raises(SourceError, match="bytes of categories; 67,108,864 are allowed"):
+        read(path)
 
 
 def test_damage_is_told_in_a_line_or_costs_its_row(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.paths import DATA
 
 GOOD = "10.1038/nphys1170"
 MIB = 2**20
-MOST_MIB = 150
+MOST_MIB = 64
 TABLE = b"doi,title\n"
 
 
