@@ -184,7 +184,7 @@ def _show_forecast(found: Forecast, *, as_json: bool) -> None:
     )
     if found.unreadable:
         shown = ", ".join(found.unreadable[:SHOWN]) + (", ..." if found.unreadable[SHOWN:] else "")
-        out.print(f"it can't read {len(found.unreadable):,} records: {shown}", markup=False)
+        out.print(f"it can't read {len(found.unreadable):,} records: {shown}")
         out.print("so it would be refused; with --allow-missing they stay where they are")
     if found.recent:
         out.print(outlook(found.recent))
@@ -208,7 +208,7 @@ def _show_removable(found: Sequence[Removable], *, losing: int, as_json: bool) -
         model = "" if one.path else "; its model stays"
         stays = f"; has the last copy of {one.last_copies:,} records" if one.last_copies else ""
         words = f"{one.version[:SHORT]} {one.name}: {holds}; frees {size:,.0f} MiB and more"
-        out.print(f"{words}{model}{stays}", markup=False)
+        out.print(f"{words}{model}{stays}")
     last = sum(one.last_copies for one in found)
     if last and not losing:
         out.print(

@@ -157,9 +157,9 @@ def print_place(settings: Settings, *, is_private: bool) -> None:
     if redis and not is_private:
         ledger = shown(redis.get_secret_value())
     elif not qdrant:
-        err.print(f"Qdrant Edge in {folder}", markup=False)
+        err.print(f"Qdrant Edge in {folder}")
         return
-    err.print(f"{ledger}, {shown(qdrant) if qdrant else f'Qdrant Edge in {folder}'}", markup=False)
+    err.print(f"{ledger}, {shown(qdrant) if qdrant else f'Qdrant Edge in {folder}'}")
 
 
 def print_summary(job: Job) -> None:

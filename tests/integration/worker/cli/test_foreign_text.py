@@ -87,7 +87,7 @@ def test_a_title_is_text_on_any_terminal(shell: Shell) -> None:
 def test_streams_may_be_closed(shell: Shell) -> None:
     (shell.folder / "a.txt").write_text(f"{DOI}\nbad\n")
     said = bash(shell, "doi-worker queue - <&-", expect=1)
-    assert said == "doi-worker: standard input: it is closed\n"
+    assert said.endswith("doi-worker: standard input: it is closed\n")
     bash(shell, "doi-worker ingest a.txt <&-", expect=3)
     for ending in ("<&-", ">&-", "2>&-", "| true", "2>&1 | true"):
         bash(shell, f"doi-worker status {ending}")
