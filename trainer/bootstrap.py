@@ -12,7 +12,7 @@ from trainer.promotion.passes import Deployment
 from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
 from worker.bootstrap import Client, Runtime, connect, make_runtime
-from worker.embedded import refuse_any_owner
+from worker.embedded.owner import refuse_any_owner
 from worker.model.registered import Registered
 from worker.model.registry import Registry
 from worker.settings import Settings

@@ -18,6 +18,7 @@ from trainer.refinement.pending import Request
 from trainer.refinement.slots import Slots, latest_slot
 from worker.app import NO_FIXUPS, ending_in_a_line, options
 from worker.settings import Settings, read_settings
+from worker.stopping import Stopping
 
 QUEUE, REFINE_TASK = "trainer", "trainer.refine"
 FOREVER = {"max_retries": None, "interval_start": 0.1, "interval_step": 0.5, "interval_max": 5.0}
@@ -62,6 +63,7 @@ def make_app(settings: Callable[[], Settings]) -> Celery:
     """A Celery application that reads its settings when it first needs them."""
     made = Celery("doivec-trainer", set_as_current=False, fixups=NO_FIXUPS)
     made.add_defaults(lambda: trainer_options(settings()))
+    made.steps["worker"].add(Stopping)
     return made
 
 

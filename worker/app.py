@@ -16,6 +16,7 @@ from worker.addresses import celery_url
 from worker.errors import ConfigurationError, WorkerError
 from worker.ledger.state import unreachable
 from worker.settings import RedisSettings, Settings, read_settings
+from worker.stopping import Stopping
 
 INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
@@ -74,6 +75,7 @@ def make_app(settings: Callable[[], Settings]) -> Celery:
     """A Celery application that reads its settings when it first needs them."""
     made = Celery("doivec", set_as_current=False, include=["worker.tasks"], fixups=NO_FIXUPS)
     made.add_defaults(lambda: options(settings()))
+    made.steps["worker"].add(Stopping)
     return made
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from celery import Celery
 
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
-from worker.embedded import Owner, redis_settings
+from worker.embedded.owner import Owner
+from worker.embedded.server import redis_settings
 from worker.errors import ConfigurationError, StoreUnavailable
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller

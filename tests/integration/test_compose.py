@@ -26,7 +26,7 @@ from redis.retry import Retry
 
 from tests.support.paths import ROOT
 from tests.support.servers import RedisServer, free_port, wait_until
-from worker.embedded import _binary
+from worker.embedded.server import binary
 from worker.settings import Settings
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -241,7 +241,7 @@ def wait_for_port(port: int) -> None:
 def test_redis_command_keeps_everything_and_asks_for_the_password(tmp_path: Path) -> None:
     service, port = SERVICES["redis"], free_port()
     flags = interpolate(service["environment"]["VALKEY_EXTRA_FLAGS"]).split()
-    command = [str(_binary()), *service["command"][1:], "--port", str(port), *flags]
+    command = [str(binary()), *service["command"][1:], "--port", str(port), *flags]
     with running(command, cwd=tmp_path, env={}):
         wait_for_port(port)
         stranger = redis.Redis(port=port, retry=Retry(NoBackoff(), 0))

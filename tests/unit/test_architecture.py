@@ -22,6 +22,7 @@ FLOORS = {
         {"ledger"},
         {"model"},
         {"ingest", "search"},
+        {"stopping"},
         {"app", "embedded"},
         {"bootstrap"},
         {"tasks", "cli"},
@@ -47,6 +48,7 @@ ALLOWED = {
 # Only these rooms of the trainer (and `doivec`) reach the upper floors of the worker.
 UPPER = {
     "worker.app": {"trainer.tasks"},
+    "worker.stopping": {"trainer.tasks"},
     "worker.embedded": {"trainer.bootstrap"},
     "worker.search": set(),
     "worker.ingest": {"trainer.promotion"},
@@ -84,7 +86,7 @@ ROOMS = {
     },
     "qdrant_edge": {"worker/store/edge.py", "worker/store/shard.py"},
     "celery": {
-        *("worker/app.py", "worker/tasks.py", "worker/bootstrap.py"),
+        *("worker/app.py", "worker/tasks.py", "worker/bootstrap.py", "worker/stopping.py"),
         *("trainer/tasks.py", "trainer/refinement/slots.py"),
     },
 }
@@ -202,7 +204,8 @@ def test_only_the_settings_read_the_environment() -> None:
         if ast.unparse(node) in {"os.environ", "os.getenv"}
         or (isinstance(node, ast.alias) and node.name in {"environ", "getenv"})
     }
-    assert readers <= {"worker/settings.py", "worker/embedded.py"}, "embedded passes it to children"
+    # A worker's process gets the environment of the command that starts it.
+    assert readers <= {"worker/settings.py", "worker/embedded/process.py"}
 
 
 def test_functions_are_short() -> None:

@@ -16,7 +16,8 @@ from schemas.job import Job, JobState
 from worker import bootstrap
 from worker.cli import console, follow, program
 from worker.cli.program import EXIT_LOSSES
-from worker.embedded import WorkerProcess, refuse_any_owner
+from worker.embedded.owner import refuse_any_owner
+from worker.embedded.process import WorkerProcess
 from worker.errors import WorkerError
 from worker.settings import read_settings
 from worker.sources.streams import is_same_file
@@ -90,6 +91,8 @@ def queue(sources: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
         follow.queue(client, job, sources, rejects=rejects)
         job = client.ledger.job(job.id)
         console.print_rejections(client.ledger.rejections(job.id), job.invalid)
+        if not follow.is_worked(client):
+            console.say("no worker runs here; `doi-worker run` works off what is queued", err=True)
         console.say(job.model_dump_json() if as_json else job.id)
         return EXIT_LOSSES if job.invalid else 0
 
@@ -114,6 +117,7 @@ def run(loglevel: str) -> int:
         try:
             while True:
                 worker.check(progressed=False)
+                client.patience(client.ledger.ping)
                 time.sleep(1.0)
         finally:
             worker.stop()

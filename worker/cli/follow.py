@@ -11,13 +11,31 @@ from schemas.document import Document
 from schemas.job import Job, JobState, Rejection
 from worker.bootstrap import Client, finish_store
 from worker.cli import console
-from worker.embedded import WorkerProcess, refuse_other_owner
+from worker.embedded.owner import has_worker, refuse_other_owner
+from worker.embedded.process import WorkerProcess
+from worker.embedded.server import redis_folder
 from worker.errors import SourceError, StoreBusy, WorkerError
 from worker.ingest.producer import Hooks
 from worker.sources.records import identity, read
 from worker.sources.streams import STANDARD_INPUT, source_name
 
 POLL_S = 0.2
+SAY_S = 10.0
+
+
+class Wait:
+    """Says what is waited for, once it has lasted for so long that a person would ask."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._told_s = SAY_S / 2
+
+    def __call__(self, what: Callable[[], str]) -> None:
+        """It has not come yet."""
+        waited_s = time.monotonic() - self._began
+        if waited_s > 2 * self._told_s:
+            self._told_s = waited_s
+            console.err.print(f"for {waited_s:,.0f} s: {what()}", markup=False)
 
 
 class Watch:
@@ -32,13 +50,23 @@ class Watch:
         self._worker = worker
         self._settled = -1
         self._next = 0.0
+        self._wait = Wait()
 
     def look(self) -> Job:
-        """The job as it stands; raises `WorkerError` where the embedded worker gave up."""
+        """The job as it stands; raises `WorkerError` where nobody works it off any more."""
         job = self._client.patience(self._client.ledger.job, self._job)
         self._bar.show(job)
+        progressed = job.settled > self._settled
+        if progressed:
+            self._wait = Wait()
+        self._wait(lambda: f"nothing of job {job.id} has settled; {self._reason()}")
         if self._worker:
-            self._worker.check(progressed=job.settled > self._settled)
+            self._worker.check(progressed=progressed)
+        elif job.state is not JobState.SETTLED and not is_worked(self._client):
+            raise WorkerError(
+                f"{self._client.owner}, which worked job {job.id} off, has ended; "
+                "the same command goes on from here"
+            )
         self._settled = job.settled
         return job
 
@@ -52,6 +80,11 @@ class Watch:
         """Pass the time while a producer holds."""
         time.sleep(pause_s)
         self.glance()
+
+    def _reason(self) -> str:
+        if self._worker:
+            return f"its worker says: {self._worker.says()}"
+        return "the log of a `doi-worker run` says why, if one is running"
 
     def until_settled(self) -> Job:
         """The job once it has settled, or paused."""
@@ -119,9 +152,12 @@ def queue(
     """Take sources into a job; what is rejected goes to the file `rejects`, a JSON line each."""
     limits = client.settings.limits
     with rejects.open("w", encoding="utf-8") if rejects else nullcontext() as file:
-        hooks = Hooks(rejected=_writer(file))
-        if watch:
-            hooks = hooks._replace(accepted=watch.glance, wait=watch.wait)
+        hooks = Hooks(
+            rejected=_writer(file),
+            accepted=watch.glance if watch else lambda _: None,
+            wait=watch.wait if watch else _hold(job),
+            bounded=lambda: is_worked(client),
+        )
 
         def records() -> Iterator[Document | Rejection]:
             for name in names:
@@ -142,6 +178,22 @@ def _cancelled(client: Client, job: Job) -> WorkerError:
         f"interrupted; standard input can't be read again, so the {count:,} records of job "
         f"{job.id} that no worker had taken are cancelled"
     )
+
+
+def is_worked(client: Client) -> bool:
+    """Whether somebody works off what is queued; where Redis is not private, that is taken so."""
+    return not client.is_private or has_worker(redis_folder(client.settings))
+
+
+def _hold(job: Job) -> Callable[[float], None]:
+    """Pass the time while a producer holds that nobody watches."""
+    said = Wait()
+
+    def wait(pause_s: float) -> None:
+        said(lambda: f"job {job.id} holds until workers have settled some of what is queued")
+        time.sleep(pause_s)
+
+    return wait
 
 
 @contextmanager

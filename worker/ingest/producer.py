@@ -31,6 +31,7 @@ class Hooks(NamedTuple):
     rejected: Callable[[Rejection], None] = lambda _: None
     accepted: Callable[[int], None] = lambda _: None
     wait: Callable[[float], None] = time.sleep
+    bounded: Callable[[], bool] = lambda: True  # whether somebody works off what is outstanding
 
 
 class Seen:
@@ -186,7 +187,7 @@ class Producer:
                 hooks.accepted(tally.accepted)
                 number += 1
                 if bounded:
-                    self._hold(job, acceptance.outstanding, wait=hooks.wait)
+                    self._hold(job, acceptance.outstanding, hooks=hooks)
         return number
 
     @contextmanager
@@ -219,9 +220,9 @@ class Producer:
             self._patience(self.send, job, number)
         return acceptance
 
-    def _hold(self, job: Job, outstanding: int, *, wait: Callable[[float], None]) -> None:
-        while outstanding >= self._options.outstanding_batches:
-            wait(0.1)
+    def _hold(self, job: Job, outstanding: int, *, hooks: Hooks) -> None:
+        while outstanding >= self._options.outstanding_batches and hooks.bounded():
+            hooks.wait(0.1)
             now = self._patience(self._ledger.job, job.id)
             if now.state is JobState.PAUSED:
                 raise JobPaused(f"job {job.id} is paused: {now.note}")
