@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,9 @@ from worker.errors import StoreBusy, StoreUnavailable
 from worker.files import sync, write_text
 
 ALIASES, OWNERS = "aliases.json", "deployments.json"
+TAKE_TIMEOUT_S = 3.0  # a process that was killed still holds its files for a moment
+PAUSE_S = 0.02
+BLOCK_BYTES = 512  # the unit of st_blocks
 
 
 class Directory:
@@ -31,6 +35,26 @@ class Directory:
         if self._lock.closed:
             raise StoreUnavailable("the store is closed")
         return self.root / "collections" / collection
+
+    def require(self, needed_bytes: int) -> None:
+        """Raise `StoreUnavailable` where less is free on the disk.
+
+        The engine writes through memory maps of sparse files: on a full disk the kernel ends the
+        process (SIGBUS) in the middle of a write.
+        """
+        free = shutil.disk_usage(self.root).free
+        if free < needed_bytes:
+            raise StoreUnavailable(
+                f"the disk is full: {self.root} has {free / 2**20:,.0f} MiB left, and Qdrant Edge "
+                f"needs {needed_bytes / 2**20:,.0f} MiB; make room there"
+            )
+
+    def bytes_of(self, collection: str) -> tuple[int, int]:
+        """What a collection takes on the disk, and what its sparse files may take besides."""
+        found = [path.stat() for path in self.path(collection).rglob("*") if path.is_file()]
+        used = [status.st_blocks * BLOCK_BYTES for status in found]
+        holes = [max(0, s.st_size - n) for s, n in zip(found, used, strict=True)]
+        return sum(used), sum(holes)
 
     def names(self) -> list[str]:
         """The names of all collections."""
@@ -103,17 +127,26 @@ def _take(root: Path) -> IO[str]:
     """The directory's lock file, held until it is closed; it says whose it is."""
     root.mkdir(parents=True, exist_ok=True)
     lock = (root / "lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with lock:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-        raise StoreBusy(
-            f"{root} is in use by process {pid}; wait until it ends, "
-            "or set DOIVEC_QDRANT__URL to share a Qdrant server"
-        ) from None
+    deadline = time.monotonic() + TAKE_TIMEOUT_S
+    while not _flocked(lock):
+        if time.monotonic() > deadline:
+            with lock:
+                lock.seek(0)
+                pid = lock.read().strip() or "unknown"
+            raise StoreBusy(
+                f"{root} is in use by process {pid}; wait until it ends, "
+                "or set DOIVEC_QDRANT__URL to share a Qdrant server"
+            )
+        time.sleep(PAUSE_S)
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def _flocked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -46,6 +46,11 @@ RECORDS_A_CALL = 256  # of 1 MiB at the most, and all in memory at once
 # An exact search takes 2 ms among 20,000 points and 20 ms among 100,000; the index brings that
 # to 1.5 ms, but takes 8 s and 18 s to build, in which the process does nothing else.
 OPTIMIZE_FROM_POINTS = 100_000
+OPEN_BYTES = 16 * 2**20
+# A collection's first write took 15 MiB, each further one of 1,024 points 3 MiB; each file grows
+# by 32 MiB at the most.
+WRITE_BYTES = 64 * 2**20
+COPIES = 3  # of what is written: in the log, in the storage, in an index
 
 
 class EdgeStore:
@@ -154,6 +159,7 @@ class EdgeStore:
         """See `VectorStore`."""
         check(write)
         with translated():
+            self._directory.require(WRITE_BYTES + COPIES * _size_bytes(write))
             condition = replaceable(sequence, bare=bare)
             points = [
                 engine.Point(i, vector, dict(payload))
@@ -171,6 +177,7 @@ class EdgeStore:
 
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:
         """See `VectorStore`."""
+        self._directory.require(WRITE_BYTES)
         chosen = (older(chunk, below) for chunk in chunks(ids, POINTS_A_CALL))
         self._update(collection, map(engine.UpdateOperation.delete_points_by_filter, chosen))
 
@@ -216,6 +223,7 @@ class EdgeStore:
         with self._open(collection) as shard:
             info = shard.info()
             if info.points_count - info.indexed_vectors_count >= OPTIMIZE_FROM_POINTS:
+                self._directory.require(WRITE_BYTES + self._directory.bytes_of(collection)[0])
                 shard.optimize()
                 shard.flush()
         return True
@@ -252,12 +260,14 @@ class EdgeStore:
             if collection not in self._shards:
                 if not path.exists():
                     raise CollectionMissing(f"there is no collection {path}")
+                self._directory.require(OPEN_BYTES + self._directory.bytes_of(collection)[1])
                 self._shards[collection] = engine.EdgeShard.load(str(path))
             return self._shards[collection]
 
     def _make(self, collection: str, dimension: int) -> None:
         # Under another name first: a crash leaves no collection that is half made.
         scratch = self._directory.scratch(collection)
+        self._directory.require(WRITE_BYTES)
         config = shard_config(self._options, dimension=dimension)
         shard = engine.EdgeShard.create(str(scratch), config)
         for field, schema in INDEXES.items():
@@ -265,3 +275,9 @@ class EdgeStore:
         shard.flush()
         shard.close()
         self._directory.add(scratch, collection)
+
+
+def _size_bytes(write: Write) -> int:
+    """About what a write holds: its vectors, and the characters of its payloads."""
+    texts = (value for payload in write.payloads for value in payload.values())
+    return write.vectors.nbytes + sum(len(text) for text in texts if isinstance(text, str))
