@@ -72,9 +72,11 @@ _desk: Any = None
 
 
 @app.task(name=REFINE_TASK, bind=True, acks_late=True)
-def refine(self: Task, slot: str | None = None, **wishes: Any) -> None:
+def refine(self: Task, *arguments: Any, slot: str | None = None, **wishes: Any) -> None:
     """Ask for a refine: for a slot of the schedule, once; without one, by this task's id."""
     name = f"slot {slot}" if slot else f"task {self.request.id}"
+    if arguments:  # there are none: told with the other wishes that can't be read
+        wishes["arguments"] = list(arguments)
     try:
         _desk.ask(Request(id=name, asked_at=datetime.now(UTC), wishes=wishes))
     except BaseException as error:

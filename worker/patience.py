@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from tenacity import (
@@ -62,11 +63,20 @@ class Patience:
             reraise=True,
             before_sleep=self._tell,
         )
-        watch = threading.Timer(self._silence_s, self._say, [f"no answer yet from {_whom(call)}"])
-        watch.daemon = True
-        watch.start()
-        try:
+        with self._watched(call):
             return retrying(call, *args, **kwargs)
+
+    @contextmanager
+    def _watched(self, call: Callable[..., object]) -> Iterator[None]:
+        """Say that a server doesn't answer, where one is asked and doesn't."""
+        module = getattr(call, "__module__", "")
+        whom = next((name for room, name in ANSWERERS.items() if room in module), None)
+        watch = threading.Timer(self._silence_s, self._say, [f"no answer yet from {whom}"])
+        watch.daemon = True
+        if whom:
+            watch.start()
+        try:
+            yield
         finally:
             watch.cancel()
 
@@ -88,8 +98,3 @@ class Patience:
         if now - self._said.get(words, -AGAIN_S) >= AGAIN_S:
             self._said = {words: now}
             log.warning("%s", words)
-
-
-def _whom(call: Callable[..., object]) -> str:
-    module = getattr(call, "__module__", "")
-    return next((name for room, name in ANSWERERS.items() if room in module), "the servers")

@@ -13,6 +13,7 @@ from trainer.alone import REFINING, Check, alone
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluate import Progress as Texts
 from trainer.history import History
+from trainer.refinement.ends import End
 from trainer.refinement.pending import Pending, Request, Wishes
 from trainer.refinement.refine import FAILED, GOES_ON, Refine
 from trainer.training.train import Progress as Steps
@@ -154,17 +155,18 @@ class Desk:
         self._ledger = Ledger.connect(settings.redis, options=settings.ingest)
         self._patience(self._ledger.ping)
         self._pending = Pending(self._ledger)
+        self._history = History.below(settings.data_dir)
         taker = Taker(
             self._pending,
             refine=self._refine,
             alone=lambda: alone(settings, REFINING),
-            history=History.below(settings.data_dir),
+            history=self._history,
             lost=lost,
         )
         self._ticker = Ticker(REFINING, taker.take_up, pause_s=settings.ingest.sweep_s)
 
     def ask(self, request: Request) -> None:
-        """Keep a request, to be taken up; what can't be kept is said in the log.
+        """Keep a request, to be taken up; one that can't be read is an entry of the history.
 
         Waits for a ledger that is away; raises `Stopped` where the worker is told to stop.
         """
@@ -172,6 +174,10 @@ class Desk:
             Wishes.of(self._settings.refine, **request.wishes)
         except ValidationError as error:
             log.warning("refine of %s is dropped: %s", request.id, error)
+            first = error.errors()[0]
+            words = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            end = End(FAILED, f"asked for by {request.id}, which can't be read: {words}")
+            self._history.append(end.entry(datetime.now(UTC)))
             return
         answer = self._patience(self._pending.ask, request)
         if answer == "busy":

@@ -165,7 +165,7 @@ def queue(
 
         try:
             client.producer.fill(job, records, hooks=hooks)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
             if STANDARD_INPUT in names:
                 raise _cancelled(client, job) from None
             raise

@@ -517,9 +517,15 @@ def test_a_trainer_told_to_stop_ends_and_the_next_one_goes_on(deployment: Deploy
     )
     ask(deployment)
     wait_until(lambda: "is dropped: another one has not ended" in first.words)
+    ping = [str(SCRIPTS / "celery"), "-A", "trainer.tasks", "inspect", "ping", "-t", "30"]
+    assert subprocess.run(ping, env=deployment.environ, check=True, capture_output=True)
+    ask(deployment, recipes="title")
+    entries = History.below(deployment.settings.data_dir).entries
+    wait_until(lambda: len(entries()) == 1, what=lambda: first.words)
+    assert (entries()[0].outcome, "recipes" in entries()[0].words) == ("failed", True)
     assert first.end() == 0, first.words
     assert "goes on later" in first.words
-    assert History.below(deployment.settings.data_dir).entries() == []
+    assert len(entries()) == 1
     with deployment.redis_client() as client:
         asked = Request.model_validate_json(client.get("doivec:note:refine") or b"")  # type: ignore[arg-type] - typed for async too
     assert (asked.wishes, asked.starts) == ({"recipe": str(path)}, 0)

@@ -187,7 +187,10 @@ def test_dead_letters_are_listed_and_replayed(shell: Shell) -> None:
     assert replayed[0]["dead"] == 1
 
 
-def test_standard_input_that_is_interrupted_is_cancelled_not_left_open(shell: Shell) -> None:
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM], ids=lambda blow: blow.name)
+def test_standard_input_that_is_interrupted_is_cancelled_not_left_open(
+    shell: Shell, blow: signal.Signals
+) -> None:
     process = shell.start(
         WORKER, "queue", "-", stdin=subprocess.PIPE, DOIVEC_INGEST__BATCH_RECORDS="100"
     )
@@ -201,7 +204,7 @@ def test_standard_input_that_is_interrupted_is_cancelled_not_left_open(shell: Sh
         return int(jobs[0]["accepted"]) if jobs else 0
 
     wait_until(lambda: accepted() > 0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(blow)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
     assert "standard input can't be read again" in err
