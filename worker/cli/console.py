@@ -7,12 +7,11 @@ files and jobs, titles, reasons) is text: neither markup to rich nor a command t
 import codecs
 import io
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 from rich.console import Console
@@ -47,11 +46,8 @@ def visible(text: str) -> str:
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print a line of text, or of JSON, as it is; where nobody reads any more, nothing."""
-    try:
-        click.echo(visible(line), err=err)
-    except BrokenPipeError:
-        _silence(sys.stderr if err else sys.stdout)
+    """Print a line of text, or of JSON, as it is."""
+    click.echo(visible(line), err=err)
 
 
 def say_json(value: Any) -> None:
@@ -78,13 +74,6 @@ def _escaped(text: str) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
-def _silence(stream: IO[str]) -> None:
-    """Let what is still written to a stream go nowhere; the command's work goes on to its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
 class Plain(Console):
     """A console to which every string is plain text."""
 
@@ -94,10 +83,6 @@ class Plain(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """The text as rich lays it out; every string that is printed comes by here."""
         return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
-
-    def on_broken_pipe(self) -> None:
-        """Say nothing more; rich would end the process."""
-        _silence(self.file)
 
 
 class Words(ProgressColumn):
