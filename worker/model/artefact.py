@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +12,7 @@ from worker.errors import ModelError
 # The files that a sentence-transformers module may be made of. Others (a README, the list of
 # training data, weights in other formats) decide no vector and are not copied.
 DECIDING = re.compile(
-    r"modules\.json|config(_sentence_transformers)?\.json|sentence_\w+_config\.json"
+    r"modules\.json|config(_sentence_transformers)?\.json|sentence_[\w-]+_config\.json"
     r"|[\w.-]+\.safetensors(\.index\.json)?"
     r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json"
     r"|vocab\.(txt|json)|merges\.txt"
@@ -36,6 +36,7 @@ def deciding_files(source: Path) -> dict[str, Path]:
         if path.is_file() and DECIDING.fullmatch(path.name)
     }
     _refuse_code(source, found)
+    _refuse_adapters(source, folders)
     if not any(name.endswith(".safetensors") for name in found):
         raise ModelError(f"{source} has no safetensors weights; pickled ones are not loaded")
     return dict(sorted(found.items()))
@@ -62,6 +63,12 @@ def _refuse_code(source: Path, files: Mapping[str, Path]) -> None:
     for module in _modules(source):
         if not str(module.get("type", "")).startswith("sentence_transformers."):
             raise ModelError(f"{source} wants to run code of its own: {module.get('type')}")
+
+
+def _refuse_adapters(source: Path, folders: Iterable[PurePosixPath]) -> None:
+    for folder in folders:
+        if (source / folder / "adapter_config.json").exists():
+            raise ModelError(f"{source} has an adapter beside its weights; merge it into them")
 
 
 def version_of(files: Mapping[str, Path], templates: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ ENCODER: Wanted = {
     "hidden_act": {"gelu"},
     "position_embedding_type": {None, "absolute"},
     "is_decoder": {None, False},
+    "is_causal": {None, False},
     "add_cross_attention": {None, False},
     "quantization_config": {None},
 }
@@ -28,6 +29,26 @@ WORD_PIECE: Wanted = {
     "max_input_chars_per_word": {100},
 }
 BERT_TOKENIZERS = {None, "BertTokenizer", "BertTokenizerFast"}
+SIDES: Wanted = {
+    "tokenizer_class": BERT_TOKENIZERS,
+    "truncation_side": {None, "right"},
+    "padding_side": {None, "right"},
+    "split_special_tokens": {None, False},
+}
+TRUNCATION: Wanted = {
+    "direction": {None, "Right"},
+    "strategy": {None, "LongestFirst"},
+    "stride": {None, 0},
+}
+SPECIAL = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+FURTHER = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
+FLAGS = ("special", "single_word", "lstrip", "rstrip", "normalized")
 
 
 class Unhandled(Exception):
@@ -63,22 +84,22 @@ def _read(path: Path) -> Checkpoint:
     _check_pooling(_json(pooling / "config.json"), prompt)
     config = _json(transformer / "config.json")
     _require(config, ENCODER, "encoder")
+    weights = _weights(transformer)
     tokenizer_config = _json(transformer / "tokenizer_config.json")
-    settings = _json(transformer / "sentence_bert_config.json")
-    _check_settings(settings)
+    settings = _settings(transformer)
     limits = (
         settings.get("max_seq_length") or tokenizer_config.get("model_max_length"),
         config["max_position_embeddings"],
     )
     max_tokens = min(limit for limit in limits if limit)
     return Checkpoint(
-        weights=transformer / "model.safetensors",
+        weights=weights,
         heads=config["num_attention_heads"],
         layers=config["num_hidden_layers"],
         layer_norm_eps=config["layer_norm_eps"],
         max_tokens=max_tokens,
         prompt=prompt,
-        tokenizer=_tokenizer(transformer / "tokenizer.json", tokenizer_config, max_tokens),
+        tokenizer=_tokenizer(transformer, tokenizer_config, max_tokens),
     )
 
 
@@ -107,6 +128,24 @@ def _check_pooling(config: dict[str, Any], prompt: str) -> None:
         raise Unhandled("it leaves its prompt out of the mean")
 
 
+def _weights(folder: Path) -> Path:
+    if (folder / "adapter_config.json").exists():
+        raise Unhandled("it has an adapter beside its weights")
+    if not (folder / "model.safetensors").is_file():
+        raise Unhandled("its weights are not in one file model.safetensors")
+    return folder / "model.safetensors"
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """The settings of the first module, which some models have under another encoder's name."""
+    others = {path.name for path in folder.glob("sentence_*_config.json")}
+    if others - {"sentence_bert_config.json"}:
+        raise Unhandled(f"its settings are in {', '.join(sorted(others))}")
+    settings = _json(folder / "sentence_bert_config.json")
+    _check_settings(settings)
+    return settings
+
+
 def _check_settings(settings: dict[str, Any]) -> None:
     known = {
         "max_seq_length": settings.get("max_seq_length"),
@@ -120,10 +159,10 @@ def _check_settings(settings: dict[str, Any]) -> None:
             raise Unhandled(f"its sentence_bert_config.json has {key} = {value}")
 
 
-def _tokenizer(path: Path, config: dict[str, Any], max_tokens: int) -> Tokenizer:
+def _tokenizer(folder: Path, config: dict[str, Any], max_tokens: int) -> Tokenizer:
     # transformers builds a BERT tokenizer from the vocabulary and tokenizer_config.json; where
     # tokenizer.json says the same, it can be used as it is.
-    content = json.loads(path.read_text("utf-8"))
+    content = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     _require(content["model"], WORD_PIECE, "tokenizer")
     normalizer: Wanted = {
         **NORMALIZER,
@@ -133,22 +172,47 @@ def _tokenizer(path: Path, config: dict[str, Any], max_tokens: int) -> Tokenizer
     }
     _require(content["normalizer"], normalizer, "tokenizer")
     _require(content["pre_tokenizer"], {"type": {"BertPreTokenizer"}}, "tokenizer")
-    sides: Wanted = {"truncation_side": {None, "right"}, "tokenizer_class": BERT_TOKENIZERS}
-    _require(config, sides, "tokenizer")
+    _check_sides(content, config)
+    _check_tokens(content, config, folder)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:
         raise Unhandled(f"its tokenizer.json can't be read: {error}") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
-    _check_frame(tokenizer, config)
+    if tokenizer.encode("").tokens != [SPECIAL["cls_token"], SPECIAL["sep_token"]]:
+        raise Unhandled("its tokenizer does not put a text between [CLS] and [SEP]")
     return tokenizer
 
 
-def _check_frame(tokenizer: Tokenizer, config: dict[str, Any]) -> None:
-    frame = [config.get("cls_token", "[CLS]"), config.get("sep_token", "[SEP]")]
-    if tokenizer.encode("").tokens != frame:
-        raise Unhandled(f"its tokenizer does not put a text between {' and '.join(frame)}")
+def _check_sides(content: dict[str, Any], config: dict[str, Any]) -> None:
+    _require(config, SIDES, "tokenizer")
+    _require(content.get("truncation") or {}, TRUNCATION, "tokenizer's truncation")
+    _require(content.get("padding") or {}, {"direction": {None, "Right"}}, "tokenizer's padding")
+    if "attention_mask" not in config.get("model_input_names", ["attention_mask"]):
+        raise Unhandled("its tokenizer gives no attention mask")
+
+
+def _check_tokens(content: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
+    """No file names a token that tokenizer.json has not, or has otherwise."""
+    known = {token["content"]: token for token in content["added_tokens"]}
+    _require(content["model"], {"unk_token": {SPECIAL["unk_token"]}}, "tokenizer")
+    named: list[Any] = [{"content": name, "special": True} for name in SPECIAL.values()]
+    for own in (config, _json(folder / "special_tokens_map.json")):
+        for kind, usual in SPECIAL.items():
+            if _content(own.get(kind) or usual) != usual:
+                raise Unhandled(f"its tokenizer has {kind} = {own[kind]}")
+        further = [own.get(kind) or [] for kind in FURTHER]
+        named += [t for few in further for t in (few.values() if isinstance(few, dict) else few)]
+    for token in (*named, *_json(folder / "added_tokens.json")):
+        same = known.get(_content(token))
+        flags = token if isinstance(token, dict) else {}
+        if same is None or any(same[flag] != flags.get(flag, same[flag]) for flag in FLAGS):
+            raise Unhandled(f"its tokenizer.json lacks the token {_content(token)!r}")
+
+
+def _content(token: Any) -> Any:
+    return token["content"] if isinstance(token, dict) else token
 
 
 def _require(config: dict[str, Any], wanted: Wanted, what: str) -> None:

@@ -109,7 +109,7 @@ class Weights:
             tensors = load_file(checkpoint.weights)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{checkpoint.weights} can't be read: {error}") from error
-        self._tensors = {k.removeprefix("bert."): t.to(device) for k, t in tensors.items()}
+        self._tensors = {_name(name): tensor.to(device) for name, tensor in tensors.items()}
 
     def table(self, name: str) -> Tensor:
         """An embedding table, float32 [rows, width]."""
@@ -252,6 +252,12 @@ def vendor_errors() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return str(error).split("\n")[0] or type(error).__name__
+
+
+def _name(name: str) -> str:
+    """A tensor's name without the model's, in today's words: TensorFlow's were gamma and beta."""
+    name = name.removeprefix("bert.").replace("LayerNorm.gamma", "LayerNorm.weight")
+    return name.replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _per_group(x: Tensor, groups: Sequence[Group]) -> Sequence[Tensor]:

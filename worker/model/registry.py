@@ -1,22 +1,25 @@
 """Model versions on disk: `<root>/<version>/`, each a sentence-transformers directory."""
 
 import base64
+import fcntl
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 from pydantic import ValidationError
 
 from schemas.model import Canary, InvalidTemplate, ModelVersion, check_templates
-from worker.errors import ModelError
-from worker.files import sync
+from worker.errors import ModelError, WorkerError
+from worker.files import sync, write_text
 from worker.model.artefact import deciding_files, sha256_of, version_of
-from worker.model.embedder import Embedder
+from worker.model.embedder import LOWEST_CANARY_COSINE, Embedder, Vectors
 
 MANIFEST = "doivec.json"
-GONE = ".gone-"
+MADE, GONE = ".new-", ".gone-"
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 # A short DOI, a SICI-coded one, a title, and a text longer than the usual limit of 256 tokens.
 CANARY_TEXTS = (
@@ -67,58 +70,93 @@ class Registry:
 
         The vectors of a few fixed texts are recorded, computed by sentence-transformers itself
         in float32. `notes` are further files (name: text) that decide no vector. A version that
-        is there already is left as it is; two processes may register the same one at once.
-        Raises `ModelError`.
+        is there already is left as it is, but for notes under names that it has not yet. Several
+        processes take turns; what a killed one left behind is removed. Raises `ModelError`, also
+        where the model gives a text another vector beside other texts.
         """
         version = identify(source, templates=templates)
-        try:
-            if version not in self.versions():
-                self._root.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as made:
-                    target = Path(made) / version
-                    for relative, path in deciding_files(source).items():
-                        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-                        shutil.copyfile(path, target / relative)
-                    for note, text in notes.items():
-                        (target / note).write_text(text, "utf-8")
-                    manifest = _describe(target, name=name, templates=templates)
-                    hashes = {note: sha256_of(target / note) for note in notes}
-                    self._take_in(target, manifest.model_copy(update={"notes": hashes}))
-        except OSError as error:
-            raise ModelError(
-                f"the model {name!r} can't be kept in the registry: {error}"
-            ) from error
+        if version in self.versions() and not notes.keys() - self.look(version)[1].notes.keys():
+            return self.get(version)[1]
+        with self._locked():
+            if version in self.versions():
+                self._add_notes(version, notes)
+            else:
+                self._take_in(version, source, name=name, templates=templates, notes=notes)
         return self.get(version)[1]
+
+    def prepare(self) -> None:
+        """See that a version could be kept, before hours are spent on it; raises `ModelError`."""
+        with self._locked(), tempfile.TemporaryDirectory(dir=self._root, prefix=MADE):
+            pass
 
     def remove(self, version: str) -> None:
         """Forget a version and remove its files; one that isn't there is no error."""
-        path = self._root / version
         if version in self.versions():
-            gone = self._root / f"{GONE}{version}"
-            shutil.rmtree(gone, ignore_errors=True)
-            path.rename(gone)  # at once: nobody sees half of it
-            sync(self._root)
-            shutil.rmtree(gone, ignore_errors=True)
+            self._discard(version)
 
     def made_at(self, version: str) -> float:
-        """When a version was registered, in seconds since 1970: its manifest is written once."""
-        return (self.look(version)[0] / MANIFEST).stat().st_mtime
+        """When a version was registered, in seconds since 1970: its files are written once."""
+        path, manifest = self.look(version)
+        return min((path / name).stat().st_mtime for name in manifest.files)
 
     def clear(self) -> None:
-        """Remove what is left of versions whose removal was cut off."""
-        for path in self._root.glob(f"{GONE}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        """Remove what is left of versions whose registration or removal was cut off."""
+        with self._locked():
+            pass
 
-    def _take_in(self, target: Path, manifest: ModelVersion) -> None:
-        (target / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-        for path in [*target.rglob("*"), target]:
-            sync(path)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the registry for writing; what is half made in it then was left by the dead."""
         try:
-            target.replace(self._root / manifest.version)
-        except OSError:
-            if manifest.version not in self.versions():  # else another process was first
-                raise
+            self._root.mkdir(parents=True, exist_ok=True)
+            with (self._root / ".lock").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                for left in (*self._root.glob(f"{MADE}*"), *self._root.glob(f"{GONE}*")):
+                    shutil.rmtree(left, ignore_errors=True)
+                yield
+        except OSError as error:
+            raise ModelError(f"a model can't be kept in the registry: {error}") from error
+
+    def _take_in(
+        self,
+        version: str,
+        source: Path,
+        *,
+        name: str,
+        templates: Sequence[str],
+        notes: Mapping[str, str],
+    ) -> None:
+        with tempfile.TemporaryDirectory(dir=self._root, prefix=MADE) as made:
+            target = Path(made) / version
+            for relative, path in deciding_files(source).items():
+                (target / relative).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target / relative)
+            for note, text in notes.items():
+                (target / note).write_text(text, "utf-8")
+            manifest = _describe(target, name=name, templates=templates)
+            hashes = {note: sha256_of(target / note) for note in notes}
+            _write_manifest(target, manifest.model_copy(update={"notes": hashes}))
+            for path in [*target.rglob("*"), target]:
+                sync(path)
+            if (self._root / version).exists():  # without a manifest: it is no version
+                self._discard(version)
+            target.replace(self._root / version)
+            sync(self._root)
+
+    def _add_notes(self, version: str, notes: Mapping[str, str]) -> None:
+        path, manifest = self.get(version)
+        added = {note: text for note, text in notes.items() if note not in manifest.notes}
+        for note, text in added.items():
+            write_text(path / note, text)
+        hashes = {note: sha256_of(path / note) for note in added}
+        _write_manifest(path, manifest.model_copy(update={"notes": manifest.notes | hashes}))
+
+    def _discard(self, version: str) -> None:
+        gone = self._root / f"{GONE}{version}"
+        shutil.rmtree(gone, ignore_errors=True)
+        (self._root / version).rename(gone)  # at once: nobody sees half of it
         sync(self._root)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def _find(self, version: str) -> str:
         found = [known for known in self.versions() if version and known.startswith(version)]
@@ -140,7 +178,7 @@ def identify(source: Path, *, templates: Sequence[str]) -> str:
 def _describe(path: Path, *, name: str, templates: Sequence[str]) -> ModelVersion:
     files = deciding_files(path)
     reference = Embedder.load_reference(path)
-    vectors = reference.encode(CANARY_TEXTS)
+    vectors = _alike(reference, name)
     canaries = (
         Canary(text=text, vector=base64.b64encode(vector.astype("<f4").tobytes()).decode())
         for text, vector in zip(CANARY_TEXTS, vectors, strict=True)
@@ -154,6 +192,28 @@ def _describe(path: Path, *, name: str, templates: Sequence[str]) -> ModelVersio
         files={relative: sha256_of(file) for relative, file in files.items()},
         canaries=tuple(canaries),
     )
+
+
+def _alike(reference: Embedder, name: str) -> Vectors:
+    """The vectors of the canaries' texts, which must be the same alone and beside each other.
+
+    They are not where texts are padded on the left of absolute positions, or without a mask.
+    """
+    try:
+        together = reference.encode(CANARY_TEXTS)
+        alone = np.concatenate([reference.encode([text]) for text in CANARY_TEXTS])
+    except WorkerError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"the model {name!r} can't embed a text: {reason}") from error
+    lowest = float((together * alone).sum(axis=1).min())
+    if not lowest >= LOWEST_CANARY_COSINE:
+        raise ModelError(
+            f"the model {name!r} gives a text another vector beside other texts than alone "
+            f"(cosine {lowest:.4f}): look at its padding_side and its attention mask"
+        )
+    return together
 
 
 def _checked(templates: Sequence[str]) -> tuple[str, ...]:
@@ -179,6 +239,10 @@ def _compare(path: Path, manifest: ModelVersion) -> None:
             raise ModelError(f"the file {name} of model version {path.name} was changed")
     if not manifest.version == path.name == version_of(found, manifest.templates):
         raise ModelError(f"the manifest of model version {path.name} was changed")
+
+
+def _write_manifest(path: Path, manifest: ModelVersion) -> None:
+    write_text(path / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 
 
 def _read_manifest(path: Path) -> ModelVersion:

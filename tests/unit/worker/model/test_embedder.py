@@ -153,6 +153,83 @@ def test_what_the_packed_pass_does_not_cover_runs_in_sentence_transformers(
     assert lowest_cosine(embedder.encode(TEXTS), reference.encode(TEXTS)) > EXACT
 
 
+def token(content: str) -> dict[str, object]:
+    flags = ("special", "single_word", "lstrip", "rstrip", "normalized")
+    return {"content": content, **dict.fromkeys(flags, False)}
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {"is_causal": True}),
+        ("tokenizer_config.json", {"padding_side": "left"}),
+        ("tokenizer_config.json", {"model_input_names": ["input_ids"]}),
+        ("tokenizer_config.json", {"split_special_tokens": True}),
+        ("tokenizer_config.json", {"unk_token": "[MASK]"}),
+        ("tokenizer_config.json", {"mask_token": "acm"}),
+        ("tokenizer_config.json", {"additional_special_tokens": ["1038"]}),
+        ("tokenizer_config.json", {"extra_special_tokens": {"field": "1038"}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"70": token("1038")}}),
+        ("special_tokens_map.json", {"cls_token": "[MASK]"}),
+        ("added_tokens.json", {"1038": 70}),
+        ("tokenizer.json", {"truncation": {"direction": "Left", "max_length": 9, "stride": 0}}),
+        ("tokenizer.json", {"padding": {"direction": "Left"}}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
+)
+def test_what_the_tokenizer_is_told_and_ours_is_not_runs_in_sentence_transformers(
+    tmp_path: Path, file: str, change: dict[str, object]
+) -> None:
+    path = make_tiny_model(tmp_path / "model")
+    if "truncation" in change:
+        change = {"truncation": {**change["truncation"], "strategy": "LongestFirst"}}  # type: ignore[dict-item]
+    if "padding" in change:
+        usual = {"strategy": "BatchLongest", "pad_to_multiple_of": None, "pad_id": 0}
+        usual |= {"pad_type_id": 0, "pad_token": "[PAD]"}
+        change = {"padding": {**usual, **change["padding"]}}  # type: ignore[dict-item]
+    edit(path / file, **change)
+    assert_like_reference(path, kind=StockModel, texts=[*TEXTS, "of 1038 [PAD] acm10387"])
+
+
+@pytest.mark.parametrize("name", ["roberta", "xlm-roberta"])
+def test_a_limit_under_another_encoders_name_counts(tmp_path: Path, name: str) -> None:
+    path = make_tiny_model(tmp_path / "model")
+    (path / "sentence_bert_config.json").rename(path / f"sentence_{name}_config.json")
+    edit(path / f"sentence_{name}_config.json", max_seq_length=8)
+    assert_like_reference(path, kind=StockModel)
+    assert Embedder.load(path, device="cpu").max_tokens == 8
+    made = Registry(tmp_path / "models").register(path, name="tiny", templates=["{doi}"])
+    assert made.max_tokens == 8
+
+
+def test_weights_in_several_files_run_in_sentence_transformers(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "model")
+    weights = load_file(path / "model.safetensors")
+    (path / "model.safetensors").unlink()
+    places = {name: f"model-{n % 2}.safetensors" for n, name in enumerate(sorted(weights))}
+    for file in set(places.values()):
+        part = {name: weights[name] for name, place in places.items() if place == file}
+        save_file(part, path / file, metadata={"format": "pt"})
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert_like_reference(path, kind=StockModel)
+    made = Registry(tmp_path / "models").register(path, name="tiny", templates=["{doi}"])
+    assert_like_reference(Registry(tmp_path / "models").get(made.version)[0], kind=StockModel)
+
+
+def test_weights_under_older_names_are_read(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "model")
+    weights = load_file(path / "model.safetensors")
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    renamed = {}
+    for name, tensor in weights.items():
+        for new, old in older.items():
+            name = name.replace(new, old)  # noqa: PLW2901 - one after the other
+        renamed[name] = tensor
+    save_file(renamed, path / "model.safetensors", metadata={"format": "pt"})
+    assert_like_reference(path, kind=PackedModel)
+
+
 def test_order_and_size_of_batches_change_nothing(tiny: Path) -> None:
     embedder = Embedder.load(tiny, device="cpu", dtype="float32")
     texts = [f"{doi}.{number}" for number in range(300) for doi in DOIS]

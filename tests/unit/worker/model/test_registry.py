@@ -10,7 +10,7 @@ from schemas.model import ModelVersion
 from tests.support.tiny_model import make_tiny_model
 from worker.errors import ModelError
 from worker.model.origin import resolve_source
-from worker.model.registry import MANIFEST, Registry
+from worker.model.registry import MANIFEST, Registry, identify
 
 TEMPLATES = ("{doi}",)
 
@@ -43,6 +43,10 @@ def only(root: Path) -> Path:
 
 def register(root: Path, model: Path, templates: tuple[str, ...] = TEMPLATES) -> ModelVersion:
     return Registry(root).register(model, name="tiny", templates=templates)
+
+
+def names(root: Path) -> list[str]:
+    return [path.name for path in root.iterdir() if path.name != ".lock"]
 
 
 def edit(path: Path, **changes: object) -> None:
@@ -109,7 +113,7 @@ def test_two_at_once_register_one_version(source: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as both:
         made = list(both.map(lambda _: register(tmp_path / "models", source), range(2)))
     assert made[0] == made[1]
-    assert [path.name for path in (tmp_path / "models").iterdir()] == [made[0].version]
+    assert names(tmp_path / "models") == [made[0].version]
 
 
 def test_a_removal_that_was_cut_off_leaves_no_version(root: Path) -> None:
@@ -161,10 +165,64 @@ def test_notes_decide_no_version_but_may_not_be_changed(tmp_path: Path, source: 
     path, manifest = registry.get(made.version)
     assert manifest.notes.keys() == notes.keys()
     assert registry.look(made.version) == (path, manifest)
+    more = notes | {"training.json": "other", "training-2.json": "another run's"}
+    again = registry.register(source, name="another", templates=TEMPLATES, notes=more)
+    assert again.notes.items() >= manifest.notes.items(), "what was noted stays"
+    assert again.notes.keys() == more.keys()
+    assert (again.name, again.canaries) == (manifest.name, manifest.canaries)
+    assert (path / "training-2.json").read_text() == "another run's"
     for change in (lambda file: file.write_text("{}"), Path.unlink):
         change(path / "training.json")
         with pytest.raises(ModelError, match=r"training\.json .* was changed"):
             registry.get(made.version)
+
+
+def test_what_a_crash_left_in_place_of_a_version_is_replaced(tmp_path: Path, source: Path) -> None:
+    version = identify(source, templates=TEMPLATES)
+    root = tmp_path / "models"
+    for left in (version, ".new-x/half", ".gone-y"):
+        (root / left).mkdir(parents=True)
+        (root / left / "model.safetensors").write_bytes(b"half")
+    assert register(root, source).version == version
+    assert names(root) == [version]
+
+
+def test_whether_a_version_could_be_kept_is_known_before_there_is_one(tmp_path: Path) -> None:
+    Registry(tmp_path / "models").prepare()
+    assert names(tmp_path / "models") == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="can't be kept in the registry"):
+        Registry(tmp_path / "file").prepare()
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("tokenizer_config.json", {"padding_side": "left"}),
+        ("tokenizer_config.json", {"model_input_names": ["input_ids"]}),
+        ("config.json", {"is_causal": True}),
+    ],
+)
+def test_a_model_whose_vectors_depend_on_the_batch_is_refused(
+    tmp_path: Path, model: Path, file: str, change: dict[str, object]
+) -> None:
+    edit(model / file, **change)
+    with pytest.raises(ModelError, match="another vector beside other texts than alone"):
+        register(tmp_path / "models", model)
+    assert names(tmp_path / "models") == []
+
+
+def test_a_model_that_can_embed_nothing_is_refused_in_one_line(tmp_path: Path, model: Path) -> None:
+    edit(model / "tokenizer_config.json", additional_special_tokens=["10.1038/"])  # has no row
+    with pytest.raises(ModelError, match="can't embed a text") as refusal:
+        register(tmp_path / "models", model)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_model_with_an_adapter_is_refused(tmp_path: Path, model: Path) -> None:
+    (model / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="merge it"):
+        register(tmp_path / "models", model)
 
 
 def test_a_missing_file_is_refused(root: Path) -> None:
