@@ -26,7 +26,7 @@ class TrainingError(TrainerError):
 
 
 class EvaluationError(TrainerError):
-    """Two models can't be compared on this held-out set."""
+    """A model can't be judged on this held-out set, or two not be compared."""
 
 
 class TrainingInterrupted(TrainingError):

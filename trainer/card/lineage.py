@@ -1,23 +1,45 @@
 """The part of a model card that says how the version came to be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from schemas.training import TrainingRecord
 from trainer.card.markdown import code, section, short, table
 
 
-def lineage(version: str, record: TrainingRecord) -> str:
-    """The section `Lineage`: parent, data, code, device and durations, the recipe, the packages."""
+def lineage(version: str, record: TrainingRecord, earlier: Sequence[TrainingRecord] = ()) -> str:
+    """The section `Lineage`: parent, data, code, device and durations, the recipe, the packages.
+
+    `earlier` are other runs that came out at this very version.
+    """
     recipe = [[code(name), code(value)] for name, value in flat(record.recipe)]
     return section(
         "Lineage",
         table(["what", "value"], _facts(version, record)),
         "### Recipe\n\nEvery value that was in force.",
         table(["name", "value"], recipe),
+        *_others(record, earlier),
         "### Packages",
         table(["package", "version"], sorted(record.packages.items())),
     )
+
+
+def _others(record: TrainingRecord, earlier: Sequence[TrainingRecord]) -> Iterator[str]:
+    if not earlier:
+        return
+    yield "### Other runs\n\nThey made the same weights. What differs from the recipe above:"
+    own = dict(flat(record.recipe))
+    heads = ["name", "started", "parent", "dataset", "held-out set", "recipe"]
+    rows = [
+        [
+            one.name,
+            one.started_at.isoformat(timespec="seconds"),
+            *(short(value) for value in (one.parent, one.dataset, one.held_out)),
+            ", ".join(code(f"{n}={v}") for n, v in flat(one.recipe) if own.get(n) != v) or "–",
+        ]
+        for one in earlier
+    ]
+    yield table(heads, rows)
 
 
 def _facts(version: str, record: TrainingRecord) -> list[tuple[str, str]]:

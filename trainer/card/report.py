@@ -63,7 +63,7 @@ ORIGINAL_LOSS = {
 Drawing = Callable[[Path], object]
 
 
-def write_card(
+def write_card(  # noqa: PLR0913 - what a card is made of
     folder: Path,
     *,
     stock_card: str,
@@ -72,19 +72,23 @@ def write_card(
     reports: Sequence[EvalReport],
     scores: Mapping[str, ArrayLike],
     labels: ArrayLike,
+    earlier: Sequence[TrainingRecord] = (),
 ) -> None:
     """Write the model card into `folder`: README.md, and plots/*.png.
 
     `reports` begins with the model's, the baselines' follow; `scores` has the cosine [pairs] of
     the held-out pairs by name, the model's first, NaN where a pair isn't read; `labels` is 0 or 1
-    [pairs]. Both may be empty: then the card says that the model was not evaluated. Each file is
+    [pairs]. Both may be empty: then the card says that the model was not evaluated. `record` is
+    of the last run that made the version, `earlier` are of those that made it before. Each file is
     written under another name and moved into place, the card last. Raises `OSError`.
     """
     drawings = _drawings(record, reports, scores=scores, labels=labels)
     for name, draw in drawings.items():
         _put(folder / "plots" / name, draw)
     shown = [Path("plots") / name for name in drawings]
-    text = compose(stock_card, version=version, record=record, reports=reports, plots=shown)
+    text = compose(
+        stock_card, version=version, record=record, reports=reports, plots=shown, earlier=earlier
+    )
     _put(folder / "README.md", partial(Path.write_text, data=text, encoding="utf-8"))
 
 
@@ -95,6 +99,7 @@ def compose(
     record: TrainingRecord,
     reports: Sequence[EvalReport],
     plots: Sequence[Path],
+    earlier: Sequence[TrainingRecord] = (),
 ) -> str:
     """The model card in Markdown: `stock_card`, as the Trainer wrote it, with our sections added.
 
@@ -109,7 +114,7 @@ def compose(
             section("Limits", limits(templates, reports)),
         ),
         "### Framework Versions": tuple(_picture(p) for p in plots if p.name == LOSS_PLOT),
-        "## Additional Resources": (lineage(version, record),),
+        "## Additional Resources": (lineage(version, record, earlier),),
     }
     text = correct(stock_card, record=record, templates=templates)
     for before, parts in sections.items():

@@ -15,9 +15,11 @@ from trainer.cli import schedule as schedule_cli
 from trainer.cli import show as shown
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
+from trainer.data import split
 from trainer.errors import TrainerError, TrainingInterrupted
 from trainer.records import Version
 from trainer.stores import Stores
+from trainer.training import judging
 from trainer.training import recipe as recipes
 from worker.cli import program
 from worker.cli.commands import Group, as_json, rejects_file, spare_sources
@@ -102,24 +104,27 @@ def pairs_stats(recipe: str, as_json: bool) -> int:
     type=click.IntRange(min=0),
     help="Other documents searched.",
 )
+@click.option(
+    "--from",
+    "begin",
+    metavar="SET",
+    help="Begin with this set, not with the last one; none: choose anew.",
+)
 @as_json
-def pairs_hold_out(share: float, keep: tuple[str, ...], corpus: int, as_json: bool) -> int:
+def pairs_hold_out(
+    share: float, keep: tuple[str, ...], corpus: int, begin: str | None, as_json: bool
+) -> int:
     """Freeze a held-out set: whole groups, on which no model trains from now on.
 
-    Of each source a SHARE of the groups. Training leaves out every pair that touches one of its
-    DOIs. Without this command, the first training run freezes a tenth of all groups.
+    Of each source a SHARE of the groups, at most half. What was held out stays so, and nothing is
+    added that a version was trained on: it can be judged on the new set too. Training leaves out
+    every pair that touches one of its DOIs. Without this command, the first training run freezes
+    a tenth of all groups.
     """
-    settings = read_settings()
-    stores = open_stores(settings)
-    held_out = stores.held_out.freeze(
-        stores.pairs.dataset(),
-        stores.metadata.documents(),
-        share=share,
-        keep=stores.pairs.dataset(keep).pairs if keep else (),
-        apart=settings.pairs.apart,
-        corpus=corpus,
-    )
-    shown.held_out(held_out, as_json=as_json)
+    stores = open_stores(read_settings())
+    found = judging.freeze(stores, share=share, keep=keep, begin=begin, corpus=corpus)
+    spread = split.spread(stores.pairs.dataset().pairs, found)
+    shown.held_out(found, spread, share=share, as_json=as_json)
     return 0
 
 

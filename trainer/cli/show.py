@@ -11,6 +11,7 @@ from trainer.card.lineage import flat
 from trainer.data.held_out import HeldOutSet
 from trainer.data.metadata import MetadataReport
 from trainer.data.pairs import Balance, ImportReport
+from trainer.data.split import wanted_of
 from trainer.records import Version
 from worker.cli.console import err, out, print_rejections, say_json
 from worker.settings import Metric
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from trainer.training.runs import Plan
 
 SHORT = 12
+Spread = list[tuple[str, tuple[int, int]]]
+FEWER = (
+    "fewer than asked: half of a source's groups and of all pairs must train, and so does what "
+    "--keep names or a version was trained on (--from none disregards versions)"
+)
 LONGEST_NAME = 32  # of a baseline; a version's has 64
 
 
@@ -78,8 +84,8 @@ def stats(found: "Stats", *, as_json: bool) -> None:
     out.print(shards)
 
 
-def held_out(found: HeldOutSet, *, as_json: bool) -> None:
-    """What was frozen."""
+def held_out(found: HeldOutSet, spread: Spread, *, share: float, as_json: bool) -> None:
+    """What was frozen, and how many groups that is of each source."""
     positives = sum(pair.label for pair in found.pairs)
     facts = {
         "id": found.id,
@@ -90,10 +96,15 @@ def held_out(found: HeldOutSet, *, as_json: bool) -> None:
         "documents": len(found.documents),
         "corpus": len(found.corpus),
         "apart": list(found.apart),
+        "sources": {name: {"held_out": held, "groups": n} for name, (held, n) in spread},
     }
     if as_json:
         say_json(facts)
     else:
+        for name, (held, groups) in spread:
+            out.print(f"{name}: {held:,} of {groups:,} groups")
+        if any(held < wanted_of(groups, share) for _, (held, groups) in spread):
+            out.print(FEWER)
         out.print(
             f"held out {found.id[:SHORT]}: {len(found.pairs):,} pairs ({positives:,} with label 1)"
             f" of {len(found.groups):,} groups, {len(found.documents):,} documents"
@@ -104,6 +115,8 @@ def held_out(found: HeldOutSet, *, as_json: bool) -> None:
 def plan(found: "Plan") -> None:
     """What a run trains on, on standard error."""
     made, dropped = found.examples, found.training
+    for words in found.told:
+        err.print(words)
     err.print(
         f"recipe {found.recipe.name} from {found.parent.name[:SHORT]}: {made.trained:,} pairs"
         f" ({made.positives:,} with label 1)"
@@ -190,9 +203,15 @@ def version(one: Version, *, as_json: bool) -> None:
     training = account.pop("training") or {}
     files = account.pop("files")
     account.pop("evaluation")
+    earlier = account.pop("earlier")
     log = training.pop("log", [])
     for name, value in [*flat(account), *flat(training)]:
         out.print(f"{name}: {value}")
+    for other in earlier:
+        out.print(f"also made by the run of {other['started_at']}:")
+        for name, value in flat(other):
+            if name != "log" and value != dict(flat(training)).get(name):
+                out.print(f"  {name}: {value}")
     for point in log:
         out.print(f"loss at step {point['step']}: {point['loss']:.4f}")
     for name, digest in files.items():

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from schemas.document import METADATA_FIELDS, Document
+from schemas.model import render
 from schemas.pair import LabelledPair
 from trainer.data import split
 from trainer.data.metadata import FIELDS as DOCUMENT_FIELDS
 from trainer.data.pairs import SCHEMA as PAIRS_SCHEMA
 from trainer.data.pairs import Dataset
 from trainer.data.shards import NEW, digest, locked, read_rows, write_rows
+from trainer.data.split import NOTHING, HeldOut, groups_of
 from trainer.errors import HeldOutUnknown, PairsError
 from worker.files import sync, write_text
 
@@ -53,28 +55,36 @@ class HeldOutStore:
     def __init__(self, root: Path) -> None:
         self._path = root / "held_out"
 
-    def freeze(
+    def freeze(  # noqa: PLR0913 - each is a decision of the caller's
         self,
         dataset: Dataset,
         documents: Mapping[str, Document],
         *,
         share: float,
         keep: Collection[LabelledPair] = (),
+        before: HeldOut = NOTHING,
+        trained: Collection[LabelledPair] = (),
         apart: Sequence[str] = (),
         corpus: int = 50_000,
         searched: Sequence[str] = (),
     ) -> HeldOutSet:
         """Hold `share` (0 to 1) of the dataset's groups out, and keep the set for good.
 
-        For `share` and `keep` see `trainer.data.split.hold_out`. The corpus has at most `corpus` of
-        the other documents, none of which is known to belong with a held-out one: those with a
-        title first, of these those in no pair of the dataset, each by SHA-256. They come from
-        `documents`, the dataset, and the canonical DOIs in `searched`. What was frozen already is
-        returned as it is. Raises `PairsError`, also where nothing could be held out.
+        For `share`, `keep`, `before`, `trained` see `trainer.data.split.hold_out`. The corpus has
+        at most `corpus` of the other documents, none of which is known to belong with a held-out
+        one: those with a title first, of these those in no pair of the dataset, each by SHA-256.
+        They come from `documents`, the dataset, and the canonical DOIs in `searched`. What was
+        frozen already is returned as it is. Raises `PairsError`, also where nothing could be held
+        out.
         """
-        chosen = split.hold_out(dataset.pairs, share=share, keep=keep)
+        chosen = split.hold_out(
+            dataset.pairs, share=share, keep=keep, before=before, trained=trained
+        )
         if not chosen.pairs:
-            raise PairsError("no pair can be held out: the dataset is too small, or must all train")
+            raise PairsError(
+                f"no pair can be held out: of {len(groups_of(dataset.pairs)):,} groups (what pairs "
+                "came with) half must train, and those that are kept"
+            )
         tested = list(dict.fromkeys(doi for p in chosen.pairs for doi in (p.doi_a, p.doi_b)))
         others = _others(dataset.pairs, {*documents, *searched}, tested=set(tested))
         known = [documents.get(doi) or Document(doi=doi) for doi in others]
@@ -90,6 +100,23 @@ class HeldOutStore:
             related=_related(dataset.pairs, chosen.pairs, tested=set(tested)),
         )
         return self._keep(found._replace(id=_identity(found)))
+
+    def renew(
+        self, frozen: HeldOutSet, known: Mapping[str, Document], *, templates: Sequence[str]
+    ) -> HeldOutSet:
+        """The set with what is known of its documents by now, where `templates` need it.
+
+        A field that was frozen stays; one that was not known then is filled from `known`. The
+        pairs and the documents stay what they are, so that whatever could be judged still can;
+        what is frozen anew has its own id, and is in force. Raises `PairsError`.
+        """
+        learnt = {doi: _learn(document, known) for doi, document in frozen.documents.items()}
+        both = ((document, learnt[doi]) for doi, document in frozen.documents.items())
+        if not any(_is_read_otherwise(*one, templates=templates) for one in both):
+            return frozen
+        corpus = [_learn(document, known) for document in frozen.corpus]
+        renewed = frozen._replace(documents=learnt, corpus=corpus)
+        return self._keep(renewed._replace(id=_identity(renewed)))
 
     def load(self, id: str | None = None) -> HeldOutSet:  # noqa: A002 - as in the tables
         """The set of this id or prefix, or without one the set that was frozen last.
@@ -151,6 +178,21 @@ class HeldOutStore:
             except OSError as error:
                 raise PairsError(f"the held-out set can't be kept: {error}") from error
         return frozen
+
+
+def _learn(document: Document, known: Mapping[str, Document]) -> Document:
+    now = known.get(document.doi, document)
+    unknown = [name for name in METADATA_FIELDS if getattr(document, name) is None]
+    return document.model_copy(update={name: getattr(now, name) for name in unknown})
+
+
+def _is_read_otherwise(before: Document, now: Document, *, templates: Sequence[str]) -> bool:
+    """Whether an earlier one of the templates applies by now, or one at all."""
+    places = [
+        next((n for n, one in enumerate(templates) if render(document, (one,)) is not None), None)
+        for document in (before, now)
+    ]
+    return places[0] != places[1]
 
 
 def _others(pairs: Iterable[LabelledPair], more: set[str], *, tested: set[str]) -> set[str]:

@@ -5,8 +5,9 @@ groups are held out, and training drops what touches them.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
+from itertools import chain
 from math import ceil
 from typing import NamedTuple, Protocol
 
@@ -15,6 +16,8 @@ from schemas.pair import LabelledPair
 SALT = "doivec held-out\0"
 # 0.07 * 100 is 7.000000000000001: without rounding, eight groups of a hundred.
 SHARE_DIGITS = 9
+LEAST_TRAINED = 0.5
+Placed = tuple[int, LabelledPair]
 
 
 class HeldOut(Protocol):
@@ -36,6 +39,9 @@ class Selection(NamedTuple):
     pairs: list[LabelledPair]
 
 
+NOTHING = Selection(frozenset(), [])
+
+
 class Training(NamedTuple):
     """Pairs to train on, in the order of the input, and how many were dropped for which reason."""
 
@@ -49,19 +55,31 @@ def hold_out(
     *,
     share: float,
     keep: Collection[LabelledPair] = (),
+    before: HeldOut = NOTHING,
+    trained: Collection[LabelledPair] = (),
     group_pairs: int = 200,
 ) -> Selection:
     """The groups that are held out of `pairs`, and those of their pairs that are tested on.
 
-    Of each family's groups, `share` (0 to 1, rounded up) is chosen, by the SHA-256 of the name;
-    a group that several families have is chosen where one of them chooses it. Of a chosen group
-    at most `group_pairs` pairs are tested on, by the SHA-256 of the pair. What is in `keep` can
-    all train: its groups are not chosen, and no pair that touches one of its DOIs is tested on.
+    Of each family's groups, `share` (0 to 1, rounded up) is chosen, by the SHA-256 of the name,
+    but at most half; where no family has two groups, of all groups together. A group that several
+    families have is chosen where one of them chooses it; one that would leave less than half of
+    all pairs to train on is passed over. Of a chosen group at most `group_pairs` pairs are tested
+    on, by the SHA-256 of the pair. What is in `keep` can all train: its groups are not chosen,
+    and no pair that touches one of its DOIs is tested on.
+
+    What was held out `before` stays and counts towards the share, its pairs come first. Added is
+    nothing that models have `trained` on: no such group, no pair that touches such a DOI.
     """
-    groups = _choose(pairs, share=share, kept=_kept_groups(pairs, keep))
-    kept_dois = dois(keep)
-    apart = (p for p in pairs if p.group in groups and not _touches(p, kept_dois))
-    return Selection(groups, _cap(apart, group_pairs))
+    kept, kept_dois = _kept_groups(pairs, keep), dois(keep)
+    stays = _stay(before, pairs, kept=kept, kept_dois=kept_dois)
+    fresh = _untouched(pairs, trained)
+    free = groups_of(fresh) - groups_of(trained) - kept - stays.groups
+    testable = (p for p in fresh if p.group in free and not _touches(p, kept_dois))
+    tested = _cap(testable, group_pairs)
+    groups = _choose(pairs, stays, tested=tested, free=free, share=share, kept=kept)
+    added = sorted(placed for group in groups for placed in tested.get(group, ()))
+    return Selection(stays.groups | groups, stays.pairs + [pair for _, pair in added])
 
 
 def training_part(pairs: Iterable[LabelledPair], held_out: HeldOut) -> Training:
@@ -82,9 +100,33 @@ def dois(pairs: Iterable[LabelledPair]) -> set[str]:
     return {doi for pair in pairs for doi in (pair.doi_a, pair.doi_b)}
 
 
-def touched(held_out: Iterable[LabelledPair], trained: Sequence[LabelledPair]) -> int:
+def groups_of(pairs: Iterable[LabelledPair]) -> set[str]:
+    """All groups that `pairs` are of."""
+    return {pair.group for pair in pairs}
+
+
+def families(pairs: Iterable[LabelledPair]) -> dict[str, set[str]]:
+    """The groups of each family, by its name in order."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        found[pair.family].add(pair.group)
+    return dict(sorted(found.items()))
+
+
+def spread(pairs: Iterable[LabelledPair], held_out: HeldOut) -> list[tuple[str, tuple[int, int]]]:
+    """Of each family by name: how many of its groups are held out, and how many it has."""
+    found = families(pairs).items()
+    return [(name, (len(groups & held_out.groups), len(groups))) for name, groups in found]
+
+
+def wanted_of(groups: int, share: float) -> int:
+    """How many of so many groups a share (0 to 1) is, rounded up."""
+    return ceil(round(share * groups, SHARE_DIGITS))
+
+
+def touched(held_out: Iterable[LabelledPair], trained: Collection[LabelledPair]) -> int:
     """How many held-out pairs share a DOI or a group with pairs that a model trained on."""
-    known, groups = dois(trained), {pair.group for pair in trained}
+    known, groups = dois(trained), groups_of(trained)
     return sum(pair.group in groups or _touches(pair, known) for pair in held_out)
 
 
@@ -96,34 +138,100 @@ def digest(*parts: str) -> bytes:
 def _kept_groups(pairs: Iterable[LabelledPair], keep: Collection[LabelledPair]) -> set[str]:
     # Also where the dataset has one of these pairs under another group: it must be able to train.
     keys = {pair.key for pair in keep}
-    return {p.group for p in keep} | {p.group for p in pairs if keys and p.key in keys}
+    return groups_of(keep) | {p.group for p in pairs if keys and p.key in keys}
 
 
-def _choose(pairs: Iterable[LabelledPair], *, share: float, kept: set[str]) -> frozenset[str]:
-    families: dict[str, set[str]] = defaultdict(set)
-    for pair in pairs:
-        if pair.group not in kept:
-            families[pair.family].add(pair.group)
-    return frozenset(group for groups in families.values() for group in _first(groups, share=share))
+def _stay(
+    before: HeldOut, pairs: Iterable[LabelledPair], *, kept: set[str], kept_dois: set[str]
+) -> Selection:
+    """What was held out and need not train, with the labels that the pairs have by now."""
+    positive = {pair.key for pair in pairs if pair.label} if before.pairs else set()
+    stays = [p for p in before.pairs if p.group not in kept and not _touches(p, kept_dois)]
+    labelled = [p._replace(label=1) if p.key in positive else p for p in stays]
+    return Selection(before.groups - kept, labelled)
 
 
-def _first(groups: set[str], *, share: float) -> list[str]:
-    wanted = ceil(round(share * len(groups), SHARE_DIGITS))
-    return sorted(groups, key=digest)[:wanted]
+def _untouched(
+    pairs: Sequence[LabelledPair], trained: Collection[LabelledPair]
+) -> Sequence[LabelledPair]:
+    known = dois(trained)
+    return [pair for pair in pairs if not _touches(pair, known)] if known else pairs
 
 
-def _cap(pairs: Iterable[LabelledPair], group_pairs: int) -> list[LabelledPair]:
-    groups: dict[str, list[tuple[int, LabelledPair]]] = defaultdict(list)
-    for place, pair in enumerate(pairs):
-        groups[pair.group].append((place, pair))
-    return [pair for _, pair in sorted(_tested(groups.values(), group_pairs))]
+def _choose(
+    pairs: Sequence[LabelledPair],
+    stays: Selection,
+    *,
+    tested: Mapping[str, list[Placed]],
+    free: set[str],
+    share: float,
+    kept: set[str],
+) -> frozenset[str]:
+    """The further groups, of those that are `free`; `tested` has their pairs to test on."""
+    sources = _sources(pairs)
+    wanted = {
+        name: min(wanted_of(len(groups - kept), share), len(groups) // 2)
+        - len(groups & stays.groups)
+        for name, groups in sources
+    }
+    asking = defaultdict(list)
+    for name, groups in sources:
+        for group in groups:
+            asking[group].append(name)
+    room, chosen = _Room(pairs, stays), set()
+    for group in sorted(free, key=digest):
+        asks = [name for name in asking[group] if wanted[name] > 0]
+        if asks and room.take(group, [pair for _, pair in tested.get(group, ())]):
+            chosen.add(group)
+            for name in asks:
+                wanted[name] -= 1
+    return frozenset(chosen)
 
 
-def _tested(
-    groups: Iterable[list[tuple[int, LabelledPair]]], group_pairs: int
-) -> Iterator[tuple[int, LabelledPair]]:
-    for placed in groups:
-        yield from sorted(placed, key=lambda item: digest(*item[1].key))[:group_pairs]
+def _sources(pairs: Iterable[LabelledPair]) -> list[tuple[str, set[str]]]:
+    """The groups of each family; where no family has two, all groups as if they were of one."""
+    found = families(pairs)
+    if any(len(groups) > 1 for groups in found.values()):
+        return list(found.items())
+    return [("", set().union(*found.values()))]
+
+
+class _Room:
+    """How much is left to train on, while groups are held out one after the other."""
+
+    def __init__(self, pairs: Sequence[LabelledPair], stays: Selection) -> None:
+        self._of_group: dict[str, list[int]] = defaultdict(list)
+        self._of_doi: dict[str, list[int]] = defaultdict(list)
+        for place, pair in enumerate(pairs):
+            self._of_group[pair.group].append(place)
+            self._of_doi[pair.doi_a].append(place)
+            self._of_doi[pair.doi_b].append(place)
+        self._most_lost = (1 - LEAST_TRAINED) * len(pairs)
+        self._lost = self._loss(stays.groups, stays.pairs)
+
+    def take(self, group: str, tested: Iterable[LabelledPair]) -> bool:
+        """Hold a group out, unless too little would be left; whether it was."""
+        loss = self._loss([group], tested) - self._lost
+        if len(self._lost) + len(loss) > self._most_lost:
+            return False
+        self._lost |= loss
+        return True
+
+    def _loss(self, groups: Iterable[str], tested: Iterable[LabelledPair]) -> set[int]:
+        places = [self._of_group.get(group, ()) for group in groups]
+        places += [self._of_doi.get(doi, ()) for doi in dois(tested)]
+        return set(chain.from_iterable(places))
+
+
+def _cap(pairs: Iterable[LabelledPair], group_pairs: int) -> dict[str, list[Placed]]:
+    """Of each group's pairs those to test on, each with its place in the input."""
+    groups: dict[str, list[Placed]] = defaultdict(list)
+    for placed in enumerate(pairs):
+        groups[placed[1].group].append(placed)
+    return {
+        group: sorted(placed, key=lambda item: digest(*item[1].key))[:group_pairs]
+        for group, placed in groups.items()
+    }
 
 
 def _touches(pair: LabelledPair, known: set[str]) -> bool:

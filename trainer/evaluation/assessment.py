@@ -1,5 +1,6 @@
 """Subjects (versions, the base model, baselines) on a held-out set: scores, reports, verdicts."""
 
+import logging
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -15,15 +16,17 @@ from trainer.evaluation import evaluate, gate
 from trainer.evaluation.baselines import Prefix, Trigrams
 from trainer.evaluation.evaluate import Encoder, Progress
 from trainer.evaluation.scores import Scores
-from trainer.records import EVALUATION, REPORTS, STOCK_CARD, read_record
+from trainer.records import EVALUATION, REPORTS, Run, read_runs
 from trainer.stores import Stores
-from trainer.training import runs
+from trainer.training import judging
 from worker.files import write_text
 from worker.model.embedder import Embedder
 from worker.model.origin import BASE, resolve_source
 from worker.model.registry import identify
 from worker.settings import GateSettings
 
+log = logging.getLogger(__name__)
+SHORT = 12
 SCORES_FORMAT = 1  # raised where queries are chosen or scored in another way
 
 
@@ -34,8 +37,13 @@ class Subject(NamedTuple):
     name: str
     templates: tuple[str, ...]
     load: Callable[[], Encoder]
-    record: TrainingRecord | None = None
+    runs: tuple[Run, ...] = ()
     path: Path | None = None
+
+    @property
+    def records(self) -> list[TrainingRecord]:
+        """The provenance of each run that made it, the last one last."""
+        return [run.record for run in self.runs]
 
 
 def version_subject(stores: Stores, version: str) -> Subject:
@@ -50,8 +58,9 @@ def version_subject(stores: Stores, version: str) -> Subject:
         embedder.check_canaries(manifest)
         return embedder
 
-    record = read_record(path)
-    return Subject(manifest.version, manifest.name, manifest.templates, load, record, path)
+    runs = tuple(read_runs(path))
+    name = runs[-1].record.name if runs else manifest.name
+    return Subject(manifest.version, name, manifest.templates, load, runs, path)
 
 
 def find(stores: Stores, name: str, *, templates: tuple[str, ...]) -> Subject:
@@ -92,18 +101,30 @@ def baselines(stores: Stores, templates: tuple[str, ...]) -> tuple[Subject, ...]
 def scores(
     stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
 ) -> Scores:
-    """The subject's scores on the set, computed once and kept."""
+    """The subject's scores on the set, computed once and kept; again where the file is no good."""
     embed = stores.settings.embed
     kind = f"{SCORES_FORMAT}-{embed.device}-{embed.dtype}"
     path = stores.root / "scores" / held_out.id / kind / f"{subject.id}.npz"
-    if path.exists():
-        return Scores.load(path)
+    if (kept := _kept(path, subject, held_out)) is not None:
+        return kept
     found = evaluate.score(
         subject.load(), held_out, templates=subject.templates, on_progress=on_progress
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)
     return found
+
+
+def _kept(path: Path, subject: Subject, held_out: HeldOutSet) -> Scores | None:
+    if not path.exists():
+        return None
+    try:
+        kept = Scores.load(path)
+        evaluate.check(kept, held_out)
+    except EvaluationError as error:
+        log.warning("computed again: %s", error)
+        return None
+    return kept if kept.templates == subject.templates else None
 
 
 def assess(
@@ -144,6 +165,34 @@ def compare(
     )
 
 
+def check_judges(
+    stores: Stores,
+    champion: Subject,
+    held_out: HeldOutSet,
+    *,
+    templates: Sequence[str],
+    rules: GateSettings,
+) -> None:
+    """See before hours of training that the gate could say yes to what reads by `templates`.
+
+    Raises `EvaluationError`, with the way out, where the champion knows the answers, or where the
+    set has too little that both read for the metrics of `rules`.
+    """
+    _refuse_seen(stores, champion, held_out)
+    groups = evaluate.judged(held_out, champion.templates, templates)
+    needed = {rules.metric: rules.minimum_groups} | {
+        metric: 1 for metric in rules.guards if metric != rules.metric
+    }
+    for metric, least in needed.items():
+        if groups.get(metric, 0) < least:
+            raise EvaluationError(
+                f"the held-out set {held_out.id[:SHORT]} can't judge this: {metric} would be from "
+                f"{groups.get(metric, 0):,} groups that both models read, the gate asks for "
+                f"{least:,}. Import more pairs or metadata and `doi-trainer pairs hold-out` again, "
+                "or ask less of the gate (DOIVEC_GATE__MINIMUM_GROUPS, _METRIC, _GUARDS)"
+            )
+
+
 def write_card(
     stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
 ) -> Sequence[EvalReport]:
@@ -152,16 +201,17 @@ def write_card(
     Returns the reports, the version's first. Raises `EvaluationError` for a version that was not
     trained here.
     """
-    if subject.record is None or subject.path is None:
+    if not subject.runs or subject.path is None:
         raise EvaluationError(f"{subject.name} was not trained here: there is no card to write")
     beside = (subject, *baselines(stores, subject.templates))
     reports = [assess(stores, one, held_out, on_progress=on_progress) for one in beside]
     write_text(subject.path / EVALUATION, REPORTS.dump_json(reports, indent=1).decode())
     report.write_card(
         subject.path,
-        stock_card=(subject.path / STOCK_CARD).read_text("utf-8"),
+        stock_card=subject.runs[-1].stock_card.read_text("utf-8"),
         version=subject.id,
-        record=subject.record,
+        record=subject.records[-1],
+        earlier=subject.records[:-1],
         reports=reports,
         scores={one.name: scores(stores, one, held_out).cosine for one in beside},
         labels=[pair.label for pair in held_out.pairs],
@@ -170,15 +220,10 @@ def write_card(
 
 
 def _seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> int:
-    if subject.record is None:
-        return 0
-    return split.touched(held_out.pairs, runs.trained_pairs(stores, subject.record))
+    return split.touched(held_out.pairs, judging.trained_pairs(stores, subject.records))
 
 
 def _refuse_seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> None:
-    seen = _seen(stores, subject, held_out)
-    if seen:
-        raise EvaluationError(
-            f"{subject.name} {subject.id[:12]} was trained on DOIs or groups of {seen:,} of "
-            f"the {len(held_out.pairs):,} held-out pairs: a comparison would flatter it"
-        )
+    if subject.records:
+        name = f"{subject.name} {subject.id[:SHORT]}"
+        judging.refuse_leaks(stores, name, subject.records, held_out)

@@ -15,9 +15,9 @@ from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
 from trainer.evaluation import metrics
 from trainer.evaluation.metrics import Floats
-from trainer.evaluation.parts import Part, parts
+from trainer.evaluation.parts import Part, parts, whole
 from trainer.evaluation.retrieval import hash_order, queries, search, searched
-from trainer.evaluation.scores import Scores
+from trainer.evaluation.scores import QUERY_METRICS, Scores
 
 TEXTS_AT_ONCE = 4096
 PAIRS_AT_ONCE = 8192
@@ -89,7 +89,7 @@ def report(
     subject's training knew a DOI or the group. Raises `EvaluationError` where the scores are of
     another held-out set.
     """
-    _check(scores, held_out)
+    check(scores, held_out)
     found = (_slice(scores, part) for part in parts(held_out, scores))
     return EvalReport(
         subject=subject,
@@ -111,13 +111,43 @@ def differences(champion: Scores, challenger: Scores, held_out: HeldOutSet) -> l
     challenger. Raises `EvaluationError` where the two are not of this held-out set.
     """
     for scores in (champion, challenger):
-        _check(scores, held_out)
+        check(scores, held_out)
     both = ~np.isnan(champion.cosine) & ~np.isnan(challenger.cosine)
     asked = ~np.isnan(champion.ndcg) & ~np.isnan(challenger.ndcg)
     slices = parts(held_out, challenger)
     found = list(_coverage(champion, challenger, slices[0]))
     for part in slices:
         found += _differences(champion, challenger, part.only(both, asked))
+    return found
+
+
+def check(scores: Scores, held_out: HeldOutSet) -> None:
+    """Raise `EvaluationError` where the scores are not of this set's pairs and queries."""
+    of_pairs = {len(scores.cosine), len(scores.template)}
+    of_queries = {len(scores.query_template), *map(len, scores.of_queries.values())}
+    sizes = ({len(held_out.pairs)}, {len(queries(held_out))})
+    if scores.held_out != held_out.id or (of_pairs, of_queries) != sizes:
+        raise EvaluationError(
+            f"the scores are of the held-out set {scores.held_out[:12]}, not of {held_out.id[:12]}"
+        )
+
+
+def judged(held_out: HeldOutSet, *templates: Sequence[str]) -> dict[str, int]:
+    """Over how many groups each metric on `all` can be measured, for models that read by these.
+
+    Only what all of them read counts, as in `differences`; a metric that can't be is left out.
+    """
+    documents = [*held_out.documents.values(), *held_out.corpus]
+    read = [_read(iter(documents), one).rows for one in templates]
+    asked = queries(held_out)
+    pairs = [all(p.doi_a in rows and p.doi_b in rows for rows in read) for p in held_out.pairs]
+    answered = [all(query.doi in rows for rows in read) for query in asked]
+    part = whole(held_out, asked).only(np.array(pairs, bool), np.array(answered, bool))
+    found: dict[str, int] = {}
+    if len(np.unique(part.labels)) == BOTH_LABELS:
+        found |= dict.fromkeys(part.pair_metrics, part.groups)
+    if len(part.queries):
+        found |= dict.fromkeys(QUERY_METRICS, int(part.query_groups.max()) + 1)
     return found
 
 
@@ -177,13 +207,6 @@ def _cosines(vectors: Any, held_out: HeldOutSet, rows: dict[str, int]) -> NDArra
         product = left.multiply(right) if sparse.issparse(left) else left * right
         cosine[chunk] = np.asarray(product.sum(axis=1)).ravel()
     return cosine
-
-
-def _check(scores: Scores, held_out: HeldOutSet) -> None:
-    if scores.held_out != held_out.id or len(scores.cosine) != len(held_out.pairs):
-        raise EvaluationError(
-            f"the scores are of the held-out set {scores.held_out[:12]}, not of {held_out.id[:12]}"
-        )
 
 
 def _slice(scores: Scores, part: Part) -> Slice:

@@ -62,16 +62,21 @@ def parts(held_out: HeldOutSet, scores: Scores) -> list[Part]:
     `negatives:SOURCE` has a family's positives and its negatives of one source;
     `template:TEXT`, where several templates read, is what is in `all` and read by one.
     """
-    pairs, asked = held_out.pairs, queries(held_out)
+    asked = queries(held_out)
+    all_of_it = whole(held_out, asked)
+    by_source = (*_families(held_out, asked), *_negatives(held_out))
+    return [all_of_it, *by_source, *_by_template(all_of_it, scores)]
+
+
+def whole(held_out: HeldOutSet, asked: Sequence[Query]) -> Part:
+    """The slice `all`, with the set's queries: what is not of the families in `held_out.apart`."""
     apart = frozenset(held_out.apart)
-    whole = _part(
+    return _part(
         "all",
         held_out,
-        pairs=[place for place, pair in enumerate(pairs) if pair.family not in apart],
+        pairs=[place for place, pair in enumerate(held_out.pairs) if pair.family not in apart],
         asked={place: q for place, q in enumerate(asked) if q.families - apart},
     )
-    by_source = (*_families(held_out, asked), *_negatives(held_out))
-    return [whole, *by_source, *_by_template(whole, scores)]
 
 
 def _families(held_out: HeldOutSet, asked: Sequence[Query]) -> Iterator[Part]:

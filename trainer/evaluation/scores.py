@@ -1,7 +1,9 @@
 """What a subject gives to each pair and each query of a held-out set; kept as a file."""
 
 import os
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -9,6 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import EvaluationError
+from worker.files import sync
+
+# What NumPy and zipfile raise at a file that is empty, cut off or overwritten.
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+QUERY_METRICS = ("ndcg@10", "recall@10", "mrr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +43,18 @@ class Scores:
     @property
     def of_queries(self) -> dict[str, NDArray[np.float32]]:
         """The figures of each query, by the name of the metric."""
-        return {"ndcg@10": self.ndcg, "recall@10": self.recall, "mrr": self.mrr}
+        return dict(zip(QUERY_METRICS, (self.ndcg, self.recall, self.mrr), strict=True))
 
     def save(self, path: Path) -> None:
         """Write them as .npz without pickle, under another name first."""
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        with aside.open("wb") as file:
-            np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
-        aside.replace(path)
+        try:
+            with aside.open("wb") as file:
+                np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+            sync(aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> "Scores":
@@ -48,7 +62,7 @@ class Scores:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 values = {field.name: found[field.name] for field in fields(cls)}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise EvaluationError(f"the scores in {path.name} can't be read: {error}") from error
         held_out, templates = str(values.pop("held_out")), values.pop("templates").tolist()
         return cls(held_out=held_out, templates=tuple(templates), **values)

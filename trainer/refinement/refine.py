@@ -12,7 +12,7 @@ from trainer.errors import PromotionRefused, TrainingInterrupted
 from trainer.evaluation import assessment
 from trainer.evaluation.evaluate import Progress
 from trainer.history import History
-from trainer.records import read_record
+from trainer.records import read_records
 from trainer.refinement.ends import (
     PROMOTED,
     REFUSED,
@@ -104,6 +104,8 @@ class Refine:
             when = f"{before.ended_at:%Y-%m-%d %H:%M} UTC"
             return nothing_new(f"nothing new since {when}: {before.words}", before.version)
         is_made = wishes.parent == LIVE and not wishes.force and self._made_live(plan, live)
+        if not is_made:
+            self._check_judges(plan, live)
         version = live if is_made else self._train(plan)
         facts = {"asked": asked, "run": plan.folder.name, "recipe": plan.recipe.name}
         end = self._judge(version, live, plan=plan, wishes=wishes)
@@ -154,15 +156,27 @@ class Refine:
 
         So where a refine from the live model was killed after its switch, before its entry.
         """
-        record = read_record(self._stores.registry.get(live)[0])
-        return record is not None and (
+        made_of = (plan.dataset, plan.metadata, plan.held_out)
+        return any(
             record.recipe == plan.recipe.model_dump(mode="json")
-            and (record.dataset, record.metadata) == (plan.dataset, plan.metadata)
-            and record.held_out == plan.held_out
+            and (record.dataset, record.metadata, record.held_out) == made_of
+            for record in read_records(self._stores.registry.get(live)[0])
+        )
+
+    def _check_judges(self, plan: runs.Plan, live: str) -> None:
+        """Raise `EvaluationError` before the training where the gate could only refuse."""
+        assessment.check_judges(
+            self._stores,
+            assessment.version_subject(self._stores, live),
+            self._stores.held_out.load(plan.held_out),
+            templates=plan.recipe.templates,
+            rules=self._stores.settings.gate,
         )
 
     def _train(self, plan: runs.Plan) -> str:
         made, dropped = plan.examples, plan.training
+        for words in plan.told:
+            self._watcher.say(words)
         self._watcher.say(
             f"recipe {plan.recipe.name} from {plan.parent.name[:SHORT]}: {made.trained:,} pairs; "
             f"left out {dropped.group_dropped + dropped.doi_dropped:,} that touch the held-out "

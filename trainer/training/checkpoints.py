@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from hashlib import file_digest
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from trainer.errors import TrainingError
 from worker.files import sync, write_text
 
 SEAL = "doivec.json"
+MIB = 2**20
 NAME = re.compile(r"checkpoint-([0-9]+)")
 
 
@@ -36,6 +38,29 @@ def last(folder: Path) -> tuple[Path, float] | None:
     if facts["files"] != _hashes(path):
         raise TrainingError(f"the checkpoint {path} was changed; remove it to train without it")
     return path, float(facts["train_s"])
+
+
+def check_space(folder: Path, parent: Path) -> None:
+    """Raise `TrainingError` where `folder` can't hold a run from the model in `parent` for sure.
+
+    That is the least: the weights, a checkpoint of them with AdamW's two moments of some, and the
+    copy in the registry.
+    """
+    needed = 3 * sum(path.stat().st_size for path in parent.rglob("*.safetensors"))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TrainingError(
+            f"{folder} has {free // MIB:,} MiB free, a run needs at least {needed // MIB:,}"
+        )
+
+
+def discard_unsealed(folder: Path) -> None:
+    """Remove what was half written into a run's folder."""
+    for path in (*folder.glob("checkpoint-*"), *folder.glob(".new-*")):
+        if path.is_dir() and not (path / SEAL).exists():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _step(checkpoint: Path) -> int:

@@ -88,11 +88,15 @@ class Recipe(Part):
         return name
 
     @model_validator(mode="after")
-    def _negatives_have_a_use(self) -> "Recipe":
+    def _values_have_a_use(self) -> "Recipe":
         if self.negatives and not self.ranks:
             raise ValueError(f"the loss {self.loss} reads labels, not negatives")
         if self.negatives and self.arguments.multi_dataset_batch_sampler != "proportional":
             raise ValueError("with negatives, set multi_dataset_batch_sampler=proportional")
+        if self.group_positives and not self.ranks:
+            raise ValueError(f"the loss {self.loss} reads all pairs: set group_positives=0")
+        if self.arguments.fp16 and self.arguments.bf16:
+            raise ValueError("fp16 and bf16: one of the two")
         return self
 
     @property

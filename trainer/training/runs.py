@@ -11,14 +11,12 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.pair import LabelledPair
 from schemas.training import PairCounts, TrainingRecord
 from trainer.data import split
-from trainer.data.held_out import HeldOutSet
-from trainer.errors import HeldOutUnknown, TrainingError
-from trainer.records import RECORD, STOCK_CARD, read_record
+from trainer.errors import TrainingError
+from trainer.records import notes_of, read_records
 from trainer.stores import Stores
-from trainer.training import examples
+from trainer.training import examples, judging
 from trainer.training.recipe import Recipe
 from trainer.training.train import Finished, Progress, Stop, fine_tune
 from worker.files import write_text
@@ -36,7 +34,7 @@ DECIDING_PACKAGES = (
     "accelerate",
     "numpy",
 )
-HELD_OUT_SHARE = 0.1
+SHORT = 12
 ROOT = Path(__file__).parents[2]
 
 
@@ -49,7 +47,10 @@ class Parent(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A run before it begins: what it trains on, and the folder that only this run has."""
+    """A run before it begins: what it trains on, and the folder that only this run has.
+
+    `told` says what was done to the held-out set for it.
+    """
 
     recipe: Recipe
     parent: Parent
@@ -60,6 +61,7 @@ class Plan(NamedTuple):
     examples: examples.Examples
     training: split.Training
     folder: Path
+    told: tuple[str, ...] = ()
 
 
 def find_parent(stores: Stores, name: str) -> Parent:
@@ -75,17 +77,20 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
     """What a run of `recipe` would train on.
 
     These are the pairs of `shards`, or all, without those that touch the held-out set, which is
-    frozen here if none was yet. Raises `TrainingError`, `PairsError`, `ModelError`.
+    frozen here if none was yet. Raises `TrainingError`, `EvaluationError` where what it makes
+    could not be judged, `PairsError`, `ModelError`.
     """
     dataset = stores.pairs.dataset(shards)
     if not dataset.pairs:
         raise TrainingError("there are no pairs to train on; doi-trainer pairs import FILE")
+    held_out, told = judging.in_force(stores, templates=recipe.templates)
     documents = stores.metadata.documents(split.dois(dataset.pairs))
-    held_out = held_out_set(stores)
     training = split.training_part(dataset.pairs, held_out)
     begun = find_parent(stores, parent)
-    _refuse_leaks(stores, begun, held_out)
+    records = read_records(begun.path) if begun.name != BASE else ()
+    judging.refuse_leaks(stores, begun.name[:SHORT], records, held_out)
     made = examples.build(training.pairs, documents, recipe=recipe)
+    _refuse_nothing(made, training)
     known = (dataset.version, stores.metadata.version, held_out.id, begun.version, packages())
     identity = json.dumps([recipe.model_dump(mode="json"), *known], sort_keys=True)
     folder = stores.root / "runs" / sha256(identity.encode()).hexdigest()[:32]
@@ -99,17 +104,8 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
         made,
         training,
         folder,
+        tuple(told),
     )
-
-
-def held_out_set(stores: Stores) -> HeldOutSet:
-    """The set frozen last; the first time, a tenth of every family's groups."""
-    try:
-        return stores.held_out.load()
-    except HeldOutUnknown:
-        everything, known = stores.pairs.dataset(), stores.metadata.documents()
-        apart = stores.settings.pairs.apart
-        return stores.held_out.freeze(everything, known, share=HELD_OUT_SHARE, apart=apart)
 
 
 def train(
@@ -130,6 +126,7 @@ def train(
 def _carry_out(
     stores: Stores, plan: Plan, *, on_step: Progress | None, should_stop: Stop | None
 ) -> str:
+    stores.registry.prepare()
     begun, codes = _begin(plan.folder)
     finished = fine_tune(
         plan.recipe,
@@ -148,24 +145,13 @@ def _carry_out(
     return made
 
 
-def _refuse_leaks(stores: Stores, parent: Parent, held_out: HeldOutSet) -> None:
-    record = read_record(parent.path) if parent.name != BASE else None
-    trained = trained_pairs(stores, record) if record else []
-    if seen := split.touched(held_out.pairs, trained):
+def _refuse_nothing(made: examples.Examples, training: split.Training) -> None:
+    if not made.trained:
         raise TrainingError(
-            f"{parent.name[:12]} was trained on DOIs or groups of {seen:,} held-out pairs: what is "
-            "made from it could not be judged; train from base, or hold out others"
+            f"no pair is left to train on: {training.group_dropped:,} are of held-out groups, "
+            f"{training.doi_dropped:,} touch a held-out DOI, {made.unread:,} have no text for the "
+            f"recipe's templates, and of {len(training.pairs) - made.unread:,} its loss takes none"
         )
-
-
-def trained_pairs(stores: Stores, record: TrainingRecord) -> list[LabelledPair]:
-    """The pairs that a run of this record trained on, and the runs before it in its lineage."""
-    dataset = stores.pairs.dataset(record.shards)
-    pairs = split.training_part(dataset.pairs, stores.held_out.load(record.held_out)).pairs
-    if record.parent == BASE:
-        return pairs
-    above = read_record(stores.registry.get(record.parent)[0])
-    return pairs + (trained_pairs(stores, above) if above else [])
 
 
 def packages() -> dict[str, str]:
@@ -216,10 +202,8 @@ def _register(
         steps=finished.steps,
         log=finished.log,
     )
-    notes = {
-        RECORD: record.model_dump_json(indent=2) + "\n",
-        STOCK_CARD: (finished.path / "README.md").read_text("utf-8"),
-    }
+    stock_card = (finished.path / "README.md").read_text("utf-8")
+    notes = notes_of(plan.folder.name[:SHORT], record, stock_card)
     made = stores.registry.register(
         finished.path, name=plan.recipe.name, templates=plan.recipe.templates, notes=notes
     )

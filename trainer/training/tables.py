@@ -24,7 +24,7 @@ def make_tables(
 
     Raises `TrainingError` where there is nothing in them.
     """
-    if not any(columns.values()):
+    if not any(column for own in columns.values() for column in own.values()):
         raise TrainingError("no pair is left to train on")
     made = {name: datasets.Dataset.from_dict(own) for name, own in columns.items()}
     if "mined" in recipe.negatives and "pairs" in made:

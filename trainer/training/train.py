@@ -3,8 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import datasets
 import torch
 import transformers
+from safetensors import SafetensorError
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from schemas.training import LossPoint
-from trainer.errors import TrainingError, TrainingInterrupted
+from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
 from trainer.training import checkpoints
 from trainer.training.examples import Columns
 from trainer.training.packed import PackedEncoder, covers
@@ -68,8 +69,9 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
 
     A run that was cut off goes on from its last whole checkpoint, with the same weights (a loss
     is logged as the mean since the last entry or the resumption); one that ended is returned as
-    it is. `on_step` hears (step, steps, loss where one was logged). Raises
-    `TrainingError`, and `TrainingInterrupted` where `should_stop` said so, after a checkpoint.
+    it is. `on_step` hears (step, steps, loss where one was logged). Raises `RecipeError` for what
+    the device can't do, `TrainingError`, and `TrainingInterrupted` where `should_stop` said so,
+    after a checkpoint.
     """
     if (done := _finished(folder)) is not None:
         return done
@@ -78,6 +80,9 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
         raise ConfigurationError(
             f"training runs on the first device it sees, not on {place}; set CUDA_VISIBLE_DEVICES"
         )
+    _refuse_halves(recipe, place)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints.check_space(folder, parent)
     if place.type == "cpu" and threads:
         use_threads(threads)
     _quiet()
@@ -96,7 +101,8 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
             f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; "
             "the same command goes on from there"
         )
-    _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
+    with _keeping(folder):
+        _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
     made = _finished(folder)
     if made is None:
         raise TrainingError(f"what was trained is not in {folder} any more")
@@ -127,6 +133,10 @@ class PackedTrainer(SentenceTransformerTrainer):
     def whole(self) -> AbstractContextManager[None]:
         """The model as the stock Trainer has it, for the time that it is saved or loaded."""
         return self.encode.whole() if self.encode else nullcontext()
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with _keeping(Path(self.args.output_dir or ".")):
+            super()._save_checkpoint(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         with self.whole():
@@ -164,7 +174,23 @@ class _Run(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        checkpoints.seal(path, train_s=self.elapsed_s)
+        with _keeping(path.parent):
+            checkpoints.seal(path, train_s=self.elapsed_s)
+
+
+@contextmanager
+def _keeping(folder: Path) -> Iterator[None]:
+    """Write something into a run's folder; where that fails, nothing half written stays."""
+    try:
+        yield
+    except (torch.AcceleratorError, torch.OutOfMemoryError):
+        raise
+    except (OSError, SafetensorError, RuntimeError) as error:
+        checkpoints.discard_unsealed(folder)
+        raise TrainingError(
+            f"what is trained can't be kept in {folder}: {str(error).splitlines()[0]}; given "
+            "space, the same command goes on from the last whole checkpoint"
+        ) from error
 
 
 def arguments_of(recipe: Recipe, folder: Path, *, cpu: bool) -> Any:
@@ -205,6 +231,13 @@ def _trainer(
         used = () if recipe.arguments.weight_decay else tokens_of(model, tables)
         trainer.encode = PackedEncoder(model[0].model, used)
     return trainer
+
+
+def _refuse_halves(recipe: Recipe, place: torch.device) -> None:
+    # On a CPU the packed pass computes in float32, whatever the Trainer is told.
+    asked = [name for name in ("fp16", "bf16") if getattr(recipe.arguments, name)]
+    if asked and place.type == "cpu":
+        raise RecipeError(f"recipe {recipe.name}: {asked[0]} needs CUDA; a CPU trains in float32")
 
 
 def _open(parent: Path, recipe: Recipe, *, device: torch.device) -> SentenceTransformer:

@@ -1,6 +1,7 @@
 """doi-worker: queue DOI lists, work them off, ask for similar DOIs."""
 
 import json
+import os
 import signal
 import sqlite3
 import time
@@ -34,9 +35,21 @@ def spare_sources(
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+def _in_a_folder(
+    _context: click.Context, _option: click.Parameter, path: Path | None
+) -> Path | None:
+    """Where the file can't be written, that is said before the work is done."""
+    if path and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise click.BadParameter(f"there is no folder {path.parent} that can be written")
+    return path
+
+
 rejects_file = click.option(
     "--rejects",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_in_a_folder,
     help="Write every rejected line to this file, as JSON lines.",
 )
 sources_argument = click.argument(

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import UsageError
 from click.testing import CliRunner, Result
 from sentence_transformers import SentenceTransformer
 
 from tests.support.paths import DOIS
-from tests.support.shell import TRAINER, Shell
+from tests.support.shell import SCRIPTS, TRAINER, Shell
 from trainer.cli.commands import EXIT_REFUSED, cli
 from trainer.errors import TrainerError
 from worker.errors import ModelError
@@ -187,20 +188,173 @@ def test_more_pairs_do_not_move_the_held_out_ones(tmp_path: Path) -> None:
     assert (after["held_out"], after["seen"]) == (before, 0)
 
 
+QUICK = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")
+HOLD_OUT = ("pairs", "hold-out", "--share", "0.2", "--corpus", "200")
+
+
+def write_reviews(folder: Path, count: int) -> list[str]:
+    """Files of one review each, so of one source and one group each."""
+    made = []
+    for n in range(count):
+        rows = (f"10.1016/r{n}.{i},10.1109/r{n}.{i},{i % 2},review-{n}" for i in range(12))
+        path = folder / f"review{n}.csv"
+        path.write_text("doi_a,doi_b,label,group\n" + "\n".join(rows) + "\n")
+        made.append(str(path))
+    return made
+
+
+def write_more(folder: Path) -> str:
+    """Twenty new groups, of one source."""
+    path = folder / "more.csv"
+    rows = (f"10.1016/n{g}.{i},10.1109/n{g}.{i},{i % 2},new-{g}" for g in range(20) for i in (0, 1))
+    path.write_text("doi_a,doi_b,label,group\n" + "\n".join(rows) + "\n")
+    return str(path)
+
+
 def test_who_knows_the_held_out_pairs_is_no_opponent_and_no_parent(tmp_path: Path) -> None:
     desk = furnished(tmp_path)
-    words = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")
-    knowing = desk.json("train", *words)["version"]
-    first = desk.json("train", *words)["evaluation"][0]["held_out"]
-    desk.run("pairs", "hold-out", "--share", "0.5", "--corpus", "200")
+    knowing = desk.json("train", *QUICK)
+    first = knowing["evaluation"][0]["held_out"]
+    desk.run("pairs", "hold-out", "--share", "0.5", "--corpus", "200", "--from", "none")
+    version = knowing["version"]
+    with pytest.raises(TrainerError, match="was trained on DOIs or groups of") as caught:
+        desk.run("compare", "base", version)
+    assert f"`doi-trainer pairs hold-out --from {first[:12]}`" in str(caught.value)
+    runs = list((desk.path / "trainer" / "runs").iterdir())
+    with pytest.raises(TrainerError, match="can be judged on them"):
+        desk.run("train", "--from", version, *QUICK)
+    assert list((desk.path / "trainer" / "runs").iterdir()) == runs, "nothing was trained"
+    assert desk.json("compare", "base", version, "--on", first[:12])["held_out"] == first
+    assert desk.json("evaluate", version)[0]["seen"] > 0
+    desk.run(*HOLD_OUT, "--from", first[:12])  # the way out that it names
+    assert desk.json("train", *QUICK, "--from", version)["evaluation"][0]["seen"] == 0
+
+
+def test_a_set_frozen_again_after_new_pairs_judges_what_was_trained_before(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    desk.run("pairs", "import", *write_reviews(tmp_path, 3))
+    trained = desk.json("train", *QUICK)
+    first = trained["evaluation"][0]["held_out"]
+    desk.run("pairs", "import", write_more(tmp_path))
+    again = desk.json(*HOLD_OUT)
+    assert again["id"] != first
+    assert again["sources"]["more"] == {"held_out": 4, "groups": 20}
+    assert desk.json("compare", "base", trained["version"])["held_out"] == again["id"]
+    assert desk.json("evaluate", trained["version"])[0]["seen"] == 0
+    child = desk.json("train", *QUICK, "--from", trained["version"])
+    assert child["evaluation"][0]["seen"] == 0
+    wider = desk.run("pairs", "hold-out", "--share", "0.5").stdout
+    assert "fewer than asked" in wider
+
+
+def test_reviews_in_files_of_their_own_are_held_out_by_group(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.run("pairs", "import", *write_reviews(tmp_path, 5))
+    said = desk.run("train", *QUICK)
+    assert "review0 " in said.stderr
+    assert said.stderr.count(" 1 of 1 groups") == 1
+    assert "48 pairs" in said.stderr
+    one = Desk(tmp_path / "one")
+    one.run("pairs", "import", *write_reviews(tmp_path, 1))
+    with pytest.raises(TrainerError, match="no pair can be held out"):
+        one.run("train", *QUICK)
+
+
+def test_titles_that_came_after_the_held_out_set_serve(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.run("pairs", "import", str(write_pairs(tmp_path / "pairs.csv")))
+    first = desk.json(*HOLD_OUT)["id"]
+    with pytest.raises(TrainerError, match=r"can't judge a model that reads \{title\}"):
+        desk.run("train", "--recipe", "title", *QUICK)
+    desk.run("metadata", "import", str(write_metadata(tmp_path / "metadata.jsonl")))
+    said = desk.run("train", "--recipe", "title", *QUICK)
+    assert f"were not known when {first[:12]} was frozen" in said.stderr
+    trained = desk.json("train", "--recipe", "title", *QUICK)["evaluation"][0]
+    assert trained["held_out"] != first
+    assert trained["unread"] == 0
+    assert desk.json("evaluate", "base", "--on", first[:12])[0]["held_out"] == first
+
+
+def test_nothing_to_train_on_is_said_before_the_training(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    more = tmp_path / "more.csv"
+    more.write_text("doi_a,doi_b,label\n10.1016/x,10.1016/y,0\n")
+    shard = desk.json("pairs", "import", str(more))["shard"]
+    ranking = ("--set=loss=multiple_negatives_ranking", "--set=batch_sampler=no_duplicates")
+    with pytest.raises(TrainerError, match="no pair is left to train on"):
+        desk.run("train", *ranking, "--pairs", shard)
+    assert not (desk.path / "trainer" / "runs").exists()
+
+
+def test_a_version_that_comes_out_twice_shows_each_of_its_runs(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    still = (*QUICK, "--set=learning_rate=1e-300")  # the weights stay the base model's
+    first = desk.json("train", *still)
+    (shard,) = desk.json("pairs", "stats")["shards"]
+    desk.run("pairs", "import", write_more(tmp_path))
+    desk.run(*HOLD_OUT, "--from", "none", "--keep", shard["id"])
+    second = desk.json("train", *still, "--set=name=another", "--set=save_steps=77")
+    assert second["version"] == first["version"]
+    shown = desk.json("show", first["version"])
+    assert shown["training"]["name"] == "another"
+    assert [run["name"] for run in shown["earlier"]] == ["seed"]
+    assert "name: seed" in desk.run("show", first["version"]).stdout
+    card = (Path(first["path"]) / "README.md").read_text()
+    assert card.count("# another") == 1
+    assert "### Other runs" in card
+    assert "`arguments.save_steps=500`" in card
+    known = first["evaluation"][0]["held_out"]  # the second run trained on it
+    assert desk.json("evaluate", first["version"], "--on", known)[0]["seen"] > 0
     with pytest.raises(TrainerError, match="was trained on DOIs or groups of"):
-        desk.run("compare", "base", knowing)
-    with pytest.raises(TrainerError, match="could not be judged"):
-        desk.run("train", "--from", knowing, *words)
-    assert desk.json("compare", "base", knowing, "--on", first[:12])["held_out"] == first
-    assert desk.json("evaluate", knowing)[0]["seen"] > 0
-    desk.run("pairs", "hold-out", "--share", "0.2", "--corpus", "200")
-    assert desk.json("train", *words)["evaluation"][0]["held_out"] == first
+        desk.run("compare", "base", first["version"], "--on", known)
+
+
+@pytest.mark.parametrize("cut", [0, 100, -100])
+def test_scores_that_were_torn_are_computed_again(
+    desk: Desk, trained: dict[str, Any], cut: int
+) -> None:
+    before = desk.json("evaluate", trained["version"])
+    torn = list((desk.path / "trainer" / "scores").rglob("*.npz"))
+    for path in torn:
+        path.write_bytes(path.read_bytes()[:cut])
+    assert desk.json("evaluate", trained["version"]) == before
+    assert desk.json("compare", "base", trained["version"])["differences"]
+    assert all(path.stat().st_size > 100 for path in torn)
+
+
+def test_half_precision_on_a_cpu_is_refused_before_the_training(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    for name in ("fp16", "bf16"):
+        with pytest.raises(TrainerError, match=f"{name} needs CUDA"):
+            desk.run("train", *QUICK, f"--set={name}=true")
+
+
+def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    limited = ("bash", "-c", 'ulimit -f 20000; exec "$0" "$@"', str(SCRIPTS / TRAINER))
+    done = subprocess.run(
+        [*limited, "train", *QUICK],
+        env=desk.shell.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("doi-trainer: what is trained can't be kept in "), done.stderr
+    assert "Traceback" not in done.stderr
+    (run,) = (desk.path / "trainer" / "runs").iterdir()
+    assert sorted(path.name for path in run.iterdir()) == [".lock", "started.json"]
+    assert desk.json("train", *QUICK)["version"]
+
+
+def test_rejects_that_could_not_be_written_stop_the_import(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    source = str(write_pairs(tmp_path / "pairs.csv"))
+    before = tree(desk.path)
+    with pytest.raises(UsageError, match="there is no folder /missing"):
+        desk.run("pairs", "import", source, "--rejects", "/missing/x")
+    assert tree(desk.path) == before
 
 
 def test_names_from_outside_are_printed_as_they_are(tmp_path: Path) -> None:

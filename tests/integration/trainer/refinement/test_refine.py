@@ -24,19 +24,25 @@ from tests.support.shell import SCRIPTS, TRAINER
 from tests.support.tiny_model import make_tiny_model
 from trainer.alone import alone
 from trainer.bootstrap import open_promoter, open_stores
-from trainer.errors import PromotionRefused, TrainingError, TrainingInterrupted
+from trainer.errors import (
+    EvaluationError,
+    PromotionRefused,
+    TrainingError,
+    TrainingInterrupted,
+)
 from trainer.history import History
 from trainer.promotion.passes import Watcher as Steps
 from trainer.refinement.desk import STARTS, Logged, Taker
 from trainer.refinement.pending import Pending, Request, Wishes
 from trainer.refinement.refine import Refine
 from trainer.tasks import QUEUE, REFINE_TASK, beat_options, make_app
+from trainer.training import judging
 from worker.errors import Busy, LeaseLost, StoreUnavailable
 from worker.ledger.ledger import Ledger
 from worker.settings import GateSettings, Settings
 
 EASY = GateSettings(metric="roc_auc", guards={}, slice_margin=2, minimum_groups=2)
-HARD = EASY.model_copy(update={"minimum_groups": 10_000})
+HARD = EASY.model_copy(update={"metric": "recall@10"})
 
 
 class Done(NamedTuple):
@@ -153,7 +159,7 @@ def test_the_gate_says_no_and_another_champion_or_gate_is_asked_again(tmp_path: 
     entry = bench.refine()
     assert entry.outcome == "refused"
     assert entry.words.startswith(f"the gate refuses {(entry.version or '')[:12]}: ")
-    assert "10000 are required" in entry.words
+    assert "not better by more than chance" in entry.words
     assert bench.shelf.promotions == []
     assert bench.refine().outcome == "nothing new"
     other = bench.register(make_tiny_model(tmp_path / "other", seed=3))
@@ -161,6 +167,40 @@ def test_the_gate_says_no_and_another_champion_or_gate_is_asked_again(tmp_path: 
     assert bench.refine().previous == other.version
     bench.settings = bench.settings.model_copy(update={"gate": EASY})
     assert bench.refine().outcome == "promoted"
+
+
+def test_what_the_gate_could_only_refuse_is_not_trained(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, gate=EASY.model_copy(update={"minimum_groups": 10_000}))
+    with pytest.raises(EvaluationError, match="the gate asks for 10,000"):
+        bench.refine()
+    assert not (bench.stores.root / "runs").exists()
+    assert bench.outcomes() == ["failed"]
+
+
+def test_new_pairs_and_a_set_frozen_again_refine_on(bench: Bench) -> None:
+    assert bench.refine().outcome == "promoted"
+    more = bench.folder / "more.csv"
+    rows = [f"10.1016/n{n},10.1109/n{n},{n % 2},new-{n // 2}" for n in range(60)]
+    more.write_text("doi_a,doi_b,label,group\n" + "\n".join(rows) + "\n")
+    bench.stores.pairs.import_files([str(more)], dry_run=False)
+    before = bench.stores.held_out.load()
+    again = judging.freeze(bench.stores, share=0.3, corpus=0)
+    assert again.groups > before.groups
+    for parent in ("live", "base"):
+        assert bench.refine(parent=parent).outcome in {"promoted", "refused"}
+
+
+def test_a_champion_that_knows_the_answers_is_told_before_the_training(bench: Bench) -> None:
+    assert bench.refine().outcome == "promoted"
+    first = bench.stores.held_out.load()
+    judging.freeze(bench.stores, share=0.5, corpus=0, begin="none")
+    runs = list((bench.stores.root / "runs").iterdir())
+    for parent in ("live", "base"):
+        with pytest.raises(EvaluationError, match=f"hold-out --from {first.id[:12]}"):
+            bench.refine(parent=parent)
+    assert list((bench.stores.root / "runs").iterdir()) == runs
+    judging.freeze(bench.stores, share=0.3, corpus=0, begin=first.id[:12])
+    assert bench.refine(parent="base").outcome in {"promoted", "refused"}
 
 
 def test_a_refused_promotion_ends_well_until_it_is_allowed(bench: Bench) -> None:
@@ -479,9 +519,8 @@ def test_a_trainer_killed_in_training_is_gone_on_with_by_another_one(
     deployment: Deployment,
 ) -> None:
     path = write_recipe(deployment.folder / "long.toml", max_steps="400")
-    hard = {"DOIVEC_GATE__MINIMUM_GROUPS": "10000"}
     history = History.below(deployment.settings.data_dir)
-    first = Program(deployment, "run", **hard)
+    first = Program(deployment, "run")
     ask(deployment, recipe=str(path))
     runs = deployment.folder / "data" / "trainer" / "runs"
     wait_until(
@@ -491,12 +530,14 @@ def test_a_trainer_killed_in_training_is_gone_on_with_by_another_one(
     )
     first.end(signal.SIGKILL)
     assert history.entries() == []
-    second = Program(deployment, "run", **hard)
+    second = Program(deployment, "run")
     wait_until(
-        lambda: len(history.entries()) == 1, while_true=second.is_running, what=lambda: second.words
+        lambda: any(entry.kind == "refine" for entry in history.entries()),
+        while_true=second.is_running,
+        what=lambda: second.words,
     )
-    (entry,) = history.entries()
-    assert entry.outcome == "refused", entry.words
+    entry = history.entries()[-1]
+    assert (entry.kind, entry.outcome) == ("refine", "promoted"), entry.words
     steps = [line for line in second.words.splitlines() if "training tiny: step" in line]
     assert "step 10 of 400" not in steps[0], "it went on from a checkpoint"
     with deployment.redis_client() as client:

@@ -87,6 +87,17 @@ def test_bad_lines_are_told_and_hurt_only_themselves(shell: Shell) -> None:
     assert hit["metadata"]["title"] == "Array programming with NumPy"
 
 
+@pytest.mark.parametrize("command", ["ingest", "queue"])
+def test_rejects_that_could_not_be_written_are_told_before_the_work(
+    tmp_path: Path, command: str
+) -> None:
+    shell, source = Shell(tmp_path), tmp_path / "dois.txt"
+    source.write_text(f"{DOIS[0]}\n")
+    done = shell.run(WORKER, command, str(source), "--rejects", "/missing/x", expect=2)
+    assert "there is no folder /missing that can be written" in done.stderr
+    assert not shell.data.exists()
+
+
 def test_wrong_usage_and_failures_are_one_clear_line(shell: Shell) -> None:
     shell.worker("ingest", expect=2)
     shell.worker("search", expect=2)

@@ -17,7 +17,7 @@ from trainer.data.held_out import HeldOutSet, HeldOutStore
 from trainer.data.metadata import MetadataStore
 from trainer.data.pair_files import read
 from trainer.data.pairs import Dataset, PairStore
-from trainer.data.split import dois, training_part
+from trainer.data.split import dois, touched, training_part
 from trainer.errors import HeldOutUnknown, PairsError
 from worker.errors import SourceError
 from worker.settings import LimitSettings, PairSettings
@@ -86,8 +86,9 @@ def test_the_corpus_has_nothing_that_is_known_to_belong_with_a_held_out_document
     tmp_path: Path,
 ) -> None:
     pairs = group("large", range(290))
-    dataset = Dataset("v", (), pairs)
-    frozen = HeldOutStore(tmp_path).freeze(dataset, TITLED, share=1, corpus=10_000)
+    trains = [pair for n in range(290) for pair in group(f"small{n}", range(295, 296))]
+    dataset = Dataset("v", (), [*pairs, *trains])
+    frozen = HeldOutStore(tmp_path).freeze(dataset, TITLED, share=1, keep=trains, corpus=10_000)
     assert len(frozen.pairs) == 200
     cut = [pair for pair in pairs if pair not in set(frozen.pairs)]
     searched = {document.doi for document in frozen.corpus}
@@ -165,6 +166,9 @@ ANY_PAIRS = st.lists(
 )
 
 
+OTHERS = [p for n in range(60) for p in group(f"other{n}", range(n, n + 1), source="two")]
+
+
 @given(first=ANY_PAIRS, later=ANY_PAIRS, share=st.floats(0.01, 1))
 @settings(max_examples=40, deadline=None)
 def test_later_imports_change_nothing_and_never_train_on_it(
@@ -174,7 +178,8 @@ def test_later_imports_change_nothing_and_never_train_on_it(
         folder = Path(made)
         caps = PairSettings(source_share=1)
         store = PairStore(folder, limits=LimitSettings(), caps=caps)
-        store.import_files([lines(folder, "1.jsonl", [pair._asdict() for pair in first])])
+        given = [pair._asdict() for pair in (*first, *OTHERS)]
+        store.import_files([lines(folder, "1.jsonl", given)])
         frozen = HeldOutStore(folder).freeze(store.dataset(), {}, share=share)
         store.import_files([lines(folder, "2.jsonl", [pair._asdict() for pair in later])])
         held_out = HeldOutStore(folder).load()
@@ -182,6 +187,44 @@ def test_later_imports_change_nothing_and_never_train_on_it(
     assert held_out == frozen
     assert not dois(training.pairs) & dois(held_out.pairs)
     assert not {pair.group for pair in training.pairs} & held_out.groups
+
+
+def test_a_set_learns_the_titles_that_came_later_where_they_are_asked_for(tmp_path: Path) -> None:
+    store = HeldOutStore(tmp_path)
+    frozen = store.freeze(DATASET, {}, share=0.2, corpus=40)
+    assert store.renew(frozen, TITLED, templates=["{doi}"]) == frozen
+    assert store.renew(frozen, {}, templates=["{title}", "{doi}"]) == frozen
+    learnt = store.renew(frozen, TITLED, templates=["{title}", "{doi}"])
+    assert store.load() == learnt != frozen
+    assert store.load(frozen.id) == frozen, "it is still there as it was"
+    assert (learnt.pairs, learnt.groups) == (frozen.pairs, frozen.groups)
+    assert [d.doi for d in learnt.corpus] == [d.doi for d in frozen.corpus]
+    for document in (*learnt.documents.values(), *learnt.corpus):
+        assert document == TITLED.get(document.doi, Document(doi=document.doi))
+    other = {doi: Document(doi=doi, title="Another", venue="V") for doi in TITLED}
+    assert store.renew(learnt, other, templates=["{title}"]) == learnt, "what is frozen stays"
+    venues = store.renew(learnt, other, templates=["{title} {venue}"])
+    assert {d.title for d in venues.documents.values()} == {
+        d.title for d in learnt.documents.values()
+    }
+    assert {d.venue for d in venues.documents.values()} == {None, "V"}
+
+
+def test_a_set_that_is_frozen_again_is_the_same_with_what_came_since(tmp_path: Path) -> None:
+    store = HeldOutStore(tmp_path)
+    frozen = store.freeze(DATASET, {}, share=0.2, corpus=40)
+    more = Dataset(
+        "later",
+        (),
+        [*PAIRS, *(p for n in range(20, 30) for p in group(f"g{n}", range(10 * n - 5, 10 * n)))],
+    )
+    trained = training_part(PAIRS, frozen).pairs
+    again = store.freeze(more, TITLED, share=0.2, before=frozen, trained=trained, corpus=40)
+    assert again.groups > frozen.groups
+    assert again.pairs[: len(frozen.pairs)] == frozen.pairs
+    assert touched(again.pairs, trained) == 0
+    assert any(document.title for document in again.documents.values())
+    assert store.freeze(more, TITLED, share=0.2, before=again, trained=trained, corpus=40) == again
 
 
 # Metadata

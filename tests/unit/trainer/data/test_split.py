@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
 from tests.support.strategies import LABELLED_PAIRS
-from trainer.data.split import Selection, dois, hold_out, training_part
+from trainer.data.split import Selection, dois, hold_out, touched, training_part
 
 PAIRS = st.lists(LABELLED_PAIRS, max_size=40)
 SHARES = st.floats(0, 1)
@@ -16,6 +16,11 @@ SHARES = st.floats(0, 1)
 
 def groups_of(pairs: list[LabelledPair]) -> set[str]:
     return {pair.group for pair in pairs}
+
+
+def one_label(pairs: list[LabelledPair]) -> list[LabelledPair]:
+    """Each pair once, as in a store: label 1 wins."""
+    return list({pair.key: pair for pair in sorted(pairs, key=lambda pair: pair.label)}.values())
 
 
 def star(group: str, leaves: int, *, source: str = "one") -> list[LabelledPair]:
@@ -59,6 +64,83 @@ def test_pairs_that_come_later_do_not_touch_what_is_held_out(
     assert not groups_of(training.pairs) & held_out.groups
 
 
+@given(pairs=PAIRS, later=PAIRS, share=SHARES, other=SHARES, has_trained=st.booleans())
+def test_what_was_held_out_stays_and_nothing_is_added_that_a_model_trained_on(
+    pairs: list[LabelledPair],
+    later: list[LabelledPair],
+    share: float,
+    other: float,
+    has_trained: bool,
+) -> None:
+    pairs = one_label(pairs)
+    everything = one_label(pairs + later)
+    before = hold_out(pairs, share=share)
+    trained = training_part(everything if has_trained else pairs, before).pairs
+    again = hold_out(everything, share=other, before=before, trained=trained)
+    assert again.groups >= before.groups
+    kept = again.pairs[: len(before.pairs)]
+    assert [p._replace(label=0) for p in kept] == [p._replace(label=0) for p in before.pairs]
+    assert touched(again.pairs, trained) == 0
+    same = hold_out(everything, share=other, before=again, trained=trained)
+    assert (same.groups, same.pairs) == (again.groups, again.pairs)
+
+
+@given(pairs=PAIRS, share=SHARES, keep=PAIRS)
+def test_half_is_left_to_train_on(
+    pairs: list[LabelledPair], share: float, keep: list[LabelledPair]
+) -> None:
+    held_out = hold_out(pairs, share=share, keep=keep)
+    assert 2 * len(training_part(pairs, held_out).pairs) >= len(pairs)
+
+
+def test_new_groups_are_held_out_where_a_model_knows_the_old_ones() -> None:
+    old = [p for n in range(40) for p in star(f"old {n}", 3)]
+    new = [p for n in range(20) for p in star(f"new {n}", 3)]
+    before = hold_out(old, share=0.1)
+    trained = training_part(old, before).pairs
+    again = hold_out(old + new, share=0.1, before=before, trained=trained)
+    assert Counter(group.split()[0] for group in again.groups) == {"old": 4, "new": 2}
+    assert len(again.pairs) == 18
+    everything = training_part(old + new, before).pairs
+    assert hold_out(old + new, share=0.1, before=before, trained=everything) == before
+
+
+def test_a_label_that_came_later_counts() -> None:
+    pairs = [*star("a", 4), *star("b", 4)]
+    before = hold_out(pairs, share=0.5)
+    cited = [pair._replace(label=1) for pair in pairs]
+    again = hold_out(cited, share=0.5, before=before)
+    assert again.groups == before.groups
+    assert [pair.label for pair in again.pairs] == [1] * 4
+
+
+def test_what_must_train_trains_though_it_was_held_out() -> None:
+    pairs = [*star("a", 4), *star("b", 4)]
+    before = hold_out(pairs, share=0.5)
+    again = hold_out(pairs, share=0.5, keep=before.pairs, before=before)
+    assert again.groups.isdisjoint(before.groups)
+    assert len(again.pairs) == 4
+
+
+@pytest.mark.parametrize(("reviews", "held"), [(1, 0), (2, 1), (5, 1), (20, 2)])
+def test_sources_of_one_group_are_held_out_by_group(reviews: int, held: int) -> None:
+    pairs = [p for n in range(reviews) for p in star(f"r{n}", 6, source=f"review {n}")]
+    assert len(hold_out(pairs, share=0.1).groups) == held
+
+
+def test_a_source_of_one_group_trains_beside_others() -> None:
+    many = [p for n in range(10) for p in star(f"g{n}", 3)]
+    chosen = hold_out([*many, *star("alone", 3, source="another")], share=1).groups
+    assert len(chosen) == 5
+    assert "alone" not in chosen
+
+
+def test_a_group_that_has_most_of_the_pairs_trains() -> None:
+    pairs = [*star("large", 100), *star("a", 5), *star("b", 5)]
+    assert "large" not in hold_out(pairs, share=0.5).groups
+    assert hold_out(pairs, share=0.5).pairs
+
+
 @given(pairs=PAIRS, share=SHARES, data=st.data())
 def test_the_order_of_the_input_decides_nothing_but_the_order(
     pairs: list[LabelledPair], share: float, data: st.DataObject
@@ -79,16 +161,17 @@ def test_a_share_of_each_familys_groups_is_chosen_and_rounded_up() -> None:
 
 
 def test_a_group_that_two_families_have_is_held_out_of_both() -> None:
-    pairs = [*star("shared", 2), *star("shared", 2, source="two"), *star("other", 2)]
+    pairs = [*star("shared", 2), *star("shared", 2, source="two"), *star("other", 4)]
     assert hold_out(pairs, share=1, keep=star("other", 1)).pairs == pairs[:4]
 
 
 def test_groups_are_capped_after_what_must_train_is_left_out() -> None:
     pairs = star("large", 300)
-    kept = LabelledPair("10.2/large.7", "10.3/x", 1, "seed", "seed")
-    held_out = hold_out(pairs, share=1, keep=[kept], group_pairs=299)
+    kept = [LabelledPair("10.2/large.7", "10.3/x", 1, "seed", "seed"), *star("other", 400)]
+    held_out = hold_out([*pairs, *kept], share=1, keep=kept, group_pairs=299)
     assert held_out.pairs == [p for p in pairs if p.doi_b != "10.2/large.7"]
-    assert len(hold_out(pairs, share=1).pairs) == 200
+    others = star("other", 400)
+    assert len(hold_out([*pairs, *others], share=1, keep=others).pairs) == 200
 
 
 def test_a_kept_pair_trains_under_another_group_too() -> None:

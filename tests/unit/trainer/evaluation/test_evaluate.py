@@ -1,10 +1,14 @@
 """Evaluation on a small held-out set whose right answers are known, with real encoders."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from schemas.document import Document
@@ -13,7 +17,7 @@ from schemas.pair import LabelledPair
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
 from trainer.evaluation.baselines import Prefix, Trigrams
-from trainer.evaluation.evaluate import Scores, differences, report, score
+from trainer.evaluation.evaluate import Scores, differences, judged, report, score
 from trainer.evaluation.gate import decide
 from trainer.evaluation.retrieval import GROUP_QUERIES, queries, ranks, searched
 from worker.settings import GateSettings
@@ -245,6 +249,44 @@ def test_scores_are_kept_without_pickle_and_must_fit(tmp_path: Path) -> None:
         Scores.load(path)
     with pytest.raises(EvaluationError, match="not of"):
         report(scores, found._replace(id="other"), subject="s", name="n")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(1, 255), is_cut=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_scores_that_are_damaged_anywhere_are_told_or_the_same(
+    place: float, byte: int, is_cut: bool
+) -> None:
+    with TemporaryDirectory() as made:
+        path = Path(made) / "scores.npz"
+        scores = score(Letters(), held_out(), templates=("{title}",))
+        scores.save(path)
+        content = bytearray(path.read_bytes())
+        at = int(place * len(content))
+        content[at] ^= byte
+        path.write_bytes(content[:at] if is_cut else content)
+        with suppress(EvaluationError):
+            again = Scores.load(path)
+            assert report(again, held_out(), subject="s", name="n") == report(
+                scores, held_out(), subject="s", name="n"
+            )
+
+
+@pytest.mark.parametrize(
+    "templates", [("{title}",), ("{doi}",), ("{title}", "{doi}"), ("{venue}",)]
+)
+@pytest.mark.parametrize("other", [("{title}",), ("{venue}", "{doi}")])
+def test_what_can_be_judged_is_known_without_a_model(
+    templates: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    for titled in (True, False):
+        found = held_out(titled=titled)
+        both = (score(Noise(), found, templates=one) for one in (templates, other))
+        measured = {
+            difference.metric: difference.groups
+            for difference in differences(*both, found)
+            if difference.part == "all" and difference.metric != "read"
+        }
+        assert judged(found, templates, other) == measured
 
 
 def test_differences_are_paired_and_a_model_does_not_differ_from_itself() -> None:

@@ -52,6 +52,7 @@ def test_values_are_set_under_the_trainers_names() -> None:
         ('negatives=["mined"]', "reads labels, not negatives"),
         ("name=prefix", "what a baseline is called"),
         ("save_total_limit=1", "save_total_limit"),
+        ("group_positives=5", "set group_positives=0"),
     ],
 )
 def test_a_wrong_override_says_what_is_wrong(override: str, says: str) -> None:

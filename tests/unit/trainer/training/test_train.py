@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -15,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 from tests.support.paths import DOIS, ROOT
 from tests.support.tiny_model import make_tiny_model
-from trainer.errors import TrainingError, TrainingInterrupted
+from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
 from trainer.training import checkpoints, recipe
 from trainer.training.packed import PackedEncoder, covers, drop
 from trainer.training.train import Finished, fine_tune
@@ -161,16 +162,41 @@ def test_a_checkpoint_with_a_pickle_in_it_is_never_unpickled(
     assert not sprung.exists()
 
 
-def test_nothing_to_train_on_is_an_error(parent: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tables", [{}, {"pairs": {"sentence_0": [], "sentence_1": []}}])
+def test_nothing_to_train_on_is_an_error(
+    parent: Path, tmp_path: Path, tables: dict[str, dict[str, list[str]]]
+) -> None:
     with pytest.raises(TrainingError, match="no pair is left"):
         fine_tune(
             recipe.load("seed"),
-            {},
+            tables,
             parent=parent,
             parent_name="tiny",
             folder=tmp_path,
             device="cpu",
         )
+
+
+def test_a_disk_that_is_too_full_is_told_before_the_training(tmp_path: Path) -> None:
+    huge = tmp_path / "parent" / "model.safetensors"
+    huge.parent.mkdir()
+    with huge.open("wb") as file:  # takes no room
+        file.truncate(shutil.disk_usage(tmp_path).free // 2)
+    with pytest.raises(TrainingError, match="MiB free, a run needs at least"):
+        run(huge.parent, tmp_path / "run")
+
+
+def test_half_precision_on_a_cpu_is_refused(parent: Path, tmp_path: Path) -> None:
+    for name in ("fp16", "bf16"):
+        with pytest.raises(RecipeError, match=f"{name} needs CUDA"):
+            fine_tune(
+                recipe.load("seed", overrides=[f"{name}=true"]),
+                LABELLED,
+                parent=parent,
+                parent_name="tiny",
+                folder=tmp_path,
+                device="cpu",
+            )
 
 
 @pytest.mark.parametrize(

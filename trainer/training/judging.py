@@ -1,0 +1,150 @@
+"""Held-out sets beside versions: what models trained on, and so which set can judge them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from schemas.model import fields_of, render
+from schemas.pair import LabelledPair
+from schemas.training import TrainingRecord
+from trainer.data import split
+from trainer.data.held_out import HeldOutSet
+from trainer.data.split import NOTHING, HeldOut
+from trainer.errors import EvaluationError, HeldOutUnknown, PairsError, TrainingError
+from trainer.records import read_records
+from trainer.stores import Stores
+from worker.model.origin import BASE
+
+FIRST_SHARE = 0.1
+ANEW = "none"
+SHORT = 12
+
+
+def freeze(
+    stores: Stores,
+    *,
+    share: float,
+    keep: Sequence[str] = (),
+    begin: str | None = None,
+    corpus: int = 50_000,
+) -> HeldOutSet:
+    """Hold groups out beside those that are already, and none that a version trained on.
+
+    So what was judged can be judged on. `keep` are shards that must all train. `begin` is the set
+    to begin with, by default the one in force; `none` begins with nothing, and regards no version.
+    Raises `HeldOutUnknown`, `PairsError`, `ModelError`, and `TrainingError` where it isn't known
+    what a version trained on.
+    """
+    is_anew = begin == ANEW
+    return stores.held_out.freeze(
+        stores.pairs.dataset(),
+        stores.metadata.documents(),
+        share=share,
+        keep=stores.pairs.dataset(keep).pairs if keep else (),
+        before=NOTHING if is_anew else _before(stores, begin),
+        trained=() if is_anew else _trained_by_any(stores),
+        apart=stores.settings.pairs.apart,
+        corpus=corpus,
+    )
+
+
+def in_force(stores: Stores, *, templates: Sequence[str]) -> tuple[HeldOutSet, list[str]]:
+    """The set frozen last, with the texts for these templates that are known by now.
+
+    The first time, a tenth of every family's groups. Also says what was done. Raises `PairsError`,
+    and `EvaluationError` where the set has no pair that the templates read.
+    """
+    told: list[str] = []
+    try:
+        frozen = stores.held_out.load()
+    except HeldOutUnknown:
+        frozen = freeze(stores, share=FIRST_SHARE)
+        told.append(f"held out for good: {spread_words(stores.pairs.dataset().pairs, frozen)}")
+    if any(set(fields_of(template)) - {"doi"} for template in templates):
+        dois = {*frozen.documents, *(document.doi for document in frozen.corpus)}
+        known = stores.metadata.documents(dois)
+        renewed = stores.held_out.renew(frozen, known, templates=templates)
+        if renewed.id != frozen.id:
+            told.append(
+                f"the held-out documents have texts that were not known when {frozen.id[:SHORT]} "
+                f"was frozen: frozen again with them, as {renewed.id[:SHORT]}"
+            )
+        frozen = renewed
+    _refuse_unread(frozen, templates)
+    return frozen, told
+
+
+def spread_words(pairs: Iterable[LabelledPair], held_out: HeldOut) -> str:
+    """How many groups of which source are held out."""
+    found = split.spread(pairs, held_out)
+    return ", ".join(f"{name} {held:,} of {groups:,} groups" for name, (held, groups) in found)
+
+
+def trained_pairs(stores: Stores, records: Iterable[TrainingRecord]) -> set[LabelledPair]:
+    """The pairs that runs of these records trained on, and the runs before them in the lineage."""
+    return _pairs_of(stores, _lineage(stores, records))
+
+
+def refuse_leaks(
+    stores: Stores,
+    name: str,
+    records: Sequence[TrainingRecord],
+    held_out: HeldOutSet,
+) -> None:
+    """Raise `EvaluationError`, with the way out, where a version trained on what is held out."""
+    seen = split.touched(held_out.pairs, trained_pairs(stores, records))
+    if seen:
+        beside = records[-1].held_out[:SHORT]
+        raise EvaluationError(
+            f"{name} was trained on DOIs or groups of {seen:,} of the "
+            f"{len(held_out.pairs):,} held-out pairs: neither it nor what is made from it can be "
+            "judged on them. Hold out again what it was not trained on, with `doi-trainer pairs "
+            f"hold-out --from {beside}`; or train from base, and promote by hand"
+        )
+
+
+def _before(stores: Stores, begin: str | None) -> HeldOut:
+    try:
+        return stores.held_out.load(begin)
+    except HeldOutUnknown:
+        if begin is not None:
+            raise
+        return NOTHING
+
+
+def _trained_by_any(stores: Stores) -> set[LabelledPair]:
+    versions = (stores.registry.look(version)[0] for version in stores.registry.versions())
+    records = [record for path in versions for record in read_records(path)]
+    try:
+        return _pairs_of(stores, records)
+    except (HeldOutUnknown, PairsError) as error:
+        raise TrainingError(
+            f"what a version was trained on is not known here: {error}; `--from {ANEW}` holds out "
+            "without regard to versions"
+        ) from error
+
+
+def _pairs_of(stores: Stores, records: Iterable[TrainingRecord]) -> set[LabelledPair]:
+    found = set[LabelledPair]()
+    for shards, held_out in {(record.shards, record.held_out) for record in records}:
+        dataset = stores.pairs.dataset(shards)
+        found.update(split.training_part(dataset.pairs, stores.held_out.load(held_out)).pairs)
+    return found
+
+
+def _lineage(stores: Stores, records: Iterable[TrainingRecord]) -> Iterator[TrainingRecord]:
+    queue, met = list(records), {BASE}
+    while queue:
+        record = queue.pop()
+        yield record
+        if record.parent not in met:
+            met.add(record.parent)
+            queue.extend(read_records(stores.registry.get(record.parent)[0]))
+
+
+def _refuse_unread(held_out: HeldOutSet, templates: Sequence[str]) -> None:
+    read = {doi for doi, document in held_out.documents.items() if render(document, templates)}
+    if not any(pair.doi_a in read and pair.doi_b in read for pair in held_out.pairs):
+        raise EvaluationError(
+            f"the held-out set {held_out.id[:SHORT]} can't judge a model that reads "
+            f"{' | '.join(templates)}: none of its {len(held_out.pairs):,} pairs has such texts; "
+            "`doi-trainer metadata import FILE` brings them"
+        )
