@@ -75,7 +75,7 @@ ROOMS = {
         f"trainer/data/{name}.py"
         for name in ("shards", "pairs", "pair_files", "parquet", "metadata", "held_out")
     },
-    "safetensors": {"worker/model/forward.py"},
+    "safetensors": {"worker/model/forward.py", "trainer/training/train.py"},
     "tokenizers": {"worker/model/checkpoint.py"},
     "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},
     "grpc": {"worker/store/failures.py"},
