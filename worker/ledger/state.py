@@ -5,8 +5,9 @@
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from typing import Any, NamedTuple, Self, cast
 from uuid import uuid4
@@ -42,6 +43,8 @@ PASSING_WORDS = (
 
 
 DEPLOYMENT = "doivec:deployment"
+SILENCE_S = 5.0
+log = logging.getLogger(__name__)
 
 
 class Route(NamedTuple):
@@ -200,10 +203,21 @@ class SharedState:
 
     @contextmanager
     def exclusive(self, name: str, *, timeout_s: float) -> Iterator[None]:
-        """Hold a lock that all processes share; raises `LedgerUnavailable` after `timeout_s`."""
-        lock = self._redis.lock(f"doivec:lock:{name}", timeout=60, blocking_timeout=timeout_s)
-        with translated_errors(), lock:
+        """Hold a lock that all processes share; raises `LedgerUnavailable` after `timeout_s`.
+
+        That of a process that was killed is free after a minute.
+        """
+        lock = self._redis.lock(f"doivec:lock:{name}", timeout=60)
+        with translated_errors():
+            if not lock.acquire(blocking_timeout=min(SILENCE_S, timeout_s)):
+                log.warning("waiting for %s: another process is at it, or was killed at it", name)
+                if not lock.acquire(blocking_timeout=timeout_s):
+                    raise LedgerUnavailable(f"Redis: another process has had {name} for too long")
+        try:
             yield
+        finally:
+            with translated_errors(), suppress(redis.exceptions.LockNotOwnedError):
+                lock.release()
 
     # Small things
 
