@@ -11,7 +11,7 @@ from trainer.alone import REFINING, alone
 from trainer.errors import PruneRefused
 from trainer.promotion.difference import uncovered
 from trainer.promotion.promote import Promoter
-from trainer.records import read_record
+from trainer.records import read_records
 
 BYTES_A_NUMBER = 4
 
@@ -148,10 +148,10 @@ def _ancestors(promoter: Promoter, versions: set[str]) -> set[str]:
     registry = promoter.stores.registry
     known, found, queue = set(registry.versions()), set[str](), list(versions)
     while queue:
-        record = read_record(registry.look(queue.pop())[0])
-        if record and record.parent in known - found:
-            found.add(record.parent)
-            queue.append(record.parent)
+        records = read_records(registry.look(queue.pop())[0])
+        parents = {record.parent for record in records} & known - found
+        found |= parents
+        queue += parents
     return found
 
 
