@@ -107,7 +107,7 @@ def connect(
         reachable = settings.model_copy(update={"redis": redis})
         ledger = Ledger.connect(redis, options=settings.ingest)
         stack.callback(ledger.close)
-        ledger.ping()
+        Patience(give_up_s=0.0)(ledger.ping)  # once, and it says so where that takes long
         if compares:
             identity.compare(ledger, _there(settings), alias=settings.collection)
         application = make_app(lambda: reachable)
@@ -191,8 +191,7 @@ def make_runtime(
     trace = Trace(settings.trace)
     models = Models(source.load, idle_s=settings.ingest.lease_s)
     live = models.target(patience(source.live, store, ledger))
-    if patience(store.deployment, live.collection) is None:
-        patience(identity.join, ledger, store, live.collection, alias=alias)
+    patience(identity.join, ledger, store, live.collection, alias=alias)
     log.info("writing to %s", live.collection)
     leases = Leases(ledger, lease_s=settings.ingest.lease_s)
     producer = _producer(ledger, application, settings, patience=patience)

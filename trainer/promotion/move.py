@@ -14,7 +14,6 @@ from trainer.promotion.passes import Deployment, Pass, Passes, Watcher
 from trainer.promotion.samples import check_samples
 from worker.errors import LedgerUnavailable, SwitchRefused
 from worker.ingest.settlement import covers
-from worker.ledger.identity import join
 from worker.ledger.sole import Lease
 from worker.model.loaded import Target
 
@@ -217,9 +216,8 @@ class Move:
 
     def _switch(self) -> None:
         self._step("switch", f"the alias moves to {self._intent.target}")
-        self._patience(
-            join, self._ledger, self._store, self._intent.target, alias=self._deployment.alias
-        )
+        known = self._patience(self._ledger.found, self._deployment.alias)
+        self._patience(self._store.assign, self._intent.target, deployment=known.id)
         late = self._untaken()
         unread = difference.Unread()
         unread.add(dict.fromkeys(late, 0))

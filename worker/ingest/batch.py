@@ -128,7 +128,7 @@ class Ingestor:
     def _sort_out(self, claim: Claim, target: Target) -> Outcome:
         """Find the records with which a step fails as it should not; they end as dead letters.
 
-        Where it fails with every record, it is none's fault: that error is raised.
+        Where it fails with every one of several records, it is none's fault: that error is raised.
         """
         outcome, failed = Outcome(), list[Exception]()
         for document in claim.batch.documents:
@@ -139,7 +139,7 @@ class Ingestor:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's
                 outcome.bury(document, claim.batch, stage="process", reason=_words(error))
                 failed.append(error)
-        if len(failed) == len(claim.batch.documents):
+        if len(failed) == len(claim.batch.documents) > 1:
             raise failed[-1]
         return outcome
 

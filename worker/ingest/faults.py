@@ -8,9 +8,7 @@ from worker.errors import (
     CollectionMissing,
     ConfigurationError,
     DeviceLost,
-    EmbeddingError,
     ModelError,
-    OutOfMemory,
     Stopped,
     StoreBusy,
 )
@@ -22,5 +20,6 @@ GIVEN_BACK = (Stopped, BatchLost, CollectionMissing)
 ENDS_WORKER = (ModelError, DeviceLost)
 # What is not the fault of the items that were tried, so that halving them is of no use.
 INFRASTRUCTURE = (*TRANSIENT, *GIVEN_BACK, *ENDS_WORKER, ConfigurationError, StoreBusy)
-# A candidate whose model fails so is not written to: its promotion counts what it lacks.
-FAILS_CANDIDATE = (ModelError, EmbeddingError, OutOfMemory)
+# A candidate that is gone, or whose model fails, is not written to: its promotion is told what it
+# lacks, and a route that has changed meanwhile is seen when the batch settles.
+FAILS_CANDIDATE = (ModelError, CollectionMissing)

@@ -43,14 +43,20 @@ class Intake:
             reason = f"wrong arguments ({', '.join(given)}): worker.ingest takes one list, `dois`"
             self._reject(job, reason=reason)
             return
-        dois = named["dois"] if named else arguments[0]
+        self._enqueue(job, named["dois"] if named else arguments[0])
+
+    def _enqueue(self, job: str, dois: Any) -> None:
         try:
             self._producer.enqueue(dois, job=job)
         except (Stopped, LedgerUnavailable):
             raise
         except JobConflict as error:
             self._reject(f"{job}-{digest_of([dois])[:8]}", reason=str(error))
-        except (JobCancelled, JobClosed) as error:
+        except JobClosed:
+            # Its worker was away for so long that the job was sealed with a part of the list. What
+            # that part holds is found unchanged.
+            self._enqueue(f"{job}-again", dois)
+        except JobCancelled as error:
             log.warning("list %s is dropped: %s", job, error)
         except SourceError as error:
             self._reject(job, reason=str(error))

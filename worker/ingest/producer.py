@@ -230,9 +230,18 @@ class Producer:
 
 
 def digest_of(given: Sequence[Any]) -> str:
-    """The SHA-256 (hexadecimal) of a list of records, as JSON."""
-    rows = json.dumps(given, sort_keys=True, ensure_ascii=False, default=str)
-    return sha256(rows.encode(errors="surrogatepass")).hexdigest()
+    """The SHA-256 (hexadecimal) of a list of records, each as a line of JSON."""
+    found = sha256()
+    for row in given:
+        found.update(_line(row).encode(errors="surrogatepass") + b"\n")
+    return found.hexdigest()
+
+
+def _line(row: Any) -> str:
+    try:
+        return json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError):  # what nobody can write down is rejected anyhow
+        return f"({type(row).__name__})"
 
 
 def _distinct(

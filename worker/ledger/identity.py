@@ -43,6 +43,8 @@ def compare(state: SharedState, there: There | None, *, alias: str) -> None:
             "database serves one collection; take another one, such as redis://host:6379/1"
         )
     if there is None:
+        if known is None:
+            state.found(alias)
         return
     own = known.id if known else "none"
     if there.live is None and known and known.has_store:
@@ -62,8 +64,17 @@ def compare(state: SharedState, there: There | None, *, alias: str) -> None:
 
 
 def join(state: SharedState, store: VectorStore, collection: str, *, alias: str) -> None:
-    """Give a collection that is nobody's to the ledger's deployment."""
+    """Give the first collection to the ledger's deployment, where that has none yet.
+
+    Raises `ConfigurationError` where it has one, and this one is not its: of two workers that
+    begin at once with a store each, one gets through.
+    """
     known = state.identity() or state.found(alias)
+    if known.has_store and store.deployment(collection) != known.id:
+        raise ConfigurationError(
+            f"the ledger is of deployment {known.id}, which has a collection already, in another "
+            f"store; {WAY_OUT}"
+        )
     store.assign(collection, deployment=known.id)
     if not known.has_store:
         state.identify(known._replace(has_store=True))

@@ -293,7 +293,9 @@ class Ledger(SharedState):
 
     def replay(self, job: str) -> list[int]:
         """Queue a job's dead letters again under the sequences they had; returns the batches."""
-        letters = sorted(self.dead(job), key=lambda d: (d.sequence, d.document.doi))
+        found = {letter.document.doi: letter for letter in self.dead(job)}  # a scan may repeat one
+        letters = sorted(found.values(), key=lambda d: (d.sequence, d.document.doi))
+        self.resume(job)
         numbers = []
         for sequence, group in groupby(letters, key=lambda d: d.sequence):
             documents = [letter.document for letter in group]

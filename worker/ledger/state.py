@@ -126,7 +126,7 @@ class SharedState:
             socket_timeout=settings.timeout_s,
             socket_connect_timeout=settings.timeout_s,
             health_check_interval=30,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 1),
             **settings.tls(),
         )
         return cls(client, options=options)

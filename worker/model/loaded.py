@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import EmbeddingError, ModelError, OutOfMemory, WorkerError
+from worker.errors import ConfigurationError, ModelError
 
 Vectors = NDArray[np.float32]
 
@@ -53,8 +53,10 @@ class Models:
     def _load_anew(self, collection: str) -> Target:
         try:
             return self._load(collection)
-        except (EmbeddingError, OutOfMemory) as error:
-            raise ModelError(f"the model of {collection} can't be loaded: {error}") from error
+        except (ModelError, ConfigurationError):
+            raise
+        except Exception as error:
+            raise ModelError(f"the model of {collection} can't be loaded: {error!s}") from error
 
     def keep(self, collections: Collection[str]) -> None:
         """Let go of all other models that were not used for a while."""
@@ -81,6 +83,6 @@ class Deferred:
         if self._loaded is None:
             try:
                 self._loaded = self._load()
-            except WorkerError as error:
-                raise ModelError(str(error)) from error
+            except Exception as error:
+                raise ModelError(str(error) or repr(error)) from error
         return self._loaded.encode(texts)

@@ -13,6 +13,10 @@ from tests.support.shell import SCRIPTS, WORKER, Shell
 from tests.support.tiny_model import make_tiny_model
 from worker import bootstrap
 from worker.errors import ConfigurationError
+from worker.ledger.identity import There, compare, join
+from worker.ledger.ledger import Ledger
+from worker.settings import QdrantSettings
+from worker.store.opening import open_store
 
 DOIS = ["10.1038/nphys1170", "10.1038/nature11543"]
 
@@ -110,3 +114,23 @@ def test_a_list_is_queued_while_the_store_is_away(deployment: Deployment) -> Non
     job = doivec.enqueue(["10.1038/srep17338"], settings=deployment.settings)
     deployment.qdrant.start()
     assert deployment.settled(job).stored == 1
+
+
+def test_of_two_stores_that_begin_at_once_one_gets_through(ledger: Ledger, tmp_path: Path) -> None:
+    stores = [open_store(QdrantSettings(), data_dir=tmp_path / name) for name in ("a", "b")]
+    for store in stores:
+        compare(ledger, There.of(store, "dois"), alias="dois")
+        store.create("dois-0000000000000000", dimension=4)
+        store.publish(["dois"], collection="dois-0000000000000000")
+    join(ledger, stores[0], "dois-0000000000000000", alias="dois")
+    join(ledger, stores[0], "dois-0000000000000000", alias="dois")
+    with pytest.raises(ConfigurationError, match="in another store"):
+        join(ledger, stores[1], "dois-0000000000000000", alias="dois")
+    for store in stores:
+        store.close()
+
+
+def test_a_ledger_is_founded_though_the_store_is_away(ledger: Ledger) -> None:
+    compare(ledger, None, alias="papers")
+    with pytest.raises(ConfigurationError, match="serves the collection 'papers', not 'dois'"):
+        compare(ledger, None, alias="dois")

@@ -11,7 +11,11 @@ end
 if redis.call('EXISTS', key) == 0 then return answer('unknown') end
 if redis.call('HGET', key, 'cancelled_at') then return answer('cancelled') end
 local is_known = redis.call('GETBIT', 'doivec:accepted:' .. job, number) == 1
-if redis.call('HGET', key, 'sealed_at') then return answer(is_known and 'known' or 'closed') end
+if redis.call('HGET', key, 'sealed_at') then
+  -- Behind what was produced are replays, under numbers of their own.
+  local produced = tonumber(redis.call('HGET', key, 'produced') or '0')
+  return answer(is_known and tonumber(number) < produced and 'known' or 'closed')
+end
 redis.call('ZADD', 'doivec:producing', 'XX', microseconds() / 1000 + ARGV[5], job)
 if is_known then return answer('known') end
 enter_batch(job, number, next_sequence(), ARGV[4], ARGV[3])

@@ -23,8 +23,8 @@ if ARGV[2] == '1' then
   local page = redis.call('ZRANGE', 'doivec:outstanding', ARGV[3], last)
   for _, member in ipairs(page) do
     local queued = redis.call('HGET', 'doivec:batch:' .. member, 'queued_at')
-    if not redis.call('ZSCORE', 'doivec:leases', member)
-      and tonumber(queued or 0) + ARGV[1] < now then
+    if queued and not redis.call('ZSCORE', 'doivec:leases', member)
+      and tonumber(queued) + ARGV[1] < now then
       table.insert(lost, member)
     end
   end

@@ -11,13 +11,17 @@ local function note_read()
 end
 if redis.call('HGET', key, 'sealed_at') then
   if redis.call('HGET', key, 'cancelled_at') then note_read() end
+  if redis.call('HGET', key, 'abandoned_at') and redis.call('HGET', key, 'produced') == ARGV[2] then
+    note_read() -- its producer was only late
+    redis.call('HSET', key, 'note', '')
+  end
   return tonumber(ARGV[2])
 end
 local there = redis.call('BITCOUNT', 'doivec:accepted:' .. ARGV[1])
 if there ~= tonumber(ARGV[2]) then return there end
 local now = string.format('%.0f', microseconds())
 note_read()
-redis.call('HSET', key, 'sealed_at', now)
+redis.call('HSET', key, 'sealed_at', now, 'produced', ARGV[2])
 redis.call('ZREM', 'doivec:producing', ARGV[1])
 settle_job_if_done(ARGV[1], now, ARGV[5])
 return there

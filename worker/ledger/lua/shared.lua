@@ -42,6 +42,7 @@ end
 -- Take a batch in, to be worked off.
 local function enter_batch(job, number, sequence, body, records)
   local member, key = job .. ':' .. number, 'doivec:job:' .. job
+  redis.call('DEL', 'doivec:batch:' .. member) -- of an earlier job of this name, settled long ago
   redis.call('SETBIT', 'doivec:accepted:' .. job, number, 1)
   redis.call('HSET', 'doivec:batch:' .. member, 'body', body, 'records', records,
     'sequence', sequence, 'queued_at', string.format('%.0f', microseconds() / 1000))
@@ -78,13 +79,19 @@ local function finish_batch(job, number, retention_s)
   redis.call('HINCRBY', 'doivec:job:' .. job, 'settled_batches', 1)
 end
 
+-- The same source is another job from now on.
+local function forget_source(job)
+  local source = 'doivec:source:' .. (redis.call('HGET', 'doivec:job:' .. job, 'identity') or '')
+  if redis.call('GET', source) == job then redis.call('DEL', source) end
+end
+
 local function settle_job_if_done(job, now, retention_s)
   local key = 'doivec:job:' .. job
   local fields = redis.call('HMGET', key, 'sealed_at', 'settled_batches', 'batches')
   if not fields[1] or (fields[2] or '0') ~= (fields[3] or '0') then return end
   redis.call('HSET', key, 'settled_at', now)
-  local source = 'doivec:source:' .. (redis.call('HGET', key, 'identity') or '')
-  if redis.call('GET', source) == job then redis.call('DEL', source) end
+  redis.call('HDEL', key, 'paused_at')
+  forget_source(job)
   for _, name in ipairs({'job', 'accepted', 'settled', 'dead', 'rejects'}) do
     redis.call('EXPIRE', 'doivec:' .. name .. ':' .. job, retention_s)
   end
@@ -94,8 +101,11 @@ end
 local function close_job(job, now, note, retention_s)
   local key = 'doivec:job:' .. job
   redis.call('ZREM', 'doivec:producing', job)
-  local read = redis.call('HGET', key, 'accepted') or '0'
-  if redis.call('HSETNX', key, 'sealed_at', now) == 1 then redis.call('HSET', key, 'read', read) end
+  forget_source(job)
+  if redis.call('HSETNX', key, 'sealed_at', now) == 1 then
+    redis.call('HSET', key, 'read', redis.call('HGET', key, 'accepted') or '0',
+      'produced', redis.call('HGET', key, 'next_number') or '0')
+  end
   if note ~= '' then redis.call('HSET', key, 'note', note) end
   settle_job_if_done(job, now, retention_s)
 end
@@ -117,9 +127,16 @@ local function pause_job(job, now, note)
   move_batches(job, 'doivec:outstanding')
 end
 
+-- What is moved back counts as a lease that ran out: it is queued again by the next sweep, whatever
+-- else is in the queue.
 local function unpause_job(job)
   if redis.call('HDEL', 'doivec:job:' .. job, 'paused_at') == 0 then return false end
   move_batches(job, 'doivec:parked:' .. job)
+  if not is_copy(job) then
+    for _, number in ipairs(redis.call('ZRANGE', 'doivec:waiting:' .. job, 0, -1)) do
+      redis.call('ZADD', 'doivec:leases', 'NX', 0, job .. ':' .. number)
+    end
+  end
   return true
 end
 

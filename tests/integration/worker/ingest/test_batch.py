@@ -17,13 +17,13 @@ from schemas.job import Job, JobState, State
 from schemas.model import collection_name
 from tests.support.servers import QdrantServer, wait_until
 from tests.support.workers import ingestor, sweeper
-from worker.errors import OutOfMemory, StoreBusy, StoreRejected, Unanswerable
+from worker.errors import ModelError, OutOfMemory, StoreBusy, StoreRejected, Unanswerable
 from worker.ingest.batch import Ingestor
 from worker.ingest.sweep import Sweeper
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
-from worker.model.loaded import Models, Target
+from worker.model.loaded import Deferred, Models, Target
 from worker.search import Searcher
 from worker.settings import IngestSettings, QdrantSettings
 from worker.store.opening import open_store
@@ -420,3 +420,26 @@ def test_a_batch_that_is_too_large_for_the_server_is_split(
         job = bench.ingest("job", *OTHERS)
         assert (job.stored, job.dead) == (len(OTHERS), 0)
         assert store.count(bench.collection) == len(OTHERS)
+
+
+def test_a_replay_that_a_bug_stumbles_over_again_ends_as_a_dead_letter_again(bench: Bench) -> None:
+    odd = Document.model_construct(doi=7)
+    bench.accept("job", [BARE])
+    claim = bench.ledger.claim("job", 0)
+    assert claim
+    claim = claim._replace(batch=claim.batch.model_copy(update={"documents": (odd,)}))
+    assert bench.worker()._work(claim).counts == {State.DEAD: 1}
+
+
+@pytest.mark.parametrize("failure", [OSError(24, "Too many open files"), ImportError("no torch")])
+def test_a_model_that_cannot_be_loaded_is_no_records_fault(
+    bench: Bench, failure: Exception
+) -> None:
+    def load() -> Embedder:
+        raise failure
+
+    bench.accept("job", OTHERS)
+    bench.encoder = cast(Picky, Deferred(load))
+    with pytest.raises(ModelError):
+        bench.worker().run("job", 0)
+    assert bench.ledger.job("job").settled == 0

@@ -196,6 +196,13 @@ def test_a_candidate_whose_model_fails_holds_up_nothing(
     assert site.store.count(site.b) == 0
 
 
+def test_a_candidate_that_is_gone_holds_up_nothing(site: Site, lease: Lease) -> None:
+    lease.reroute(site.b)
+    site.store.drop(site.b)
+    assert site.ingest("job", *RICH).stored == len(RICH)
+    assert site.ledger.untaken() == sorted(d.doi for d in RICH)
+
+
 def test_a_batch_in_hand_when_the_route_changes_is_brought_there_too(
     site: Site, lease: Lease
 ) -> None:

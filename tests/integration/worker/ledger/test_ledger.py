@@ -359,6 +359,56 @@ def test_a_job_whose_producer_is_gone_ends_with_what_it_accepted(
     quick.close()
 
 
+@pytest.fixture
+def abandoned(ledger: Ledger, redis_server: RedisServer) -> Ledger:
+    """A ledger with a job of two batches whose producer is away for too long after the first."""
+    ledger.open("job", identity="source", source="test", batch_records=10)
+    ledger.accept("job", 0, DOCUMENTS)
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.zadd("doivec:producing", {"job": 0})
+    assert ledger.abandoned() == ["job"]
+    return ledger
+
+
+def test_an_abandoned_source_is_another_job_from_then_on(abandoned: Ledger) -> None:
+    again = abandoned.open("again", identity="source", source="test", batch_records=10)
+    assert again.id == "again"
+
+
+def test_a_replays_number_is_no_batch_of_the_source(abandoned: Ledger) -> None:
+    claim = claimed(abandoned)
+    abandoned.settle(claim, {State.STORED: 9, State.DEAD: 1}, [letter(claim)])
+    assert abandoned.replay("job") == [1]
+    assert abandoned.accept("job", 0, DOCUMENTS).verdict == "known"
+    assert abandoned.accept("job", 1, DOCUMENTS).verdict == "closed"
+
+
+def test_a_producer_that_was_only_late_to_seal_is_heard(abandoned: Ledger) -> None:
+    assert abandoned.seal("job", 1, repeated=3, invalid=4)
+    job = abandoned.job("job")
+    assert (job.read, job.repeated, job.invalid, job.note) == (17, 3, 4, "")
+
+
+def test_a_resumed_job_is_queued_again_whatever_else_waits(ledger: Ledger) -> None:
+    accept(ledger, batches=6)
+    for number in range(2):
+        ledger.settle(claimed(ledger, number), {State.DEAD: 10}, [])
+    assert ledger.lost(queue_is_empty=False) == []
+    assert ledger.resume("job")
+    assert len(ledger.lost(queue_is_empty=False)) == 4
+
+
+def test_a_replay_of_a_job_that_paused_is_not_held_up(ledger: Ledger) -> None:
+    accept(ledger, batches=3)
+    held = [claimed(ledger, number) for number in range(3)]
+    dead = [[letter(claim, d) for d in DOCUMENTS] if claim is held[0] else [] for claim in held]
+    for claim, letters in zip(held, dead, strict=True):
+        ledger.settle(claim, {State.DEAD: 10}, letters)
+    assert ledger.job("job").state is JobState.SETTLED
+    assert ledger.replay("job") == [3]
+    assert claimed(ledger, 3).batch.documents == tuple(DOCUMENTS)
+
+
 def test_a_replay_takes_a_number_that_nobody_has(ledger: Ledger) -> None:
     ledger.open("job", identity=None, source="test", batch_records=10)
     ledger.accept("job", 0, DOCUMENTS)
