@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import redis as plain_redis
 
 from tests.support.paths import DOIS
 from tests.support.processes import processes_of
@@ -28,7 +29,13 @@ class Served:
     """A program that serves until it is told to stop; what it says goes into a pipe."""
 
     def __init__(self, folder: Path, redis: RedisServer, program: str, command: str) -> None:
-        more = {} if "private" in command else {"DOIVEC_REDIS__URL": redis.url}
+        with plain_redis.Redis.from_url(redis.url) as client:
+            client.flushall()  # it knew another store
+        more = (
+            {}
+            if "private" in command
+            else {"DOIVEC_REDIS__URL": redis.url, "DOIVEC_QDRANT__EMBEDDED": "true"}
+        )
         self.shell = Shell(
             folder,
             DOIVEC_MODEL__NAME=str(make_tiny_model(folder / "model")),

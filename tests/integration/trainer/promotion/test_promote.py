@@ -34,7 +34,6 @@ from worker.errors import Busy, ConfigurationError, ModelError
 from worker.ingest.settlement import payload
 from worker.model.embedder import Embedder
 from worker.model.registered import Registered
-from worker.model.registry import MANIFEST
 from worker.settings import Settings
 from worker.store.opening import open_store
 from worker.store.protocol import Write
@@ -94,7 +93,7 @@ class Home:
 
     def register(self, name: str, *templates: str, parent: str | None = None) -> str:
         source = self._models["second" if name == "second" else "first"]
-        notes = {RECORD: record(parent).model_dump_json()} if parent else {}
+        notes = {f"{RECORD}-run.json": record(parent).model_dump_json()} if parent else {}
         registry = self.promoter.stores.registry
         return registry.register(source, name=name, templates=templates, notes=notes).version
 
@@ -630,7 +629,8 @@ def test_the_newest_are_those_that_were_made_last(home: Home) -> None:
     registry = home.promoter.stores.registry
     for age, version in enumerate([third, home.second, home.first]):
         past = time.time() - 100 * age
-        os.utime(registry.look(version)[0] / MANIFEST, (past, past))
+        for file in registry.look(version)[0].glob("*.*"):
+            os.utime(file, (past, past))
     (registry.look(home.second)[0] / "card.md").write_text("a card, written later")
     assert [one.version for one in removable(home.promoter, keep=1)] == [home.second]
 
