@@ -109,7 +109,7 @@ def connect(
         stack.callback(ledger.close)
         Patience(give_up_s=0.0)(ledger.ping)  # once, and it says so where that takes long
         if compares:
-            identity.compare(ledger, _there(settings), alias=settings.collection)
+            identity.compare(ledger, lambda: _there(settings), alias=settings.collection)
         application = make_app(lambda: reachable)
         stack.callback(application.close)
         patience = Patience(give_up_s=GIVE_UP_S)
@@ -187,7 +187,7 @@ def make_runtime(
 ) -> Runtime:
     """A worker's objects on a ledger and a store; the model of the live collection is loaded."""
     alias = settings.collection
-    patience(lambda: identity.compare(ledger, There.of(store, alias), alias=alias))
+    patience(lambda: identity.compare(ledger, lambda: There.of(store, alias), alias=alias))
     trace = Trace(settings.trace)
     models = Models(source.load, idle_s=settings.ingest.lease_s)
     live = models.target(patience(source.live, store, ledger))

@@ -4,6 +4,7 @@ The first process that queues or works founds a deployment in the ledger; the fi
 given its id. From then on every process that queues or writes compares the two.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -30,22 +31,25 @@ class There(NamedTuple):
         return cls(live, store.deployment(live) if live else None)
 
 
-def compare(state: SharedState, there: There | None, *, alias: str) -> None:
+def compare(state: SharedState, look: Callable[[], There | None], *, alias: str) -> None:
     """Raise `ConfigurationError` unless ledger and store are one deployment's, under this alias.
 
-    `there` is None where the store can't be asked now: then only the alias is compared. A ledger
+    `look` gives None where the store can't be asked now: then only the alias is compared. A ledger
     that knows of none founds one, where the store's collection is nobody's either.
     """
-    known = state.identity()
+    known = state.identity()  # before the store: `join` tells the store first, then the ledger
     if known and known.alias != alias:
         raise ConfigurationError(
             f"this Redis database serves the collection {known.alias!r}, not {alias!r}: one "
             "database serves one collection; take another one, such as redis://host:6379/1"
         )
+    there = look()
     if there is None:
         if known is None:
             state.found(alias)
         return
+    if known is None and there.deployment:
+        known = state.identity()  # founded, and joined, while we looked
     own = known.id if known else "none"
     if there.live is None and known and known.has_store:
         raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_list_is_queued_while_the_store_is_away(deployment: Deployment) -> Non
 def test_of_two_stores_that_begin_at_once_one_gets_through(ledger: Ledger, tmp_path: Path) -> None:
     stores = [open_store(QdrantSettings(), data_dir=tmp_path / name) for name in ("a", "b")]
     for store in stores:
-        compare(ledger, There.of(store, "dois"), alias="dois")
+        compare(ledger, partial(There.of, store, "dois"), alias="dois")
         store.create("dois-0000000000000000", dimension=4)
         store.publish(["dois"], collection="dois-0000000000000000")
     join(ledger, stores[0], "dois-0000000000000000", alias="dois")
@@ -130,7 +131,27 @@ def test_of_two_stores_that_begin_at_once_one_gets_through(ledger: Ledger, tmp_p
         store.close()
 
 
+@pytest.mark.parametrize("is_founded", [False, True])
+def test_whoever_looks_while_a_worker_makes_the_first_collection_is_let_through(
+    ledger: Ledger, tmp_path: Path, *, is_founded: bool
+) -> None:
+    store = open_store(QdrantSettings(), data_dir=tmp_path)
+    if is_founded:
+        ledger.found("dois")
+
+    def look(*, joins_first: bool) -> There:
+        seen = There.of(store, "dois")
+        join(ledger, store, "dois-0000000000000000", alias="dois")
+        return There.of(store, "dois") if joins_first else seen
+
+    store.create("dois-0000000000000000", dimension=4)
+    store.publish(["dois"], collection="dois-0000000000000000")
+    compare(ledger, lambda: look(joins_first=is_founded), alias="dois")
+    compare(ledger, lambda: look(joins_first=True), alias="dois")
+    store.close()
+
+
 def test_a_ledger_is_founded_though_the_store_is_away(ledger: Ledger) -> None:
-    compare(ledger, None, alias="papers")
+    compare(ledger, lambda: None, alias="papers")
     with pytest.raises(ConfigurationError, match="serves the collection 'papers', not 'dois'"):
-        compare(ledger, None, alias="dois")
+        compare(ledger, lambda: None, alias="dois")
