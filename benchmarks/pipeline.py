@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,15 +21,16 @@ import httpx
 from benchmarks.machine import cpu_seconds, dois, write_result
 from schemas.document import Document
 from schemas.doi import normalize, point_id
-from schemas.job import Batch, Job, JobState
+from schemas.job import Job, JobState
+from schemas.record import Record
 from tests.support.servers import QdrantServer, RedisServer, wait_until
 from tests.support.shell import SCRIPTS, WORKER
 from worker import bootstrap
-from worker.ingest.settlement import payload
 from worker.model.embedder import Embedder
 from worker.settings import Settings
 from worker.sources.records import read
 from worker.store.opening import open_store
+from worker.store.points import payload
 from worker.store.protocol import Write
 
 BATCH = 1024
@@ -148,16 +148,10 @@ def upsert_alone(made: System, texts: Sequence[str], parts: list[Any]) -> tuple[
     before_s, start = made.cpu_s(), time.perf_counter()
     for number, vectors in enumerate(parts):
         documents = [Document(doi=doi) for doi in texts[number * BATCH : (number + 1) * BATCH]]
-        batch = Batch(
-            job="alone",
-            number=number,
-            sequence=number + 1,
-            accepted_at=datetime.now(UTC),
-            documents=(),
-        )
+        records = [Record.of(document, number + 1) for document in documents]
         ids = [point_id(document.doi) for document in documents]
-        write = Write(ids, vectors, [payload(document, batch) for document in documents])
-        store.upsert("alone", write, sequence=batch.sequence, bare=True)
+        payloads = [payload(record, job="alone", text_from="doi") for record in records]
+        store.upsert("alone", Write(ids, vectors, payloads), revisions=())
     wall_s = time.perf_counter() - start
     wait_until(lambda: store_is_ready(made), timeout_s=600.0)
     cpu_s = made.cpu_s() - before_s

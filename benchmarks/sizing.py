@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,11 +27,11 @@ import numpy as np
 from benchmarks.machine import DATA, ROOT, write_result
 from schemas.document import Document
 from schemas.doi import point_id
-from schemas.job import Batch
+from schemas.record import Record
 from tests.support.servers import QdrantServer
-from worker.ingest.settlement import payload
 from worker.settings import LimitSettings, QdrantSettings
 from worker.sources.records import read
+from worker.store.points import payload
 from worker.store.protocol import Write
 from worker.store.server import ServerStore
 
@@ -41,6 +40,7 @@ TIMEOUT_S = 120.0
 CALM = 6  # looks in a row: between two runs of the optimizer it is calm for a moment
 LIVE, CANDIDATE = "dois-0123456789abcdef", "dois-fedcba9876543210"
 MIB = 2**20
+JOB = "5f0c9ab6d9f14d0a8a3c3b6a6b1c1f11"
 Footprint = dict[str, float]
 
 
@@ -115,21 +115,16 @@ class Bench:
         self.server.stop()
 
     def _write(self, documents: Sequence[Document]) -> None:
-        now = datetime.now(UTC)
-        batch = Batch(
-            job="5f0c9ab6d9f14d0a8a3c3b6a6b1c1f11",
-            number=0,
-            sequence=int(now.timestamp() * 1e6),
-            accepted_at=now,
-            documents=tuple(documents),
-        )
+        records = [Record.of(document, time.time_ns() // 1000) for document in documents]
         write = Write(
             ids=[point_id(document.doi) for document in documents],
             vectors=self._vectors(len(documents)),
-            payloads=[payload(document, batch) for document in documents],
+            payloads=[
+                payload(record, job=JOB, text_from="title" if record.stamps else "doi")
+                for record in records
+            ],
         )
-        bare = all(document.is_bare for document in documents)
-        self.store.upsert(LIVE, write, sequence=batch.sequence, bare=bare)
+        self.store.upsert(LIVE, write, revisions=())
 
     def _vectors(self, count: int) -> Any:
         vectors = self._random.standard_normal((count, DIMENSION), dtype=np.float32)

@@ -8,12 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_FIELDS = ("title", "abstract", "year", "venue")
+GIVEN = "given"
 
 
 class Document(BaseModel):
-    """One record: a canonical DOI (see `schemas.doi.normalize`) and the metadata known of it."""
+    """One record: a canonical DOI (see `schemas.doi.normalize`) and the metadata known of it.
+
+    `source` says who supplied it: `given` by a person, or the name of where it was looked up. It
+    is no part of the content.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +27,7 @@ class Document(BaseModel):
     abstract: str | None = None
     year: int | None = None
     venue: str | None = None
+    source: str = GIVEN
 
     def model_copy(
         self,
@@ -31,6 +37,10 @@ class Document(BaseModel):
     ) -> "Document":
         """A record with some fields changed; pydantic's own would keep the hash of the old one."""
         return Document(**{**self.model_dump(), **(update or {})})
+
+    def from_source(self, source: str) -> "Document":
+        """The same record, supplied by `source`."""
+        return self if source == self.source else self.model_copy(update={"source": source})
 
     @property
     def is_bare(self) -> bool:

@@ -5,11 +5,11 @@ import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.document import Document
+from schemas.document import GIVEN, Document
 
 
 class State(StrEnum):
@@ -59,8 +59,9 @@ class DeadLetter(BaseModel):
 class Batch(BaseModel):
     """The records of one batch, as the ledger keeps them under (job, number).
 
-    `sequence` orders writes to the same DOI: microseconds since the epoch at acceptance, or the
-    last one plus one. A job holds a DOI once, so one number serves all records of a batch.
+    `sequence` orders what is given of a DOI: microseconds since the epoch at acceptance, or the
+    last one plus one. A batch holds a DOI once, so one number serves all its records; `again` are
+    those DOIs of which an earlier batch of the job has something, too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +71,7 @@ class Batch(BaseModel):
     sequence: int
     accepted_at: datetime
     documents: tuple[Document, ...]
+    again: frozenset[str] = frozenset()
 
 
 class Job(BaseModel):
@@ -104,7 +106,7 @@ class Job(BaseModel):
 
 def pack(documents: Sequence[Document]) -> bytes:
     """Documents as compressed JSON, about 10 bytes a bare DOI: a bare one is just its DOI."""
-    rows = [d.doi if d.is_bare else {"doi": d.doi, **d.metadata} for d in documents]
+    rows = [_row(document) for document in documents]
     return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode())
 
 
@@ -112,3 +114,12 @@ def unpack(body: bytes) -> tuple[Document, ...]:
     """The documents that `pack` packed, in their order."""
     rows = json.loads(zlib.decompress(body))
     return tuple(Document(**({"doi": row} if isinstance(row, str) else row)) for row in rows)
+
+
+def _row(document: Document) -> str | dict[str, Any]:
+    by = {} if document.source == GIVEN else {"source": document.source}
+    return (
+        {"doi": document.doi, **document.metadata, **by}
+        if by or document.metadata
+        else document.doi
+    )

@@ -7,7 +7,7 @@ left is worked off, and what the ledger counts is compared with what the store h
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, cast
 
 import redis
 
-from schemas.document import Document
+from schemas.document import GIVEN, Document
 from schemas.doi import point_id
 from schemas.job import JobState, State
 from schemas.model import collection_name
+from schemas.record import Record
 from tests.support.servers import RedisServer
 from tests.support.tiny_model import make_tiny_model
 from tests.support.workers import ingestor
@@ -31,10 +32,13 @@ from worker.model.embedder import Embedder
 from worker.model.loaded import Encoder, Models, Target, Vectors
 from worker.settings import IngestSettings, QdrantSettings, RedisSettings
 from worker.store.opening import open_store
+from worker.store.points import record
 from worker.store.protocol import VectorStore, Write
 
 DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
 TITLES = (None, "one title", "another title", "poison")
+YEARS = (None, None, 2001, 2002)
+SOURCES = (GIVEN, GIVEN, GIVEN, "crossref")
 STEPS = 150
 DEEPEST = 2
 BATCH_RECORDS = 4
@@ -81,19 +85,20 @@ class Touchy:
 
 
 class Watched:
-    """A real store that remembers what was ever written: (id, job, sequence)."""
+    """A real store that remembers what was ever written: ids, and the sequences of their fields."""
 
     def __init__(self, store: VectorStore) -> None:
         self._store = store
-        self.written: set[tuple[str, str, int]] = set()
+        self.written: set[tuple[str, int]] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
-        self._store.upsert(collection, write, sequence=sequence, bare=bare)
-        there = self._store.read(collection, list(write.ids))
-        self.written |= {(i, stored.job, stored.sequence) for i, stored in there.items()}
+    def upsert(self, collection: str, write: Write, *, revisions: Collection[str]) -> None:
+        self._store.upsert(collection, write, revisions=revisions)
+        for i, stored in self._store.read(collection, list(write.ids)).items():
+            stamps = {stamp.sequence for stamp in stored.stamps.values()}
+            self.written |= {(i, sequence) for sequence in (stored.sequence, *stamps)}
 
 
 class Walk:
@@ -124,7 +129,9 @@ class Walk:
         self._jobs: dict[str, list[list[Document]]] = {}
         self._held: list[Held] = []
         self._stale: list[Held] = []
-        self._ended: dict[str, dict[str, State]] = defaultdict(dict)
+        # By job; each record by its sequence and its DOI, of which a job may have several.
+        self._ended: dict[str, dict[tuple[int, str], State]] = defaultdict(dict)
+        self._given: dict[tuple[int, str], Document] = {}
         self.log: list[str] = []
 
     def run(self) -> None:
@@ -181,13 +188,22 @@ class Walk:
     def _accept(self) -> None:
         name = f"job{len(self._jobs)}"
         dois = self._drawn.sample(DOIS, self._drawn.randint(1, len(DOIS)))
-        documents = [Document(doi=doi, title=self._drawn.choice(TITLES)) for doi in dois]
-        batches = [documents[n : n + BATCH_RECORDS] for n in range(0, len(dois), BATCH_RECORDS)]
+        batches = [
+            [self._draw(doi) for doi in dois[n : n + BATCH_RECORDS]]
+            for n in range(0, len(dois), BATCH_RECORDS)
+        ]
+        if self._drawn.random() < 0.5:  # some DOIs once more, in a later batch
+            batches.append([self._draw(doi) for doi in dois[:2]])
         self._ledger.open(name, identity=None, source="walk", batch_records=BATCH_RECORDS)
         for number, batch in enumerate(batches):
-            assert self._ledger.accept(name, number, batch).verdict == "accepted"
+            again = {d.doi for b in batches[:number] for d in b}.intersection(d.doi for d in batch)
+            assert self._ledger.accept(name, number, batch, again=again).verdict == "accepted"
         assert self._ledger.seal(name, len(batches), repeated=0, invalid=0)
         self._jobs[name] = batches
+
+    def _draw(self, doi: str) -> Document:
+        choose = self._drawn.choice
+        return Document(doi=doi, title=choose(TITLES), year=choose(YEARS), source=choose(SOURCES))
 
     def _again(self) -> None:
         """The same list once more, from its first batch."""
@@ -226,9 +242,12 @@ class Walk:
         claim, outcome = held
         assert outcome is not None
         if self._worker._settle(claim, outcome) == "settled":
-            self._ended[claim.batch.job].update(outcome.states)
-            stored = {d for d, state in outcome.states.items() if state is State.STORED}
-            said = {(point_id(d), claim.batch.job, claim.batch.sequence) for d in stored}
+            sequence = claim.batch.sequence
+            self._given |= {(sequence, d.doi): d for d in claim.batch.documents}
+            states = outcome.states.items()
+            self._ended[claim.batch.job] |= {(sequence, doi): state for doi, state in states}
+            stored = {doi for doi, state in states if state is State.STORED}
+            said = {(point_id(doi), sequence) for doi in stored}
             assert said <= self._watched.written, "stored is what was written"
 
     def _lose(self) -> None:
@@ -267,7 +286,7 @@ class Walk:
     def _replay(self) -> None:
         if name := self._any_job():
             for letter in self._ledger.dead(name):
-                self._ended[name].pop(letter.document.doi, None)
+                self._ended[name].pop((letter.sequence, letter.document.doi), None)
             self._ledger.replay(name)
 
     def _delete(self) -> None:
@@ -294,7 +313,6 @@ class Walk:
     def _check(self) -> None:
         ids = {point_id(doi): doi for doi in DOIS}
         there = {ids[i]: s for i, s in self._store.read(self._collection, list(ids)).items()}
-        buried = {ids[i]: s for i, s in self._ledger.buried(list(ids)).items()}
         for name, batches in self._jobs.items():
             job = self._ledger.job(name)
             ended = Counter(self._ended[name].values())
@@ -304,21 +322,41 @@ class Walk:
             ended[State.CANCELLED] = job.accepted - sum(ended.values())
             for state in State:
                 assert getattr(job, state) == ended[state], (state, job, ended)
-            own = {doi for doi, stored in there.items() if stored.job == name}
-            stored = {doi for doi, state in self._ended[name].items() if state is State.STORED}
+            own = {(stored.sequence, doi) for doi, stored in there.items() if stored.job == name}
+            stored = {of for of, state in self._ended[name].items() if state is State.STORED}
             assert own <= stored, "what the store has of a job, the job counts as stored"
-            dead = {letter.document.doi for letter in self._ledger.dead(name)}
-            assert dead == {d for d, state in self._ended[name].items() if state is State.DEAD}
-        for name, states in self._ended.items():
-            for doi, state in states.items():
-                if state in {State.STORED, State.UNCHANGED}:
-                    assert doi in there or doi in buried, f"{doi} of {name} is nowhere"
+            dead = {(letter.sequence, letter.document.doi) for letter in self._ledger.dead(name)}
+            assert dead == {of for of, state in self._ended[name].items() if state is State.DEAD}
+        self._check_records()
         self._check_leftovers()
+
+    def _check_records(self) -> None:
+        """Of each DOI the store has, field by field, what was given last and by whom."""
+        taken = {State.STORED, State.UNCHANGED, State.SUPERSEDED}
+        ended = (item for states in self._ended.values() for item in states.items())
+        ids = {doi: point_id(doi) for doi in DOIS}
+        payloads = self._store.payloads(self._collection, list(ids.values()))
+        buried = self._ledger.buried(list(ids.values()))
+        told: dict[str, Record] = {}
+        for (sequence, doi), state in ended:
+            if state in taken and sequence > buried.get(ids[doi], 0):
+                said = Record.of(self._given[sequence, doi], sequence)
+                told[doi] = told[doi].merged(said) if doi in told else said
+        for doi, i in ids.items():
+            expected = told.get(doi)
+            found = record(payloads[i]) if i in payloads else None
+            assert _said(found) == _said(expected), f"{doi}: {found}, not {expected}"
 
     def _check_leftovers(self) -> None:
         for key in self._client.scan_iter("doivec:*"):
             kind = key.decode().split(":")[1]
             assert kind not in {"waiting", "parked", "producing", "oldest", "outstanding"}, key
+
+
+def _said(found: Record | None) -> dict[str, tuple[Any, str]] | None:
+    if found is None:
+        return None
+    return {n: (found.document.metadata[n], stamp.source) for n, stamp in found.stamps.items()}
 
 
 def walks(seeds: Iterable[int]) -> Counter[str]:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.document import Document
-from schemas.doi import point_id, registrant
+from schemas.doi import point_id
+from schemas.record import Record
+from worker.store import points
 from worker.store.protocol import Write
 
 DIMENSION = 64
@@ -55,16 +57,13 @@ def vectors(dois: Sequence[str], *, dimension: int = DIMENSION) -> NDArray[np.fl
 
 def payload(document: Document, *, sequence: int, job: str = "job-a") -> dict[str, Any]:
     """What a worker stores beside the vector of a record."""
-    return {
-        "doi": document.doi,
-        "registrant": registrant(document.doi),
-        **document.metadata,
-        "content_hash": document.content_hash,
-        "sequence": sequence,
-        "job": job,
-        "accepted_at": "2026-11-23T10:35:00+00:00",
-        "schema_version": 1,
-    }
+    text_from = "title" if document.title else "doi"
+    return points.payload(Record.of(document, sequence), job=job, text_from=text_from)
+
+
+def revision(document: Document, *, sequence: int = NOW) -> str:
+    """That of a record which was given once."""
+    return Record.of(document, sequence).revision
 
 
 def write(documents: Sequence[Document], *, sequence: int = NOW, job: str = "job-a") -> Write:

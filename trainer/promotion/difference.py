@@ -116,15 +116,16 @@ def pages(
 ) -> Iterator[Page]:
     """Go through `source` for what `holders` lack, and whether the model `version` can read it.
 
-    See `uncovered`. A point that isn't under its own DOI's id is no record of doivec's, and counts
-    as unreadable.
+    See `uncovered`. A point without a revision, or that isn't under its own DOI's id, is no record
+    of doivec's, and counts as unreadable.
     """
     reads = can_read(version, text_bytes=text_bytes)
     for part in uncovered(store, source, holders, buried=buried, fields=_needed(version)):
         found = Page(part.points, [], {})
         for i, payload in part.left.items():
             document = document_of(payload)
-            if point_id(document.doi) == i and reads(document):
+            is_ours = bool(payload.get("revision")) and point_id(document.doi) == i
+            if is_ours and reads(document):
                 found.lacking.append(document.doi)
             else:
                 found.unreadable[document.doi] = _age(payload)
@@ -132,11 +133,8 @@ def pages(
 
 
 def _is_covered(there: Stored | None, payload: Mapping[str, Any]) -> bool:
-    if there is None:
-        return False
-    is_same = there.content_hash == payload.get("content_hash")
-    if is_same and there.sequence >= payload.get("sequence", 0):
-        return True  # as nearly always: the rest of the comparison takes longer
+    if there is None or there.revision == payload.get("revision", ""):
+        return there is not None  # as nearly always: the rest of the comparison takes longer
     return covers(there, stored(payload))
 
 
@@ -146,7 +144,7 @@ def _age(payload: Mapping[str, Any]) -> int:
 
 def _needed(version: ModelVersion) -> list[str]:
     named = set(chain.from_iterable(map(fields_of, version.templates)))
-    return [*STORED_FIELDS, *(name for name in METADATA_FIELDS if name in named)]
+    return ["doi", *STORED_FIELDS, *(name for name in METADATA_FIELDS if name in named)]
 
 
 def document_of(payload: Mapping[str, object]) -> Document:

@@ -9,7 +9,7 @@ from schemas.doi import point_id
 from schemas.job import State
 from worker.errors import BatchLost, CollectionMissing, DeviceLost, ModelError, WorkerError
 from worker.ingest.faults import FAILS_CANDIDATE, GIVEN_BACK
-from worker.ingest.rows import Reader
+from worker.ingest.rows import Reader, Row
 from worker.ingest.settlement import Outcome
 from worker.ingest.writer import Writer
 from worker.ledger.leases import Leases
@@ -21,6 +21,7 @@ from worker.telemetry import Trace
 TRUSTED_CLAIMS = 2
 FATAL_DEATHS = 2
 AGAIN_S = 30.0
+ROUNDS = 100  # in each of which some other writer got through
 log = logging.getLogger(__name__)
 
 
@@ -181,21 +182,32 @@ class Ingestor:
     def _bring_to(
         self, target: Target, claim: Claim, documents: Sequence[Document], *, outcome: Outcome
     ) -> None:
-        collection, copies = target.collection, claim.copies
+        left = documents
+        for _ in range(ROUNDS):
+            rows = self._rows(target.collection, claim, left, outcome=outcome)
+            if rows and not self._patience(self._ledger.begin, claim):
+                raise BatchLost(f"batch {claim.member} is another worker's now")
+            overtaken = self._writer.write(
+                rows,
+                target,
+                batch=claim.batch,
+                backfill=claim.copies is not None,
+                outcome=outcome,
+            )
+            if not overtaken:
+                return
+            left = [row.given for row in overtaken]  # to be merged with what is there now
+        raise BatchLost(f"others keep changing the records of batch {claim.member}")
+
+    def _rows(
+        self, collection: str, claim: Claim, documents: Sequence[Document], *, outcome: Outcome
+    ) -> list[Row]:
         with self._trace.span("read", batch=claim.member):
-            if copies:
-                rows = self._reader.to_copy(
-                    copies[0], documents, collection=collection, outcome=outcome
+            if claim.copies:
+                return self._reader.to_copy(
+                    claim.copies[0], documents, collection=collection, outcome=outcome
                 )
-            else:
-                rows = self._reader.to_ingest(
-                    claim, documents, collection=collection, outcome=outcome
-                )
-        if rows and not self._patience(self._ledger.begin, claim):
-            raise BatchLost(f"batch {claim.member} is another worker's now")
-        self._writer.write(
-            rows, target, batch=claim.batch, backfill=copies is not None, outcome=outcome
-        )
+            return self._reader.to_ingest(claim, documents, collection=collection, outcome=outcome)
 
     def _settle(self, claim: Claim, outcome: Outcome) -> str:
         with self._trace.span("settle", batch=claim.member):

@@ -26,6 +26,8 @@ def narrow(
     Out of memory is narrowed like poison: a half may fit. What is the fault of the
     infrastructure, not of the items, is raised.
     """
+    if not items:
+        return
     try:
         yield items, attempt(items)
     except INFRASTRUCTURE:

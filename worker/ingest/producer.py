@@ -5,8 +5,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from enum import Enum
 from hashlib import blake2b, sha256
-from itertools import islice
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -21,6 +21,8 @@ from worker.sources.records import document
 from worker.ticker import Ticker
 
 PASSES = 3
+INSERT = "INSERT OR IGNORE INTO seen VALUES (?, ?)"
+CHANGE = "UPDATE seen SET said = ?1 WHERE key = ?2 AND said IS NOT ?1"
 Records = Callable[[], Iterable[Document | Rejection]]
 Send = Callable[[str, int], None]
 
@@ -34,6 +36,14 @@ class Hooks(NamedTuple):
     bounded: Callable[[], bool] = lambda: True  # whether somebody works off what is outstanding
 
 
+class News(Enum):
+    """What a record says, after those before it."""
+
+    FIRST = "a DOI that the job didn't have"
+    MORE = "something else of a DOI than the record before it"
+    NOTHING = "the same again"
+
+
 class Seen:
     """The DOIs that a job holds already: exact, in memory at first, then spilled to disk.
 
@@ -45,14 +55,19 @@ class Seen:
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA cache_size = -65536")  # KiB
-        self._db.execute("CREATE TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
         self._db.execute("BEGIN")
 
-    def add(self, doi: str) -> bool:
-        """Whether `doi` is new; it is known from then on."""
+    def add(self, document: Document) -> News:
+        """What `document` says that is new; it is known from then on."""
         # 128 bits: among 150 million DOIs, two that collide are rarer than 1 in 10**22.
-        key = blake2b(doi.encode(), digest_size=16).digest()
-        return self._db.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount == 1
+        key = blake2b(document.doi.encode(), digest_size=16).digest()
+        said = None if document.is_bare else bytes.fromhex(document.content_hash)
+        if self._db.execute(INSERT, (key, said)).rowcount == 1:
+            return News.FIRST
+        if said and self._db.execute(CHANGE, (said, key)).rowcount == 1:
+            return News.MORE
+        return News.NOTHING
 
     def close(self) -> None:
         """Let go of the file."""
@@ -180,10 +195,10 @@ class Producer:
     ) -> int:
         number = 0
         with closing(Seen()) as seen, self._alive(job):
-            documents = _distinct(records, tally, seen=seen, rejected=hooks.rejected)
-            while batch := list(islice(documents, job.batch_records)):
+            given = _given(records, tally, rejected=hooks.rejected)
+            for batch in _batches(given, tally, seen=seen, size=job.batch_records):
                 acceptance = self._accept(job.id, number, batch)
-                tally.accepted += len(batch)
+                tally.accepted += len(batch.documents)
                 hooks.accepted(tally.accepted)
                 number += 1
                 if bounded:
@@ -206,8 +221,10 @@ class Producer:
             self._ledger.seal, job.id, batches, repeated=tally.repeated, invalid=tally.invalid
         )
 
-    def _accept(self, job: str, number: int, batch: list[Document]) -> Acceptance:
-        acceptance = self._patience(self._ledger.accept, job, number, batch)
+    def _accept(self, job: str, number: int, batch: "_Batch") -> Acceptance:
+        acceptance = self._patience(
+            self._ledger.accept, job, number, list(batch.documents.values()), again=batch.again
+        )
         if acceptance.verdict == "cancelled":
             raise JobCancelled(f"job {job} was cancelled")
         if acceptance.verdict == "unknown":
@@ -244,21 +261,45 @@ def _line(row: Any) -> str:
         return f"({type(row).__name__})"
 
 
-def _distinct(
-    records: Iterable[Document | Rejection],
-    tally: Tally,
-    *,
-    seen: Seen,
-    rejected: Callable[[Rejection], None],
+class _Batch(NamedTuple):
+    """Documents by DOI, and those DOIs of which an earlier batch has something, too."""
+
+    documents: dict[str, Document]
+    again: set[str]
+
+
+def _batches(
+    records: Iterable[Document], tally: Tally, *, seen: Seen, size: int
+) -> Iterator[_Batch]:
+    """Cut records into batches; what a batch has twice is merged, the later one counts."""
+    batch = _Batch({}, set())
+    for record in records:
+        news, there = seen.add(record), batch.documents.get(record.doi)
+        if news is News.NOTHING:
+            tally.repeated += 1
+        elif there and there.source == record.source:
+            tally.repeated += 1
+            batch.documents[record.doi] = there.model_copy(update=record.metadata)
+        else:
+            if there or len(batch.documents) == size:
+                yield batch
+                batch = _Batch({}, set())
+            batch.documents[record.doi] = record
+            if news is News.MORE:
+                batch.again.add(record.doi)
+    if batch.documents:
+        yield batch
+
+
+def _given(
+    records: Iterable[Document | Rejection], tally: Tally, *, rejected: Callable[[Rejection], None]
 ) -> Iterator[Document]:
     try:
         for record in records:
             if isinstance(record, Rejection):
                 tally.reject(record)
                 rejected(record)
-            elif seen.add(record.doi):
-                yield record
             else:
-                tally.repeated += 1
+                yield record
     except SourceError as error:
         tally.error = error

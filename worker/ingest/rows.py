@@ -3,32 +3,38 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from schemas.document import METADATA_FIELDS, Document
+from schemas.document import Document
 from schemas.doi import point_id
-from schemas.job import State
+from schemas.job import Batch, State
+from schemas.record import Record
 from worker.errors import CollectionMissing, ConfigurationError
-from worker.ingest.settlement import Outcome, covers, is_overtaken, payload, standing
+from worker.ingest.settlement import Outcome, covers, place, standing
 from worker.ledger.ledger import Claim, Ledger
 from worker.patience import Patience
-from worker.store.points import stored
+from worker.store.points import record, stored
 from worker.store.protocol import VectorStore
 
-PAYLOAD_FIELDS = (
-    *("doi", "registrant", *METADATA_FIELDS, "content_hash", "sequence", "job", "accepted_at"),
-    "schema_version",
-)
-INSERT_ONLY = 0  # no stored point has a lower sequence
+
+class There(NamedTuple):
+    """What a collection has of a record: its revision, and what doivec knows of it."""
+
+    revision: str
+    job: str
+    record: Record | None
 
 
 class Row(NamedTuple):
-    """A record to be written: what replaces what is there only on the condition of a sequence."""
+    """A record to be written, merged with what is `there`, if that is still there then.
 
-    document: Document
-    payload: Mapping[str, Any]
-    sequence: int
-    bare: bool
+    `given` is what the batch has of it, `job` the one that gave it last.
+    """
+
+    given: Document
+    record: Record
+    job: str
+    there: There | None
 
 
 class Reader:
@@ -64,52 +70,71 @@ class Reader:
     def to_ingest(
         self, claim: Claim, documents: Sequence[Document], *, collection: str, outcome: Outcome
     ) -> list[Row]:
-        """The documents of a batch that `collection` lacks, or has in an older state."""
-        batch = claim.batch
+        """The documents of a batch that say something which `collection` doesn't know yet."""
         ids = {point_id(d.doi): d for d in documents}
         buried = self._patience(self._ledger.buried, list(ids))
-        there = self._patience(self._store.read, collection, list(ids))
-        dead = self._patience(self._ledger.dead_among, [d.doi for d in documents if not d.is_bare])
-        # What a deletion has yet to reach would refuse the writing of a bare record.
-        late = {i: buried[i] for i, s in there.items() if s.sequence < buried.get(i, 0)}
-        self.clear(collection, late)
-        rows = []
+        seen = self._patience(self._store.read, collection, list(ids))
+        contested = self._contested(claim, documents)
+        left = {}
         for i, document in ids.items():
-            found = there.get(i)
-            state = standing(document, batch, stored=found, tombstone=buried.get(i, 0))
-            # An older record of another job that is written later would replace what this newer
-            # one found to be current, unless it leaves its number: it is written again.
-            is_contested = claim.contested or document.doi in dead
-            rewrite = is_contested and is_overtaken(document, batch, found, state)
-            if state is None or rewrite:
-                said = payload(document, batch)
-                rows.append(Row(document, said, batch.sequence, document.is_bare))
+            tombstone = buried.get(i, 0)
+            state = standing(document, claim.batch, stored=seen.get(i), tombstone=tombstone)
+            if state is None or (state is State.UNCHANGED and document.doi in contested):
+                left[i] = document
             else:
                 outcome.end([document], state)
+        there = self._there(collection, [i for i in left if i in seen])
+        rows = []
+        for i, document in left.items():
+            row = _row(
+                document,
+                claim.batch,
+                there=there.get(i),
+                tombstone=buried.get(i, 0),
+                contested=document.doi in contested,
+            )
+            if isinstance(row, Row):
+                rows.append(row)
+            else:
+                outcome.end([document], row)
         return rows
 
     def to_copy(
         self, source: str, documents: Sequence[Document], *, collection: str, outcome: Outcome
     ) -> list[Row]:
-        """Of the documents' records in `source`, those that `collection` lacks or has older."""
+        """Of the documents' records in `source`, those that say more than `collection` knows."""
         ids = {point_id(d.doi): d for d in documents}
         payloads = self._patience(self._store.payloads, source, list(ids))
         buried = self._patience(self._ledger.buried, list(ids))
-        there = self._patience(self._store.read, collection, list(ids))
+        seen = self._patience(self._store.read, collection, list(ids))
+        known = {i: r for i, p in payloads.items() if (r := record(p))}
+        found = {i: left for i, r in known.items() if (left := r.since(buried.get(i, 0)))}
+        new = {i for i in found if not covers(seen.get(i), stored(payloads[i]))}
+        there = self._there(collection, [i for i in new if i in seen])
         rows = []
         for i, document in ids.items():
-            found = payloads.get(i, {})
-            wanted = stored(found)
-            if not found or wanted.sequence < buried.get(i, 0):
-                outcome.end([document], State.SUPERSEDED)
-            elif covers(there.get(i), wanted):
-                outcome.end([document], State.UNCHANGED)
-            elif i in there:
-                rows.append(_copy(found, wanted.sequence, bare=wanted.is_bare))
+            if i in new:
+                job = str(payloads[i]["job"])
+                rows.append(_copy(document, found[i], job=job, there=there.get(i)))
             else:
-                # Of many batches, in one request: whatever is written meanwhile stays.
-                rows.append(_copy(found, INSERT_ONLY, bare=True))
+                outcome.end([document], State.UNCHANGED if i in found else State.SUPERSEDED)
         return rows
+
+    def _contested(self, claim: Claim, documents: Sequence[Document]) -> set[str]:
+        """The DOIs of which an older record may still be written: by another batch, or a replay."""
+        telling = [d.doi for d in documents if not d.is_bare]
+        if claim.contested:
+            return set(telling)
+        again = claim.batch.again.intersection(telling) if claim.contested_within else set()
+        dead: set[str] = self._patience(self._ledger.dead_among, telling)
+        return dead.union(again)
+
+    def _there(self, collection: str, ids: Sequence[str]) -> dict[str, There]:
+        payloads = self._patience(self._store.payloads, collection, ids) if ids else {}
+        return {
+            i: There(str(p.get("revision", "")), str(p.get("job", "")), record(p))
+            for i, p in payloads.items()
+        }
 
 
 def delete_buried(store: VectorStore, collection: str, tombstones: Mapping[str, int]) -> None:
@@ -118,8 +143,21 @@ def delete_buried(store: VectorStore, collection: str, tombstones: Mapping[str, 
         store.delete(collection, list(group), below=sequence or 0)
 
 
-def _copy(found: Mapping[str, Any], sequence: int, *, bare: bool) -> Row:
-    metadata = {name: found[name] for name in METADATA_FIELDS if name in found}
-    document = Document(doi=found["doi"], **metadata)
-    kept = {name: found[name] for name in PAYLOAD_FIELDS if name in found}
-    return Row(document, kept, sequence, bare)
+def _row(
+    document: Document, batch: Batch, *, there: There | None, tombstone: int, contested: bool
+) -> Row | State:
+    known = there.record if there else None
+    placed = place(document, batch, there=known, tombstone=tombstone, contested=contested)
+    if isinstance(placed, State):
+        return placed
+    if there and placed.sequence > batch.sequence:
+        return Row(document, placed, there.job, there)
+    return Row(document, placed, batch.job, there)
+
+
+def _copy(document: Document, found: Record, *, job: str, there: There | None) -> Row:
+    if there is None or there.record is None:
+        return Row(document, found, job, there)
+    merged = there.record.merged(found)
+    is_newest = merged.sequence == found.sequence
+    return Row(document, merged, job if is_newest else there.job, there)

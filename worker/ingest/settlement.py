@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-from schemas.document import SCHEMA_VERSION, Document
-from schemas.doi import registrant
+from schemas.document import Document
 from schemas.job import Batch, DeadLetter, State
+from schemas.record import Record, Stamp
 from worker.store.protocol import Stored
 
 
@@ -41,55 +40,65 @@ class Outcome:
 def standing(
     document: Document, batch: Batch, *, stored: Stored | None, tombstone: int
 ) -> State | None:
-    """The state that a record is in before anything is done; None where it must be written.
+    """The state that a record is in before anything is done, as far as that can be told at sight.
 
-    A record that this very batch wrote, before a crash, counts as stored by it.
+    None where what is stored must be looked at (see `place`) or nothing is. A record that this
+    very batch wrote, before a crash, counts as stored by it.
     """
-    if tombstone > batch.sequence:
+    if max(tombstone, stored.deleted if stored else 0) > batch.sequence:
         return State.SUPERSEDED
     if stored is None or stored.sequence < tombstone:
         return None
-    if (stored.job, stored.sequence) == (batch.job, batch.sequence):
+    if batch.sequence in {stored.sequence, *(stamp.sequence for stamp in stored.stamps.values())}:
         return State.STORED
-    if document.is_bare or stored.content_hash == document.content_hash:
+    mine = Stamp(batch.sequence, document.source)
+    there = [stored.stamps.get(name) for name in document.metadata]
+    if all(stamp and stamp.source == mine.source for stamp in there) and (
+        document.is_bare or stored.content_hash == document.content_hash
+    ):
         return State.UNCHANGED
-    if stored.sequence > batch.sequence and not stored.is_bare:
+    if there and all(stamp and stamp.rank > mine.rank for stamp in there):
         return State.SUPERSEDED
     return None
 
 
+def place(
+    document: Document, batch: Batch, *, there: Record | None, tombstone: int, contested: bool
+) -> Record | State:
+    """The record to be written, merged with what is there; or its state, where nothing must be.
+
+    Where it is `contested` (an older record of this DOI may still come), it must leave its
+    sequence even where it says nothing new: or the older one would replace what it found.
+    """
+    mine = Record.of(document, batch.sequence)
+    left = there.since(tombstone) if there else None
+    if left is None:
+        return mine.since(tombstone) or State.SUPERSEDED
+    merged = left.merged(mine)
+    says_new = merged.document != left.document or _sources(merged) != _sources(left)
+    if says_new or (contested and merged.stamps != left.stamps):
+        return merged
+    given = document.metadata.items()
+    is_current = all(left.document.metadata.get(name) == value for name, value in given)
+    return State.UNCHANGED if is_current else State.SUPERSEDED
+
+
 def covers(there: Stored | None, wanted: Stored) -> bool:
-    """Whether writing `wanted` where `there` is would change nothing; see `VectorStore.upsert`."""
+    """Whether merging `wanted` into what is there would change nothing."""
     if there is None:
         return False
-    is_older = there.sequence < wanted.sequence
-    return not (there.is_bare and is_older if wanted.is_bare else there.is_bare or is_older)
-
-
-def is_overtaken(
-    document: Document, batch: Batch, stored: Stored | None, state: State | None
-) -> bool:
-    """Whether a current record is stored under an older batch's sequence.
-
-    Bare records are left out: they say nothing that an older one could contradict.
-    """
+    if there.revision == wanted.revision:  # as nearly always
+        return True
     return (
-        state is State.UNCHANGED
-        and not document.is_bare
-        and stored is not None
-        and stored.sequence < batch.sequence
+        there.sequence >= wanted.sequence
+        and there.deleted >= wanted.deleted
+        and all(
+            stamp.sequence < there.deleted
+            or (name in there.stamps and there.stamps[name].rank >= stamp.rank)
+            for name, stamp in wanted.stamps.items()
+        )
     )
 
 
-def payload(document: Document, batch: Batch) -> dict[str, Any]:
-    """What is stored beside the vector of a record."""
-    return {
-        "doi": document.doi,
-        "registrant": registrant(document.doi),
-        **document.metadata,
-        "content_hash": document.content_hash,
-        "sequence": batch.sequence,
-        "job": batch.job,
-        "accepted_at": batch.accepted_at.isoformat(),
-        "schema_version": SCHEMA_VERSION,
-    }
+def _sources(record: Record) -> dict[str, str]:
+    return {name: stamp.source for name, stamp in record.stamps.items()}

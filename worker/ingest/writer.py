@@ -2,21 +2,21 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch, State
-from schemas.model import fields_of, render
+from schemas.model import fields_of, render, text_from
 from worker.ingest.narrow import Failure, narrow
 from worker.ingest.rows import Row
-from worker.ingest.settlement import Outcome, standing
+from worker.ingest.settlement import Outcome
 from worker.ingest.turns import Turns
 from worker.model.loaded import Target, Vectors
 from worker.patience import Patience
-from worker.store.points import chunks
+from worker.store.points import chunks, payload
 from worker.store.protocol import VectorStore, Write
 from worker.telemetry import Trace
 
@@ -44,9 +44,13 @@ class Writer:
 
     def write(
         self, rows: Sequence[Row], target: Target, *, batch: Batch, backfill: bool, outcome: Outcome
-    ) -> None:
-        """Store rows in the target's collection; `outcome` says what became of each."""
+    ) -> list[Row]:
+        """Store rows in the target's collection; `outcome` says what became of each.
+
+        Returns those that somebody else has changed meanwhile: they were left alone.
+        """
         texts = list(self._render(rows, target, batch=batch, outcome=outcome))
+        kept = self._kept(texts, target)
 
         def embed(pairs: Sequence[tuple[Row, str]]) -> Vectors:
             with (
@@ -55,80 +59,99 @@ class Writer:
             ):
                 return target.encoder.encode([text for _, text in pairs])
 
-        size = COPIES_A_TURN if backfill else max(1, len(texts))
-        for chunk in chunks(texts, size):
+        overtaken = self._store_rows(
+            [(row, kept[row.given.doi]) for row, _ in texts if row.given.doi in kept],
+            target,
+            batch=batch,
+            outcome=outcome,
+        )
+        new = [pair for pair in texts if pair[0].given.doi not in kept]
+        size = COPIES_A_TURN if backfill else max(1, len(new))
+        for chunk in chunks(new, size):
             for piece in narrow(embed, chunk):
                 if isinstance(piece, Failure):
                     row, error = piece.item[0], piece.error
                     _bury(row, error, batch=batch, stage="embed", outcome=outcome)
                 else:
-                    embedded = [row for row, _ in piece[0]]
-                    self._store_rows(embedded, piece[1], target, batch=batch, outcome=outcome)
+                    pairs = [(row, v) for (row, _), v in zip(*piece, strict=True)]
+                    overtaken += self._store_rows(pairs, target, batch=batch, outcome=outcome)
+        return overtaken
 
     def _render(
         self, rows: Sequence[Row], target: Target, *, batch: Batch, outcome: Outcome
     ) -> Iterator[tuple[Row, str]]:
         for row in rows:
-            text = render(row.document, target.templates)
+            document = row.record.document
+            text = render(document, target.templates)
             if text is None:
-                reason = _missing(row.document, target.templates)
-                outcome.bury(row.document, batch, stage="render", reason=reason)
+                reason = _missing(document, target.templates)
+                outcome.bury(row.given, batch, stage="render", reason=reason)
             elif len(text.encode()) > self._text_bytes:
                 reason = f"a text of {len(text.encode())} bytes; {self._text_bytes} are allowed"
-                outcome.bury(row.document, batch, stage="render", reason=reason)
+                outcome.bury(row.given, batch, stage="render", reason=reason)
             else:
                 yield row, text
 
+    def _kept(self, texts: Sequence[tuple[Row, str]], target: Target) -> dict[str, Vectors]:
+        """The stored vectors, by DOI, of the records whose texts are what they were."""
+        same = {
+            point_id(row.given.doi): row.given.doi
+            for row, text in texts
+            if row.there
+            and row.there.record
+            and render(row.there.record.document, target.templates) == text
+        }
+        if not same:
+            return {}
+        found = self._patience(self._store.vectors, target.collection, list(same))
+        return {same[i]: vector for i, vector in found.items()}
+
     def _store_rows(
         self,
-        rows: Sequence[Row],
-        vectors: Vectors,
+        pairs: Sequence[tuple[Row, Vectors]],
         target: Target,
         *,
         batch: Batch,
         outcome: Outcome,
-    ) -> None:
-        def condition(pair: tuple[Row, Vectors]) -> tuple[bool, int]:
-            return pair[0].bare, pair[0].sequence
-
-        def upsert(pairs: Sequence[tuple[Row, Vectors]]) -> None:
-            self._upsert(pairs, target.collection, batch=batch)
-
-        pairs = sorted(zip(rows, vectors, strict=True), key=condition)
-        for _, group in groupby(pairs, key=condition):
-            for piece in narrow(upsert, list(group)):
-                if isinstance(piece, Failure):
-                    row, error = piece.item[0], piece.error
-                    _bury(row, error, batch=batch, stage="upsert", outcome=outcome)
-                else:
-                    self._end([row for row, _ in piece[0]], target, batch=batch, outcome=outcome)
-
-    def _end(self, rows: Sequence[Row], target: Target, *, batch: Batch, outcome: Outcome) -> None:
-        """Note how rows ended: a write is refused where another one was newer meanwhile."""
-        ids = {point_id(row.document.doi): row for row in rows}
-        there = self._patience(self._store.read, target.collection, list(ids))
-        for i, row in ids.items():
-            said = row.payload["job"], row.payload["sequence"]
-            found = there.get(i)
-            if found and (found.job, found.sequence) == said:
-                outcome.end([row.document], State.STORED)
+    ) -> list[Row]:
+        overtaken = []
+        for piece in narrow(lambda some: self._upsert(some, target, batch=batch), pairs):
+            if isinstance(piece, Failure):
+                row, error = piece.item[0], piece.error
+                _bury(row, error, batch=batch, stage="upsert", outcome=outcome)
             else:
-                state = standing(row.document, batch, stored=found, tombstone=0)
-                outcome.end([row.document], state or State.SUPERSEDED)
+                rows = [row for row, _ in piece[0]]
+                overtaken += self._end(rows, target, outcome=outcome)
+        return overtaken
+
+    def _end(self, rows: Sequence[Row], target: Target, *, outcome: Outcome) -> list[Row]:
+        """Note which rows are stored; returns those that somebody else has changed meanwhile."""
+        ids = [point_id(row.given.doi) for row in rows]
+        there = self._patience(self._store.read, target.collection, ids)
+        overtaken = []
+        for i, row in zip(ids, rows, strict=True):
+            if i in there and there[i].revision == row.record.revision:
+                outcome.end([row.given], State.STORED)
+            else:
+                overtaken.append(row)
+        return overtaken
 
     def _upsert(
-        self, pairs: Sequence[tuple[Row, Vectors]], collection: str, *, batch: Batch
+        self, pairs: Sequence[tuple[Row, Vectors]], target: Target, *, batch: Batch
     ) -> None:
         write = Write(
-            ids=[point_id(row.document.doi) for row, _ in pairs],
+            ids=[point_id(row.given.doi) for row, _ in pairs],
             vectors=np.stack([vector for _, vector in pairs]),
-            payloads=[row.payload for row, _ in pairs],
+            payloads=[_payload(row, target.templates) for row, _ in pairs],
         )
-        first = pairs[0][0]
+        revisions = {row.there.revision for row, _ in pairs if row.there}
         with self._trace.span("upsert", batch=f"{batch.job}:{batch.number}", records=len(pairs)):
-            self._patience(
-                self._store.upsert, collection, write, sequence=first.sequence, bare=first.bare
-            )
+            self._patience(self._store.upsert, target.collection, write, revisions=revisions)
+
+
+def _payload(row: Row, templates: Sequence[str]) -> dict[str, Any]:
+    made_of = text_from(row.record.document, templates) or ""
+    return payload(row.record, job=row.job, text_from=made_of)
 
 
 def _missing(document: Document, templates: Sequence[str]) -> str:
@@ -149,6 +172,6 @@ def _missing(document: Document, templates: Sequence[str]) -> str:
 
 
 def _bury(row: Row, error: Exception, *, batch: Batch, stage: str, outcome: Outcome) -> None:
-    log.warning("%s can't be stored, at %s: %s", row.document.doi, stage, error)
+    log.warning("%s can't be stored, at %s: %s", row.given.doi, stage, error)
     reason = f"{type(error).__name__}: {error}"
-    outcome.bury(row.document, batch, stage=stage, reason=reason)
+    outcome.bury(row.given, batch, stage=stage, reason=reason)

@@ -4,7 +4,7 @@ The ledger remembers, Celery only carries.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, NamedTuple, cast
@@ -26,9 +26,10 @@ class Claim(NamedTuple):
     """A batch under lease.
 
     `deaths` counts, by index, how often a worker died on that record; `contested` says that an
-    older record of another job may still be written; `epoch` is the newest tombstone, `route` the
-    one that the batch is written by. A batch of a backfill has `copies` instead: the collection
-    that its records are read from, and the one that they are copied to.
+    older record of another job may still be written, `contested_within` one of its own job;
+    `epoch` is the newest tombstone, `route` the one that the batch is written by. A batch of a
+    backfill has `copies` instead: the collection that its records are read from, and the one that
+    they are copied to.
     """
 
     batch: Batch
@@ -36,6 +37,7 @@ class Claim(NamedTuple):
     claims: int
     deaths: Mapping[int, int]
     contested: bool
+    contested_within: bool
     epoch: str
     route: Route
     copies: tuple[str, str] | None
@@ -83,10 +85,16 @@ class Ledger(SharedState):
         self.resume(found.decode())
         return self.job(found.decode())
 
-    def accept(self, job: str, number: int, documents: Sequence[Any]) -> Acceptance:
-        """Take a batch of documents into the ledger; one that is there is left as it is."""
+    def accept(
+        self, job: str, number: int, documents: Sequence[Any], *, again: Collection[str] = ()
+    ) -> Acceptance:
+        """Take a batch of documents into the ledger; one that is there is left as it is.
+
+        `again` are those DOIs that an earlier batch of the job has, too.
+        """
         verdict, outstanding = self._run(
-            "accept", job, number, len(documents), pack(documents), self._silence_ms
+            *("accept", job, number, len(documents), pack(documents), self._silence_ms),
+            " ".join(sorted(again)),
         )
         return Acceptance(verdict.decode(), outstanding)
 
@@ -146,17 +154,19 @@ class Ledger(SharedState):
         answer = self._run("claim", job, number, token, self._lease_ms)
         if answer[0] != b"claimed":
             return None
-        _, body, sequence, claims, deaths, contested, epoch, route, *copies = answer
+        _, body, sequence, again, claims, deaths, others, own, epoch, route, *copies = answer
         batch = Batch.model_construct(
             job=job,
             number=number,
             sequence=int(sequence),
             accepted_at=_time(sequence),
             documents=unpack(body),
+            again=frozenset(again.decode().split()),
         )
         counts = {int(index): count for index, count in json.loads(deaths).items()}
         return Claim(
-            *(batch, token, claims, counts, bool(contested), epoch.decode(), Route.read(route)),
+            *(batch, token, claims, counts, bool(others), bool(own)),
+            *(epoch.decode(), Route.read(route)),
             copies=(copies[0].decode(), copies[1].decode()) if copies[1] else None,
         )
 
@@ -270,8 +280,9 @@ class Ledger(SharedState):
         """The dead letters of a job, or of all jobs, a few at a time."""
         with translated_errors():
             for name in [job] if job else self.jobs_with_dead():
-                for _, letter in self._redis.hscan_iter(f"doivec:dead:{name}", count=500):
-                    yield DeadLetter.model_validate_json(letter)
+                for _, letters in self._redis.hscan_iter(f"doivec:dead:{name}", count=500):
+                    for letter in letters.splitlines():
+                        yield DeadLetter.model_validate_json(letter)
 
     def dead_among(self, dois: Sequence[str]) -> set[str]:
         """Those of `dois` of which there are dead letters, which may be replayed."""
@@ -293,8 +304,9 @@ class Ledger(SharedState):
 
     def replay(self, job: str) -> list[int]:
         """Queue a job's dead letters again under the sequences they had; returns the batches."""
-        found = {letter.document.doi: letter for letter in self.dead(job)}  # a scan may repeat one
-        letters = sorted(found.values(), key=lambda d: (d.sequence, d.document.doi))
+        # a scan may repeat one
+        found = {(letter.sequence, letter.document.doi): letter for letter in self.dead(job)}
+        letters = [letter for _, letter in sorted(found.items())]
         self.resume(job)
         numbers = []
         for sequence, group in groupby(letters, key=lambda d: d.sequence):

@@ -4,7 +4,7 @@ Edge has no aliases (a pointer file stands in) and holds Python's global lock du
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -155,12 +155,12 @@ class EdgeStore:
             pages = (vectors(shard, chunk) for chunk in chunks(ids, POINTS_A_CALL))
             return dict(chain.from_iterable(pages))
 
-    def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
+    def upsert(self, collection: str, write: Write, *, revisions: Collection[str]) -> None:
         """See `VectorStore`."""
         check(write)
         with translated():
             self._directory.require(WRITE_BYTES + COPIES * _size_bytes(write))
-            condition = replaceable(sequence, bare=bare)
+            condition = replaceable(revisions)
             points = [
                 engine.Point(i, vector, dict(payload))
                 for i, vector, payload in zip(

@@ -3,21 +3,19 @@
 Those take seven times the CPU time for a batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import grpc as wire
 
-from schemas.document import METADATA_FIELDS
 from worker.errors import StoreRejected
 from worker.store.protocol import Write
 
 # A request is closed when it reaches this, so that with one more record of 1 MiB it stays under
 # 4 MiB, the limit that gRPC proxies and libraries set by custom (Qdrant itself sets none).
 REQUEST_BYTES = 5 * 512 * 1024
-BARE = [wire.Condition(is_empty=wire.IsEmptyCondition(key=name)) for name in METADATA_FIELDS]
 
 
 def messages(write: Write) -> Iterator[wire.UpsertPoints]:
@@ -48,22 +46,31 @@ def _vector_head(write: Write) -> bytes:
     return bytes(point.SerializeToString()[: -4 * floats])
 
 
-def _fill(point: wire.PointStruct, payload: Mapping[str, str | int]) -> None:
+def _fill(point: wire.PointStruct, payload: Mapping[str, Any]) -> None:
     try:
         for name, value in payload.items():
-            if isinstance(value, str):
-                point.payload[name].string_value = value
-            else:
-                point.payload[name].integer_value = value
+            _set(point.payload[name], value)
     except (TypeError, ValueError) as error:  # not text in Unicode, not a number of 64 bits
         raise StoreRejected(f"the payload of {payload.get('doi')}: {name}: {error}") from error
 
 
-def replaceable(sequence: int, *, bare: bool) -> wire.Filter:
+def _set(field: wire.Value, value: Any) -> None:
+    if isinstance(value, str):
+        field.string_value = value
+    elif isinstance(value, Mapping):
+        field.struct_value.SetInParent()  # an empty one is one, too
+        for name, inner in value.items():
+            _set(field.struct_value.fields[name], inner)
+    else:
+        field.integer_value = value
+
+
+def replaceable(revisions: Collection[str]) -> wire.Filter:
     """Which stored points a write may replace; see `VectorStore.upsert`."""
-    if bare:
-        return wire.Filter(must=[_lower(sequence), *BARE])
-    return wire.Filter(should=[_lower(sequence), wire.Condition(filter=wire.Filter(must=BARE))])
+    among = wire.Match(keywords=wire.RepeatedStrings(strings=sorted(revisions)))
+    known = wire.Condition(field=wire.FieldCondition(key="revision", match=among))
+    foreign = wire.Condition(is_empty=wire.IsEmptyCondition(key="revision"))
+    return wire.Filter(should=[known, foreign] if "" in revisions else [known])
 
 
 def older(ids: Sequence[str], sequence: int) -> wire.PointsSelector:
@@ -101,5 +108,13 @@ def read_vector(point: wire.RetrievedPoint) -> NDArray[np.float32]:
 
 def read_payload(point: wire.RetrievedPoint | wire.ScoredPoint) -> dict[str, Any]:
     """The payload of a point as it came over the wire; nulls are left out."""
-    kinds = ((name, value, value.WhichOneof("kind")) for name, value in point.payload.items())
-    return {name: getattr(value, kind) for name, value, kind in kinds if kind != "null_value"}
+    return _values(point.payload)
+
+
+def _values(fields: Mapping[str, wire.Value]) -> dict[str, Any]:
+    kinds = ((name, value, value.WhichOneof("kind")) for name, value in fields.items())
+    return {
+        name: _values(value.struct_value.fields) if kind == "struct_value" else getattr(value, kind)
+        for name, value, kind in kinds
+        if kind and kind != "null_value"
+    }

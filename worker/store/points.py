@@ -1,17 +1,20 @@
 """What both stores keep beside a vector, and read back."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
 
-from schemas.document import METADATA_FIELDS, Document
+from schemas.document import METADATA_FIELDS, SCHEMA_VERSION, Document
+from schemas.doi import registrant
+from schemas.record import Record, Stamp
 from schemas.search import Hit
 from worker.errors import ConfigurationError, StoreRejected
 from worker.store.protocol import Stored, Write
 
 T = TypeVar("T")
-STORED_FIELDS = ("doi", "content_hash", "sequence", "job")
+STORED_FIELDS = ("revision", "content_hash", "job", "sequence", "deleted", "fields")
 HIT_FIELDS = ("doi", *METADATA_FIELDS)
 INT64 = 2**63
 RECORDS_A_PAGE = 1024  # some of 1 MiB, and all in memory at once
@@ -19,19 +22,47 @@ IDS_A_PAGE = 10_000
 COLLECTION = "DOIVEC_QDRANT__COLLECTION"
 
 
-def stored(payload: Mapping[str, Any]) -> Stored:
-    """What a payload says of its point; fields that another program left out are empty.
+def payload(record: Record, *, job: str, text_from: str) -> dict[str, Any]:
+    """What is stored beside the vector of a record; `text_from` says what that was made of."""
+    document = record.document
+    stamps = record.stamps.items()
+    return {
+        "doi": document.doi,
+        "registrant": registrant(document.doi),
+        **document.metadata,
+        "text_from": text_from,
+        "fields": {name: stamp._asdict() for name, stamp in stamps},
+        "content_hash": document.content_hash,
+        "revision": record.revision,
+        "sequence": record.sequence,
+        **({"deleted": record.deleted} if record.deleted else {}),
+        "job": job,
+        "accepted_at": datetime.fromtimestamp(record.sequence / 1e6, UTC).isoformat(),
+        "schema_version": SCHEMA_VERSION,
+    }
 
-    Whether the point is bare is read off its content hash, which spares the metadata.
-    """
-    content_hash = str(payload.get("content_hash", ""))
-    bare = Document(doi=str(payload.get("doi", "")))
+
+def stored(payload: Mapping[str, Any]) -> Stored:
+    """What a payload says of its point; of one that doivec didn't write, next to nothing."""
+    revision = str(payload.get("revision", ""))
+    stamps = payload["fields"].items() if revision else ()
     return Stored(
-        content_hash=content_hash,
-        sequence=int(payload.get("sequence", 0)),
+        revision=revision,
+        content_hash=str(payload.get("content_hash", "")),
         job=str(payload.get("job", "")),
-        is_bare=content_hash == bare.content_hash,
+        sequence=int(payload.get("sequence", 0)),
+        deleted=int(payload.get("deleted", 0)),
+        stamps={name: Stamp(int(s["sequence"]), s["source"]) for name, s in stamps},
     )
+
+
+def record(payload: Mapping[str, Any]) -> Record | None:
+    """The record that a point's whole payload tells of; None where doivec didn't write it."""
+    there = stored(payload)
+    if not there.revision:
+        return None
+    document = Document(doi=payload["doi"], **{name: payload[name] for name in there.stamps})
+    return Record(document, there.sequence, there.stamps, there.deleted)
 
 
 def hit(payload: Mapping[str, Any], *, score: float) -> Hit:

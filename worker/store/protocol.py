@@ -1,11 +1,12 @@
 """What doivec needs of a vector store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.record import Stamp
 from schemas.search import Hit
 from worker.errors import StoreRejected
 
@@ -15,18 +16,23 @@ class PointMissing(StoreRejected):
 
 
 class Stored(NamedTuple):
-    """What a collection says of one point, without its vector."""
+    """What a collection says of one point, without its vector and its metadata.
 
+    `stamps` tell when each of its fields was given; for the rest see `schemas.record.Record`.
+    """
+
+    revision: str
     content_hash: str
-    sequence: int
     job: str
-    is_bare: bool
+    sequence: int
+    deleted: int
+    stamps: Mapping[str, Stamp]
 
 
 class Write(NamedTuple):
     """Points to write under one condition: ids [n], vectors float32 [n, d], payloads [n].
 
-    The values of a payload are strings and integers.
+    The values of a payload are strings, integers, and mappings of them.
     """
 
     ids: Sequence[str]
@@ -40,7 +46,7 @@ class VectorStore(Protocol):
     Every method raises `StoreUnavailable` for what may pass, `StoreRejected` for what will not,
     `CollectionMissing` for a collection that does not exist, and `ConfigurationError` for what
     the settings got wrong. All may be called from any thread. Point ids are UUIDs in their
-    36-character form; a point is bare where it has no title, abstract, year or venue.
+    36-character form.
     """
 
     def live(self, alias: str) -> str | None:
@@ -100,13 +106,13 @@ class VectorStore(Protocol):
     def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of `ids`, float32 [d] each; absent ids are absent in the answer."""
 
-    def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
+    def upsert(self, collection: str, write: Write, *, revisions: Collection[str]) -> None:
         """Write points, each on its condition; returns when all are durable.
 
-        A point replaces what is there only if that has a lower sequence or is bare; a write of
-        bare records (`bare`) replaces only bare ones with a lower sequence, and so none at all
-        where `sequence` is 0, for sequences are positive. Raises `StoreRejected` for what can't
-        be stored; other points of the write may be stored then.
+        A point is inserted where there is none, and replaces one only if that has one of these
+        revisions: what somebody else changed meanwhile is left as it is, and no error. "" stands
+        for points without a revision, which doivec didn't write. Raises `StoreRejected` for what
+        can't be stored; other points of the write may be stored then.
         """
 
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:

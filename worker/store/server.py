@@ -1,7 +1,7 @@
 """The vector store on a Qdrant server: the client's connections, our own messages over gRPC."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,9 +52,10 @@ INDEXES = {
     "registrant": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeKeyword),
     "year": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeInteger),
 }
-# A server in strict mode refuses to update by a filter that no index serves. Elsewhere this one is
-# left out: Qdrant adds links for it to the HNSW graph, which take as long to build as the graph.
+# A server in strict mode refuses to update by a filter that no index serves. Elsewhere these are
+# left out: Qdrant adds links for them to the HNSW graph, which take as long to build as the graph.
 STRICT_INDEXES = {
+    "revision": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeKeyword),
     "sequence": wire.CreateFieldIndexCollection(
         field_type=wire.FieldType.FieldTypeInteger,
         field_index_params=wire.PayloadIndexParams(
@@ -153,11 +154,11 @@ class ServerStore:
         points = self._get(collection, request, chunks(ids, VECTORS_A_CALL))
         return {point.id.uuid: read_vector(point) for point in points}
 
-    def upsert(self, collection: str, write: Write, *, sequence: int, bare: bool) -> None:
+    def upsert(self, collection: str, write: Write, *, revisions: Collection[str]) -> None:
         """See `VectorStore`."""
         self._check()
         check(write)
-        condition = replaceable(sequence, bare=bare)
+        condition = replaceable(revisions)
         for points in messages(write):
             points.collection_name = collection
             points.wait = True

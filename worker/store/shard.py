@@ -1,7 +1,7 @@
 """One shard of Qdrant Edge: its configuration, conditions and errors."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
-from schemas.document import METADATA_FIELDS
 from worker.errors import ConfigurationError, StoreRejected, StoreUnavailable, WorkerError
 from worker.store.points import COLLECTION, STORED_FIELDS, stored, vector_options
 from worker.store.protocol import PointMissing, Stored
@@ -19,7 +18,6 @@ INDEXES: Mapping[str, engine.PayloadSchemaType] = {
     "registrant": engine.PayloadSchemaType.Keyword,
     "year": engine.PayloadSchemaType.Integer,
 }
-BARE = [engine.IsEmptyCondition(name) for name in METADATA_FIELDS]
 HNSW_DEFAULTS = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}  # the engine's own
 SUPPORTED = {"vectors", "hnsw_config", "optimizers_config", "on_disk_payload"}
 
@@ -97,11 +95,11 @@ def vectors(
         yield str(record.id), np.array(record.vector, dtype=np.float32)
 
 
-def replaceable(sequence: int, *, bare: bool) -> engine.Filter:
+def replaceable(revisions: Collection[str]) -> engine.Filter:
     """Which stored points a write may replace; see `VectorStore.upsert`."""
-    if bare:
-        return engine.Filter(must=[_lower(sequence), *BARE])
-    return engine.Filter(should=[_lower(sequence), engine.Filter(must=[*BARE])])
+    known = engine.FieldCondition("revision", match=engine.MatchAny(sorted(revisions)))
+    foreign = [engine.IsEmptyCondition("revision")] if "" in revisions else []
+    return engine.Filter(should=[known, *foreign])
 
 
 def older(ids: Sequence[str], sequence: int) -> engine.Filter:

@@ -1,6 +1,6 @@
 -- Take a batch into the ledger, once.
--- ARGV: job, number, records, body, how long its producer may be silent in ms. Returns {verdict,
--- batches outstanding}, the verdict being 'accepted', 'known' (there already), 'closed' (the job
+-- ARGV: job, number, records, body, how long its producer may be silent in ms, the DOIs of which an
+-- earlier batch of the job has something, too. Returns {verdict, batches outstanding}, the verdict being 'accepted', 'known' (there already), 'closed' (the job
 -- was sealed without it), 'cancelled', or 'unknown' (no job).
 local job, number = ARGV[1], ARGV[2]
 local key = 'doivec:job:' .. job
@@ -19,5 +19,6 @@ end
 redis.call('ZADD', 'doivec:producing', 'XX', microseconds() / 1000 + ARGV[5], job)
 if is_known then return answer('known') end
 enter_batch(job, number, next_sequence(), ARGV[4], ARGV[3])
+if ARGV[6] ~= '' then redis.call('HSET', 'doivec:batch:' .. job .. ':' .. number, 'again', ARGV[6]) end
 redis.call('HINCRBY', key, 'accepted', ARGV[3])
 return answer('accepted')

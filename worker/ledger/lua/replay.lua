@@ -4,10 +4,26 @@
 local job, key = ARGV[1], 'doivec:job:' .. ARGV[1]
 if not redis.call('HGET', key, 'sealed_at') then return -2 end
 local dead = 'doivec:dead:' .. job
+local others = {} -- the letters of each DOI, without the one of this sequence
 for index = 5, #ARGV do
-  if redis.call('HEXISTS', dead, ARGV[index]) == 0 then return -1 end
+  local rest, is_there = {}, false
+  for letter in string.gmatch(redis.call('HGET', dead, ARGV[index]) or '', '[^\n]+') do
+    if cjson.decode(letter).sequence == tonumber(ARGV[2]) then
+      is_there = true
+    else
+      table.insert(rest, letter)
+    end
+  end
+  if not is_there then return -1 end
+  others[index] = table.concat(rest, '\n')
 end
-for index = 5, #ARGV do redis.call('HDEL', dead, ARGV[index]) end
+for index = 5, #ARGV do
+  if others[index] == '' then
+    redis.call('HDEL', dead, ARGV[index])
+  else
+    redis.call('HSET', dead, ARGV[index], others[index])
+  end
+end
 if redis.call('EXISTS', dead) == 0 then redis.call('SREM', 'doivec:dead', job) end
 local number = tonumber(redis.call('HGET', key, 'next_number') or '0')
 enter_batch(job, number, ARGV[2], ARGV[4], ARGV[3])

@@ -24,7 +24,10 @@ for index = 10 + #STATES, first - 1 do
   redis.call('SADD', 'doivec:untaken', ARGV[index])
 end
 for index = first, #ARGV, 2 do
-  redis.call('HSET', 'doivec:dead:' .. job, ARGV[index], ARGV[index + 1])
+  -- A line a letter: other batches of the job may have something of the same DOI.
+  local there = redis.call('HGET', 'doivec:dead:' .. job, ARGV[index])
+  redis.call('HSET', 'doivec:dead:' .. job, ARGV[index],
+    there and there .. '\n' .. ARGV[index + 1] or ARGV[index + 1])
   if not copies then redis.call('SADD', 'doivec:dead', job) end
 end
 local now = string.format('%.0f', microseconds())

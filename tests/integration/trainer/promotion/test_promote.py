@@ -17,8 +17,9 @@ from qdrant_client import models as wire
 
 from schemas.document import Document
 from schemas.doi import point_id
-from schemas.job import Batch, Job
+from schemas.job import Job
 from schemas.model import render
+from schemas.record import Record
 from schemas.training import PairCounts, TrainingRecord
 from tests.support.servers import QdrantServer, RedisServer, wait_until
 from tests.support.tiny_model import make_tiny_model
@@ -31,11 +32,11 @@ from trainer.promotion.prune import prune, removable
 from trainer.records import RECORD
 from worker.bootstrap import Runtime, connect, make_runtime
 from worker.errors import Busy, ConfigurationError, ModelError
-from worker.ingest.settlement import payload
 from worker.model.embedder import Embedder
 from worker.model.registered import Registered
 from worker.settings import Settings
 from worker.store.opening import open_store
+from worker.store.points import payload
 from worker.store.protocol import Write
 
 BARE = Document(doi="10.1038/nphys1170")
@@ -111,14 +112,13 @@ class Home:
 
     def put(self, collection: str, document: Document, sequence: int) -> None:
         """Store a record as somebody did long ago, under any vector."""
-        accepted_at = datetime.fromtimestamp(sequence / 1e6, UTC)
-        batch = Batch(
-            job="old", number=0, sequence=sequence, accepted_at=accepted_at, documents=(document,)
-        )
         width = len(next(iter(self.store.vectors(collection, [point_id(RICH[0].doi)]).values())))
         vectors = np.eye(1, width, dtype=np.float32)
-        write = Write([point_id(document.doi)], vectors, [payload(document, batch)])
-        self.store.upsert(collection, write, sequence=sequence, bare=document.is_bare)
+        said = payload(Record.of(document, sequence), job="old", text_from="title")
+        i = point_id(document.doi)
+        there = self.store.read(collection, [i]).values()
+        write = Write([i], vectors, [said])
+        self.store.upsert(collection, write, revisions={s.revision for s in there})
 
     def promote(self, version: str, watch: Watch | None = None, **terms: bool) -> Promoted:
         return self.promoter.promote(version, watcher=watch or Watch(), **terms)
@@ -369,7 +369,7 @@ def test_a_point_of_somebody_else_is_no_record(home: Home) -> None:
     }
     vector = np.eye(1, 32, dtype=np.float32)
     foreign = Write(ids=[point_id("10.1038/its-id")], vectors=vector, payloads=[payload])
-    home.store.upsert(home.live, foreign, sequence=5, bare=False)
+    home.store.upsert(home.live, foreign, revisions=())
     with pytest.raises(PromotionRefused, match=r"10\.1038/another"):
         home.promote(home.second)
     done = home.promote(home.second, allow_missing=True)
@@ -409,10 +409,10 @@ def test_wrong_vectors_in_the_new_collection_stop_the_switch(home: Home) -> None
         assert target
         ids = [point_id(d.doi) for d in RICH]
         payloads = home.store.payloads(target, ids)
-        later = [{**payloads[i], "sequence": payloads[i]["sequence"] + 1} for i in ids]
+        same = [payloads[i] for i in ids]
         vectors = np.tile(np.eye(1, 48, dtype=np.float32), (len(ids), 1))
-        sequence = max(p["sequence"] for p in later)
-        home.store.upsert(target, Write(ids, vectors, later), sequence=sequence, bare=False)
+        write = Write(ids, vectors, same)
+        home.store.upsert(target, write, revisions={p["revision"] for p in same})
 
     with pytest.raises(ModelError, match="is not its model's: cosine"):
         home.promote(home.second, Watch("verify", spoil))

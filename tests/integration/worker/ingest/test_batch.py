@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import reduce
+from itertools import permutations
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from schemas.document import Document
+from schemas.document import METADATA_FIELDS, Document
 from schemas.doi import point_id
 from schemas.job import Job, JobState, State
 from schemas.model import collection_name
+from schemas.record import Record
 from tests.support.servers import QdrantServer, wait_until
 from tests.support.workers import ingestor, sweeper
 from worker.errors import ModelError, OutOfMemory, StoreBusy, StoreRejected, Unanswerable
@@ -179,32 +182,6 @@ def test_a_batch_that_runs_again_after_a_crash_has_the_same_counts(bench: Bench)
     assert bench.encoder.texts == [], "what was written before the crash is not embedded again"
 
 
-@pytest.mark.parametrize(
-    "order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (2, 0, 1), (0, 2, 1), (1, 2, 0)]
-)
-@pytest.mark.parametrize(
-    ("versions", "newest"),
-    [
-        ((FIRST, SECOND, BARE), SECOND),
-        ((SECOND, FIRST, FIRST), FIRST),
-        ((FIRST, SECOND, FIRST), FIRST),
-        ((BARE, FIRST, SECOND), SECOND),
-        ((BARE, BARE, BARE), BARE),
-    ],
-)
-def test_the_newest_record_wins_in_whatever_order_batches_run(
-    bench: Bench, versions: tuple[Document, ...], newest: Document, order: tuple[int, ...]
-) -> None:
-    for number, document in enumerate(versions):
-        bench.accept(f"job{number}", [document])
-    for number in order:
-        bench.run(f"job{number}")
-    assert bench.hash_of() == newest.content_hash
-    for number in order:
-        job = bench.ledger.job(f"job{number}")
-        assert (job.state, job.settled, job.dead) == (JobState.SETTLED, 1, 0)
-
-
 def test_a_text_that_fails_ends_alone(bench: Bench) -> None:
     bench.encoder.poison = OTHERS[7].doi
     job = bench.ingest("job", *OTHERS)
@@ -310,12 +287,156 @@ def test_the_sweep_removes_what_a_stale_worker_brought_back(bench: Bench) -> Non
     assert bench.hash_of() is None
 
 
-def test_many_jobs_at_random_leave_what_the_newest_records_say(bench: Bench) -> None:
+TITLE = Document(doi=DOI, title="Measured measurement", year=2009)
+ABSTRACT = Document(doi=DOI, abstract="We measure.", venue="Nature Physics")
+LOOKED_UP = Document(doi=DOI, title="Measured Measurement", year=2010, source="crossref")
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        (TITLE, SECOND, BARE),
+        (BARE, BARE, BARE),
+        (TITLE, ABSTRACT, BARE),
+        (ABSTRACT, SECOND, TITLE),
+        (TITLE, LOOKED_UP, ABSTRACT),
+        (LOOKED_UP, TITLE, TITLE),
+        (TITLE, SECOND, TITLE),
+    ],
+)
+def test_a_record_has_of_each_field_what_was_given_last_in_whatever_order_batches_run(
+    bench: Bench, versions: tuple[Document, ...]
+) -> None:
+    expected = reduce(Record.merged, (Record.of(d, n) for n, d in enumerate(versions)))
+    sources = {name: stamp.source for name, stamp in expected.stamps.items()}
+    for order in permutations(range(len(versions))):
+        doi = f"{DOI}.{''.join(map(str, order))}"
+        jobs = [f"job{number}{order}" for number in range(len(versions))]
+        for job, document in zip(jobs, versions, strict=True):
+            bench.accept(job, [document.model_copy(update={"doi": doi})])
+        for number in order:
+            bench.run(jobs[number])
+            bench.run(jobs[order[0]])
+        (said,) = bench.store.payloads(bench.collection, [point_id(doi)]).values()
+        assert {n: said.get(n) for n in METADATA_FIELDS} == {
+            n: expected.document.metadata.get(n) for n in METADATA_FIELDS
+        }
+        assert {name: field["source"] for name, field in said["fields"].items()} == sources
+        for job in jobs:
+            done = bench.ledger.job(job)
+            assert (done.state, done.settled, done.dead) == (JobState.SETTLED, 1, 0)
+
+
+def test_a_field_that_the_text_is_not_made_of_is_merged_without_embedding(bench: Bench) -> None:
+    bench.templates = ("{title}", "{doi}")
+    bench.ingest("job", TITLE)
+    before = bench.store.vectors(bench.collection, [point_id(DOI)])[point_id(DOI)]
+    bench.encoder.texts.clear()
+    assert bench.ingest("more", ABSTRACT).stored == 1
+    assert bench.encoder.texts == []
+    (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert (said["title"], said["abstract"]) == (TITLE.title, ABSTRACT.abstract)
+    assert said["text_from"] == "title"
+    after = bench.store.vectors(bench.collection, [point_id(DOI)])[point_id(DOI)]
+    np.testing.assert_array_equal(before, after)
+
+
+def test_the_text_is_made_of_what_is_known_after_merging(bench: Bench) -> None:
+    bench.templates = ("{title}. {abstract}", "{title}", "{doi}")
+    bench.ingest("job", ABSTRACT)
+    bench.ingest("more", TITLE)
+    assert bench.encoder.texts == [DOI, f"{TITLE.title}. {ABSTRACT.abstract}"]
+    (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert said["text_from"] == "title+abstract"
+
+
+def test_two_workers_that_write_at_once_lose_nothing(bench: Bench) -> None:
+    bench.ingest("bare", BARE, *OTHERS)
+    bench.accept("titles", [TITLE, *OTHERS])
+    bench.accept("abstracts", [ABSTRACT])
+    bench.templates = ("{doi} {title}", "{doi} {abstract}", "{doi}")  # both embed
+    bench.encoder.meanwhile = lambda: bench.run("abstracts")
+    assert bench.run("titles").stored == 1
+    assert bench.ledger.job("abstracts").stored == 1
+    (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert (said["title"], said["abstract"]) == (TITLE.title, ABSTRACT.abstract)
+    assert (said["venue"], said["year"]) == (ABSTRACT.venue, TITLE.year)
+
+
+def test_a_deleted_field_does_not_come_back_with_a_late_worker(bench: Bench) -> None:
+    bench.accept("old", [TITLE])
+    claim = bench.ledger.claim("old", 0)
+    assert claim
+    late = bench.worker()
+    bench.ledger.bury([point_id(DOI)])
+    bench.ingest("new", ABSTRACT)
+    late._work(claim)
+    (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert "title" not in said
+    assert said["abstract"] == ABSTRACT.abstract
+
+
+def test_a_dead_letter_that_is_replayed_overrules_nothing_newer(bench: Bench) -> None:
+    bench.encoder.poison = "Measured measurement"
+    bench.templates = ("{title}", "{doi}")
+    older = TITLE.model_copy(update={"venue": "Nature"})
+    assert bench.ingest("job", older).dead == 1
+    bench.encoder.poison = ""
+    newer = Document(doi=DOI, title="Another title", abstract="We measure.")
+    assert bench.ingest("newer", newer).stored == 1
+    (number,) = bench.ledger.replay("job")
+    assert bench.run("job", number).stored == 1
+    (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert said["title"] == "Another title"
+    assert (said["venue"], said["year"], said["abstract"]) == ("Nature", 2009, "We measure.")
+
+
+def test_a_job_that_has_a_doi_in_several_batches_keeps_all_of_it(bench: Bench) -> None:
+    for order in permutations(range(3)):
+        job, doi = f"job{order}", f"{DOI}.{''.join(map(str, order))}"
+        bench.ledger.open(job, identity=None, source="test", batch_records=1)
+        for number, document in enumerate((TITLE, SECOND, TITLE)):
+            again = [doi] if number else []
+            given = document.model_copy(update={"doi": doi})
+            bench.ledger.accept(job, number, [given], again=again)
+        bench.ledger.seal(job, 3, repeated=0, invalid=0)
+        for number in order:
+            bench.run(job, number)
+        assert bench.ledger.job(job).settled == 3
+        (said,) = bench.store.payloads(bench.collection, [point_id(doi)]).values()
+        assert said["title"] == TITLE.title, order
+
+
+def test_dead_letters_of_one_doi_in_several_batches_are_all_replayed(bench: Bench) -> None:
+    bench.templates = ("{title}", "{abstract}", "{doi}")
+    bench.ledger.open("job", identity=None, source="test", batch_records=1)
+    bench.ledger.accept("job", 0, [TITLE])
+    bench.ledger.accept("job", 1, [ABSTRACT], again=[DOI])
+    bench.ledger.seal("job", 2, repeated=0, invalid=0)
+    for number, poison in enumerate((TITLE.title, ABSTRACT.abstract)):
+        bench.encoder.poison = poison or ""
+        bench.run("job", number)
+    assert bench.ledger.job("job").dead == len(list(bench.ledger.dead("job"))) == 2
+    bench.encoder.poison = ""
+    for number in bench.ledger.replay("job"):
+        bench.run("job", number)
+    job = bench.ledger.job("job")
+    assert (job.dead, job.stored, list(bench.ledger.dead("job"))) == (0, 2, [])
+    assert bench.hash_of() == TITLE.model_copy(update=ABSTRACT.metadata).content_hash
+
+
+def test_many_jobs_at_random_leave_of_each_field_what_was_given_last(bench: Bench) -> None:
     moves = random.Random(5)
     jobs = []
     for number in range(12):
         documents = {
-            d.doi: Document(doi=d.doi, title=moves.choice([None, "a title", "another title"]))
+            d.doi: Document(
+                doi=d.doi,
+                title=moves.choice([None, "a title", "another title"]),
+                abstract=moves.choice([None, None, "an abstract"]),
+                year=moves.choice([None, 2001, 2002]),
+                source=moves.choice(["given", "given", "crossref"]),
+            )
             for d in moves.sample(OTHERS, 8)
         }
         bench.accept(f"job{number}", list(documents.values()))
@@ -324,9 +445,8 @@ def test_many_jobs_at_random_leave_what_the_newest_records_say(bench: Bench) -> 
         bench.run(f"job{number}")
         bench.run(f"job{moves.randrange(12)}")
     for doi in {doi for documents in jobs for doi in documents}:
-        given = [documents[doi] for documents in jobs if doi in documents]
-        rich = [d for d in given if not d.is_bare]
-        assert bench.hash_of(doi) == (rich or given)[-1].content_hash
+        given = [Record.of(ds[doi], n) for n, ds in enumerate(jobs) if doi in ds]
+        assert bench.hash_of(doi) == reduce(Record.merged, given).document.content_hash
 
 
 def test_a_bare_record_is_stored_though_a_deletion_has_yet_to_reach_its_titled_forerunner(
@@ -384,10 +504,10 @@ def test_a_record_that_a_bug_stumbles_over_ends_alone(bench: Bench) -> None:
     claim = claim._replace(batch=claim.batch.model_copy(update={"documents": documents}))
     outcome = bench.worker()._work(claim)
     assert outcome.counts == {State.STORED: len(OTHERS), State.DEAD: 1}
-    assert outcome.dead[odd.doi].stage == "process"
+    assert outcome.dead[odd.doi].stage == "upsert"
 
 
-def test_a_write_that_its_condition_refuses_counts_as_superseded(bench: Bench) -> None:
+def test_a_record_that_is_overruled_while_it_is_embedded_counts_as_superseded(bench: Bench) -> None:
     bench.accept("older", [FIRST, *OTHERS])
     bench.accept("newer", [SECOND])
     bench.encoder.meanwhile = lambda: bench.run("newer")

@@ -24,14 +24,18 @@ class Broken(Mapping[str, Any]):
         return 1
 
 
-def test_a_list_is_taken_in_whatever_one_of_its_records_does(ledger: Ledger) -> None:
-    producer = Producer(
+def producer_of(ledger: Ledger, *, batch_records: int = 100) -> Producer:
+    return Producer(
         ledger,
         lambda _job, _number: None,
-        options=IngestSettings(),
+        options=IngestSettings(batch_records=batch_records),
         limits=LimitSettings(),
         patience=Patience(),
     )
+
+
+def test_a_list_is_taken_in_whatever_one_of_its_records_does(ledger: Ledger) -> None:
+    producer = producer_of(ledger)
     given: list[Any] = [f"{GOOD} <br> see also", Broken(), 10**5000, [GOOD], {"doi": "10.1000/b"}]
     job = producer.enqueue(given)
     found = ledger.job(job)
@@ -41,3 +45,30 @@ def test_a_list_is_taken_in_whatever_one_of_its_records_does(ledger: Ledger) -> 
         (3, "neither a DOI nor an object with a `doi`"),
         (4, "neither a DOI nor an object with a `doi`"),
     ]
+
+
+def batches(ledger: Ledger, job: str) -> Iterator[tuple[list[Any], set[str]]]:
+    """What a job's batches hold, and which of their DOIs came before."""
+    for number in range(ledger.job(job).batches):
+        claim = ledger.claim(job, number)
+        assert claim
+        documents = claim.batch.documents
+        yield [(d.doi[-1], d.title, d.year) for d in documents], {d[-1] for d in claim.batch.again}
+
+
+def test_of_a_doi_that_comes_again_whatever_is_new_is_kept(ledger: Ledger) -> None:
+    a, b, c = (f"10.1000/{letter}" for letter in "abc")
+    given: list[Any] = [
+        *(a, {"doi": a, "title": "T"}, a),  # merged in its batch; the same again
+        *(b, {"doi": a, "year": 1999}),  # merged, too
+        *(c, {"doi": a, "title": "U"}, {"doi": a, "title": "V"}),  # of a batch that is gone
+        *(c, {"doi": b, "year": 2000}),
+    ]
+    job = producer_of(ledger, batch_records=2).enqueue(given)
+    assert list(batches(ledger, job)) == [
+        ([("a", "T", 1999), ("b", None, None)], set()),
+        ([("c", None, None), ("a", "V", None)], {"a"}),
+        ([("b", None, 2000)], {"b"}),
+    ]
+    found = ledger.job(job)
+    assert (found.read, found.accepted, found.repeated, found.invalid) == (10, 5, 5, 0)

@@ -12,6 +12,7 @@ from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Job, JobState
 from schemas.model import collection_name, render
+from schemas.record import Record
 from tests.support.servers import wait_until
 from tests.support.tiny_model import make_tiny_model
 from tests.support.workers import ingestor, sweeper
@@ -27,6 +28,7 @@ from worker.model.embedder import Embedder
 from worker.model.loaded import Encoder, Models, Target, Vectors
 from worker.patience import Patience
 from worker.settings import IngestSettings
+from worker.store.points import payload
 from worker.store.protocol import VectorStore, Write
 
 OPTIONS = IngestSettings(lease_s=0.3, batch_records=100)
@@ -285,7 +287,10 @@ def test_a_copy_is_the_record_as_it_was(site: Site) -> None:
     assert site.copy([d.doi for d in RICH]) == 0
     assert all(site.holds(site.b, d) for d in RICH)
     ids = [point_id(d.doi) for d in RICH]
-    assert site.store.payloads(site.b, ids) == site.store.payloads(site.a, ids)
+    here, there = (site.store.payloads(c, ids) for c in (site.a, site.b))
+    assert {p.pop("text_from") for p in here.values()} == {"doi"}
+    assert {p.pop("text_from") for p in there.values()} == {"title"}
+    assert here == there
 
 
 def test_copies_replace_what_is_older_and_leave_what_is_newer(site: Site, lease: Lease) -> None:
@@ -331,7 +336,7 @@ def test_a_backfill_brings_nothing_back(site: Site) -> None:
     outcome = worker._work(claim)
     site.delete(RICH[0])
     # Between its reading and its writing the record was deleted: as if it wrote just now.
-    site.store.upsert(site.b, _as_stored(site, RICH[0]), sequence=0, bare=True)
+    site.store.upsert(site.b, _as_stored(site, RICH[0]), revisions=())
     assert worker._settle(claim, outcome) == "settled"
     assert point_id(RICH[0].doi) not in set(site.store.ids(site.b))
     site.copy([RICH[0].doi])
@@ -419,12 +424,6 @@ def test_a_dead_letter_that_is_replayed_during_a_promotion_is_in_both(
 
 def _as_stored(site: Site, document: Document) -> Write:
     i = point_id(document.doi)
-    payload = {
-        "doi": document.doi,
-        **document.metadata,
-        "content_hash": document.content_hash,
-        "sequence": 1,
-        "job": "x",
-    }
+    said = payload(Record.of(document, 1), job="x", text_from="title")
     vector = site.encoders["b"].encode([document.title or ""])
-    return Write(ids=[i], vectors=vector, payloads=[payload])
+    return Write(ids=[i], vectors=vector, payloads=[said])

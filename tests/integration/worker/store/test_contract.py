@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.model import guard_alias
+from schemas.record import Record
 from tests.support.paths import DATA
 from tests.support.vectors import (
     DIMENSION,
@@ -22,12 +23,14 @@ from tests.support.vectors import (
     NOW,
     bare,
     payload,
+    revision,
     rich,
     vectors,
     write,
 )
 from worker.errors import CollectionMissing, ConfigurationError, StoreRejected, SwitchRefused
 from worker.settings import QdrantSettings
+from worker.store import points as kept
 from worker.store.opening import open_store
 from worker.store.protocol import PointMissing, Stored, VectorStore
 
@@ -92,8 +95,7 @@ def switched(collection: str) -> dict[str, str]:
 
 
 def put(store: VectorStore, collection: str, documents: list[Document], sequence: int) -> None:
-    is_bare = documents[0].is_bare
-    store.upsert(collection, write(documents, sequence=sequence), sequence=sequence, bare=is_bare)
+    store.upsert(collection, write(documents, sequence=sequence), revisions=())
 
 
 def test_an_alias_is_published_once_and_never_moved(store: VectorStore, collection: str) -> None:
@@ -294,19 +296,48 @@ def test_read_says_what_is_stored(store: VectorStore, collection: str) -> None:
     put(store, collection, plain, NOW)
     put(store, collection, described, NOW + 1)
     ids = [point_id(doi) for doi in (*DOIS[3:5], *METADATA, "10.1000/182")]
-    expected = {
-        point_id(d.doi): Stored(d.content_hash, NOW + (not d.is_bare), "job-a", d.is_bare)
-        for d in (*plain, *described)
-    }
+    expected = {}
+    for d in (*plain, *described):
+        known = Record.of(d, NOW + (not d.is_bare))
+        expected[point_id(d.doi)] = Stored(
+            known.revision, d.content_hash, "job-a", known.sequence, 0, known.stamps
+        )
     assert store.read(collection, ids) == expected
     assert store.read(collection, []) == {}
 
 
-def test_a_point_without_a_content_hash_is_not_bare(store: VectorStore, collection: str) -> None:
+def test_a_record_is_read_back_as_it_was_written(store: VectorStore, collection: str) -> None:
+    given = Record.of(Document(doi=NUMPY, title="A title", year=2020), NOW)
+    found = Record.of(Document(doi=NUMPY, abstract="Of it.", source="crossref"), NOW + 5)
+    merged = given.merged(found).since(NOW - 5)
+    assert merged
+    points = write(bare([NUMPY]))._replace(
+        payloads=[kept.payload(merged, job="job-a", text_from="title")]
+    )
+    store.upsert(collection, points, revisions=())
+    (there,) = store.payloads(collection, points.ids).values()
+    assert kept.record(there) == merged
+    assert there["fields"] == {
+        "title": {"sequence": NOW, "source": "given"},
+        "abstract": {"sequence": NOW + 5, "source": "crossref"},
+        "year": {"sequence": NOW, "source": "given"},
+    }
+    assert there["text_from"] == "title"
+
+
+def test_a_point_that_another_program_wrote_is_no_record(
+    store: VectorStore, collection: str
+) -> None:
     points = write(bare([NUMPY]))
-    foreign = points._replace(payloads=[{"doi": NUMPY, "sequence": NOW}])
-    store.upsert(collection, foreign, sequence=NOW, bare=False)
-    assert store.read(collection, points.ids) == {points.ids[0]: Stored("", NOW, "", False)}
+    foreign = points._replace(payloads=[{"doi": NUMPY, "title": "Ours", "sequence": NOW}])
+    store.upsert(collection, foreign, revisions=())
+    assert store.read(collection, points.ids) == {points.ids[0]: Stored("", "", "", NOW, 0, {})}
+    (there,) = store.payloads(collection, points.ids).values()
+    assert kept.record(there) is None
+    store.upsert(collection, points, revisions={revision(Document(doi=NUMPY))})
+    assert store.read(collection, points.ids)[points.ids[0]].revision == "", "left alone"
+    store.upsert(collection, points, revisions={""})
+    assert store.read(collection, points.ids)[points.ids[0]].revision
 
 
 def test_payloads_and_vectors_are_given_back_whole(store: VectorStore, collection: str) -> None:
@@ -326,103 +357,59 @@ def test_payloads_and_vectors_are_given_back_whole(store: VectorStore, collectio
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"title": "A"}, {"title": ""}, {"abstract": "A"}, {"year": 0}, {"venue": "A"}]
+    ("revisions", "is_replaced"),
+    [((), False), (("theirs",), True), (("theirs", "others"), True), (("others", ""), False)],
 )
-def test_any_metadata_makes_a_point_not_bare(
-    store: VectorStore, collection: str, metadata: dict[str, Any]
-) -> None:
-    document = Document(doi=NUMPY, **metadata)
-    put(store, collection, [document], NOW)
-    assert store.read(collection, [point_id(NUMPY)])[point_id(NUMPY)].is_bare is False
-    put(store, collection, bare([NUMPY]), NOW + 1)
-    kept = store.read(collection, [point_id(NUMPY)])[point_id(NUMPY)]
-    assert kept.content_hash == document.content_hash
-
-
-@pytest.mark.parametrize(
-    ("stored_rich", "written_rich", "later", "is_replaced"),
-    [
-        (False, False, -1, False),
-        (False, False, 0, False),
-        (False, False, 1, True),
-        (False, True, -1, True),
-        (False, True, 0, True),
-        (False, True, 1, True),
-        (True, False, -1, False),
-        (True, False, 0, False),
-        (True, False, 1, False),
-        (True, True, -1, False),
-        (True, True, 0, False),
-        (True, True, 1, True),
-    ],
-)
-def test_a_point_is_replaced_by_a_newer_or_a_richer_one_only(
-    store: VectorStore,
-    collection: str,
-    *,
-    stored_rich: bool,
-    written_rich: bool,
-    later: int,
-    is_replaced: bool,
+def test_a_point_is_replaced_only_if_it_has_one_of_the_revisions(
+    store: VectorStore, collection: str, *, revisions: Sequence[str], is_replaced: bool
 ) -> None:
     doi = "10.7717/peerj.453"
-    old = Document(doi=doi, title="An older title" if stored_rich else None)
-    new = Document(doi=doi, **(METADATA[doi] if written_rich else {}))
-    store.upsert(collection, write([old], job="old"), sequence=NOW, bare=old.is_bare)
-    record = write([new], sequence=NOW + later, job="new")
-    turned = record._replace(vectors=vectors(["10.5281/zenodo.3509134"]))
-    store.upsert(collection, turned, sequence=NOW + later, bare=new.is_bare)
-    winner = (new, NOW + later, "new") if is_replaced else (old, NOW, "old")
-    document, sequence, job = winner
-    expected = Stored(document.content_hash, sequence, job, document.is_bare)
-    assert store.read(collection, [point_id(doi)]) == {point_id(doi): expected}
+    old, new = Document(doi=doi, title="An older title"), Document(doi=doi, **METADATA[doi])
+    store.upsert(collection, write([old], job="old"), revisions=())
+    known = {"theirs": revision(old), "others": revision(Document(doi=NUMPY)), "": ""}
+    turned = write([new], sequence=NOW + 1, job="new")._replace(
+        vectors=vectors(["10.5281/zenodo.3509134"])
+    )
+    store.upsert(collection, turned, revisions={known[name] for name in revisions})
+    document, job = (new, "new") if is_replaced else (old, "old")
+    (there,) = store.read(collection, [point_id(doi)]).values()
+    assert (there.content_hash, there.job) == (document.content_hash, job)
     (hit,) = store.search(collection, turned.vectors[0], k=1, registrant=None)
     assert (hit.score > 0.999) == is_replaced, "the vector goes with its payload"
     assert hit.metadata == document.metadata
 
 
 def test_one_write_inserts_replaces_and_skips(store: VectorStore, collection: str) -> None:
-    older, newer, absent = ([doi] for doi in DOIS[:3])
-    put(store, collection, bare(older), NOW - 1)
-    put(store, collection, bare(newer), NOW + 1)
-    put(store, collection, bare([*older, *newer, *absent]), NOW)
+    known, changed, absent = ([doi] for doi in DOIS[:3])
+    put(store, collection, bare(known), NOW - 2)
+    put(store, collection, bare(changed), NOW - 1)
+    read = {revision(Document(doi=doi), sequence=NOW - 2) for doi in (*known, *changed)}
+    store.upsert(collection, write(bare([*known, *changed, *absent])), revisions=read)
     there = store.read(collection, [point_id(doi) for doi in DOIS])
     assert {i: stored.sequence for i, stored in there.items()} == {
-        point_id(older[0]): NOW,
-        point_id(newer[0]): NOW + 1,
+        point_id(known[0]): NOW,
+        point_id(changed[0]): NOW - 1,
         point_id(absent[0]): NOW,
     }
 
 
-@pytest.mark.parametrize("stored", [bare([NUMPY]), rich()[:1]], ids=["bare", "rich"])
-def test_a_bare_write_of_sequence_0_inserts_and_replaces_nothing(
-    store: VectorStore, collection: str, stored: list[Document]
+def test_of_concurrent_writes_over_the_same_revision_one_gets_through(
+    store: VectorStore, collection: str
 ) -> None:
-    put(store, collection, stored, 1)
-    before = store.payloads(collection, [point_id(NUMPY)])
-    for documents in (bare(), rich()):
-        store.upsert(collection, write(documents, job="copy"), sequence=0, bare=True)
-    there = store.read(collection, [point_id(doi) for doi in DOIS])
-    assert store.payloads(collection, [point_id(NUMPY)]) == before
-    assert {i for i, s in there.items() if s.job == "copy"} == {
-        point_id(doi) for doi in DOIS if doi != NUMPY
-    }
-    assert all(s.is_bare for i, s in there.items() if i != point_id(NUMPY))
+    put(store, collection, bare(), NOW)
+    read = {revision(document) for document in bare()}
+    ids = [point_id(doi) for doi in DOIS]
 
-
-def test_the_newest_of_concurrent_writes_stays(store: VectorStore, collection: str) -> None:
-    sequences = [NOW + (n * 7) % 40 for n in range(40)]
-    expected_ids = [point_id(doi) for doi in DOIS]
-
-    def attempt(sequence: int) -> None:
-        points = write(bare(), sequence=sequence, job=f"job-{sequence}")
-        store.upsert(collection, points, sequence=sequence, bare=True)
+    def attempt(number: int) -> dict[str, str]:
+        points = write(bare(), sequence=NOW + 1 + number, job=f"job-{number}")
+        store.upsert(collection, points, revisions=read)
+        return {i: there.job for i, there in store.read(collection, ids).items()}
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(attempt, sequences))
-    there = store.read(collection, expected_ids)
-    assert {(s.sequence, s.job) for s in there.values()} == {(NOW + 39, f"job-{NOW + 39}")}
-    assert len(there) == store.count(collection) == len(DOIS)
+        seen = list(pool.map(attempt, range(40)))
+    assert store.count(collection) == len(DOIS)
+    assert all(one == seen[0] for one in seen), "whoever reads sees what stands for good"
+    assert all(job != "job-a" for job in seen[0].values())
 
 
 def test_delete_removes_older_points_only(store: VectorStore, collection: str) -> None:
@@ -479,7 +466,7 @@ def test_a_query_of_another_dimension_is_rejected(store: VectorStore, collection
     "call",
     [
         lambda s: s.read("absent", [point_id(NUMPY)]),
-        lambda s: s.upsert("absent", write(bare()), sequence=NOW, bare=True),
+        lambda s: s.upsert("absent", write(bare()), revisions=()),
         lambda s: s.delete("absent", [point_id(NUMPY)], below=NOW),
         lambda s: s.search("absent", point_id(NUMPY), k=1, registrant=None),
         lambda s: s.search("absent", vectors([NUMPY])[0], k=1, registrant=None),

@@ -28,7 +28,7 @@ store = EdgeStore(Path(sys.argv[1]), options={})
 store.create("dois-1", dimension=DIMENSION)
 store.publish(["dois"], collection="dois-1")
 for doi in DOIS:
-    store.upsert("dois-1", write(bare([doi])), sequence=NOW, bare=True)
+    store.upsert("dois-1", write(bare([doi])), revisions=())
     print(doi, flush=True)
 sys.stdin.read()
 """
@@ -65,7 +65,7 @@ def test_every_acknowledged_point_survives_sigkill(tmp_path: Path) -> None:
     store = EdgeStore(tmp_path, options={})
     assert store.live("dois") == "dois-1"
     assert set(store.ids("dois-1")) == {point_id(doi) for doi in DOIS}
-    store.upsert("dois-1", write(bare(), sequence=NOW + 1), sequence=NOW + 1, bare=True)
+    store.upsert("dois-1", write(bare(), sequence=NOW + 1), revisions=())
     assert store.count("dois-1") == len(DOIS)
     store.close()
 
@@ -99,7 +99,7 @@ def test_a_creation_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     (half / "leftover").write_text("half")
     store = EdgeStore(tmp_path, options={})
     store.create("dois-1", dimension=DIMENSION)
-    store.upsert("dois-1", write(bare()), sequence=NOW, bare=True)
+    store.upsert("dois-1", write(bare()), revisions=())
     assert store.count("dois-1") == len(DOIS)
     assert not half.exists()
     store.close()

@@ -38,26 +38,26 @@ def test_a_full_disk_is_told_before_anything_is_written(disk: Disk) -> None:
     documents = [Document(doi=f"10.1000/{n}") for n in range(1024)]
     with closing(EdgeStore(disk.path / "edge", options={})) as store:
         store.create(COLLECTION, dimension=DIMENSION)
-        store.upsert(COLLECTION, write(bare()), sequence=NOW, bare=True)
+        store.upsert(COLLECTION, write(bare()), revisions=())
         disk.fill(leaving_mib=WRITE_MIB - 1)
         with pytest.raises(StoreUnavailable, match="disk is full"):
             store.create("dois-b", dimension=DIMENSION)
         with pytest.raises(StoreUnavailable, match="disk is full"):
-            store.upsert(COLLECTION, write(documents), sequence=NOW, bare=True)
+            store.upsert(COLLECTION, write(documents), revisions=())
         with pytest.raises(StoreUnavailable, match="disk is full"):
             store.delete(COLLECTION, [point_id(bare()[0].doi)], below=NOW + 1)
         with pytest.raises(CollectionMissing):
             store.count("dois-b")
         assert store.count(COLLECTION) == len(bare())
         disk.resize(600)
-        store.upsert(COLLECTION, write(documents), sequence=NOW, bare=True)
+        store.upsert(COLLECTION, write(documents), revisions=())
         assert store.count(COLLECTION) == len(bare()) + len(documents)
 
 
 def test_a_store_on_a_nearly_full_disk_can_be_read(disk: Disk) -> None:
     with closing(EdgeStore(disk.path / "edge", options={})) as store:
         store.create(COLLECTION, dimension=DIMENSION)
-        store.upsert(COLLECTION, write(bare()), sequence=NOW, bare=True)
+        store.upsert(COLLECTION, write(bare()), revisions=())
     disk.fill(leaving_mib=OPEN_MIB + HOLES_MIB)
     with closing(EdgeStore(disk.path / "edge", options={})) as store:
         nearest = store.search(COLLECTION, point_id(bare()[0].doi), k=3, registrant=None)

@@ -82,7 +82,7 @@ def web_server(body: bytes) -> Iterator[str]:
 
 
 def put(store: ServerStore, name: str, sequence: int = NOW) -> None:
-    store.upsert(name, write(bare(), sequence=sequence), sequence=sequence, bare=True)
+    store.upsert(name, write(bare(), sequence=sequence), revisions=())
 
 
 def test_payload_indexes_are_there_before_any_client_can_write(
@@ -179,7 +179,7 @@ def test_finish_waits_until_the_server_has_indexed(
     store.create(name, dimension=DIMENSION)
     for start in range(0, 4000, 1000):
         dois = [f"10.1000/{n}" for n in range(start, start + 1000)]
-        store.upsert(name, write(bare(dois)), sequence=NOW, bare=True)
+        store.upsert(name, write(bare(dois)), revisions=())
     store.finish(name)
     there = plain.get_collection(name)
     assert there.status is models.CollectionStatus.GREEN
