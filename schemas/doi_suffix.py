@@ -203,11 +203,11 @@ VIEWS = (
     f"{_TEXT_VIEWS}|epub|references|figures|tables|citedby|metrics|related|summary|xml|download"
     f"|{_FOLDERS}"
 )
-# 10.3389/fmars.2022.1037358/full; 10.1088/1361-6463/aacf4c/meta
-_VIEW = re.compile(rf"(?:/(?:{_TEXT_VIEWS})){{1,2}}$")
-_CUT_VERSION = _dropping(rf"{_VERSION}$")
+_VIEW = re.compile(rf"/(?:{_FOLDERS})(?:/.*)?$|(?:/(?:{VIEWS})){{1,2}}$")
+_TEXT_VIEW = re.compile(rf"(?:/(?:{_TEXT_VIEWS}))+")
 # https://pubs.acs.org/doi/suppl/10.1021/ja01662a003/suppl_file/ja01662a003_si_001.pdf
-_CUT_VIEW_OF_ADDRESS = _dropping(rf"/(?:{_FOLDERS})(?:/.*)?$|(?:/(?:{VIEWS})){{1,2}}$")
+_CUT_VIEW_OF_ADDRESS = _dropping(_VIEW.pattern)
+_CUT_VERSION = _dropping(rf"{_VERSION}$")
 _CUT_FILE = _dropping(
     rf"{_VERSION}(?:\.(?:full|abstract|article-metrics|supplementary-material))?(?:-text|\.pdf)?$"
     r"|\.(?:pdf|html?)$"
@@ -231,12 +231,14 @@ def _trim(suffix: str) -> str:
 
 
 def _cut_view(suffix: str) -> str:
+    # 10.3389/fmars.2022.1037358/full, 10.1088/1361-6463/aacf4c/meta; but
+    # 10.17658/issn.2058-5462/issue-18/sedwards/abstract may be a DOI as it stands.
     if not (view := _VIEW.search(suffix)):
         return suffix
-    if not _DIGIT.search(suffix[: view.start()].rpartition("/")[2]):
-        # 10.17658/issn.2058-5462/issue-18/sedwards/abstract
+    core = suffix[: view.start()]
+    if not (_TEXT_VIEW.fullmatch(view[0]) and _DIGIT.search(core.rpartition("/")[2])):
         refuse(f"ends in {view[0]}, which may be part of it")
-    return suffix[: view.start()]
+    return core
 
 
 # --- What is refused ---
@@ -251,7 +253,7 @@ _REFUSED = [
         # 10.1577/1548-8659(1998)127<0192:riodai>2.0.co;2
         (r"<(?![^<>]*:)(?![0-9]\.[0-9]\.(?:co|tx))", "holds '<' outside a SICI"),
         (r">(?![0-9]\.[0-9]\.(?:co|tx))", "holds '>' outside a SICI"),
-        (r"[?&][a-z_.]+=|[?#][a-z]", "the query or fragment of an address follows"),
+        (r"[?&][a-z_.]+=|[?#][a-z]|&$", "the query or fragment of an address follows"),
         (r"\.(?:pdf|html?)$", "ends in the name of a file that need not be part of it"),
         (r"[0-9a-z]10\.[0-9]{4,9}/", "two DOIs run together"),
     )
