@@ -154,17 +154,14 @@ def _are_pages(text: str) -> bool:
     return 0 < last - first < _MOST_PAGES and not (first in _YEARS and last in _YEARS)
 
 
-# --- Dots ---
+# --- Doubled signs, and the last dot ---
 
-_DOUBLED = re.compile(r"[0-9a-z](?:\.\.+|__+)[0-9a-z]")
 _AT_END = f".,;:!'\"*|/`)]}}>\u00b7\u2022\u2019\u201d\u201c\u00bb{MARKUP}"
-# Who registered before 2008 or so has no empty fields in his DOIs.
-_FIRST_WITH_EMPTY_FIELDS = 4000
-_FIVE_DIGITS = 10000
-
-
-# The chapters of a book of Springer's: 10.1007/978-3-642-22984-8__8
+# 10.1007/978-3-642-22984-8__8: an ISBN and the number of a chapter have one form.
 _CHAPTER = re.compile(r"(978(?:-[0-9]+){3}-[0-9x])__([0-9]+)")
+_DOUBLED = re.compile(r"[0-9a-z](?:\.\.+|__+)[0-9a-z]")
+# The lowest registrants whose doubled signs, and whose last dot, may be part of a DOI.
+_FIRST_WITH_EMPTY_FIELDS, _FIRST_OF_FIVE_DIGITS = 4000, 10000
 
 
 def _mend_chapter(suffix: str) -> str:
@@ -184,7 +181,7 @@ def _refuse_doubtful_dots(suffix: str, number: str) -> None:
         refuse("a doubled sign: it can't be told if both are part of it")
     core = suffix.rstrip(_AT_END)
     dotted = suffix.startswith(".", len(core)) and not suffix.endswith("...")
-    if registrant >= _FIVE_DIGITS and dotted and core.count(".") > 1:
+    if registrant >= _FIRST_OF_FIVE_DIGITS and dotted and core.count(".") > 1:
         refuse("ends in a dot that may be part of it")
 
 
