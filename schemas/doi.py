@@ -27,8 +27,8 @@ _CLEAN = re.compile(
     r"(10\.[0-9]{4,9}/[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*+"  # possessive: or it is quadratic
     rf"(?:/(?!(?i:{VIEWS}))[A-Za-z0-9]+|\([0-9]{{2}}\)[A-Za-z0-9]+)?"
     r"(?:[-._][A-Za-z0-9]+)*)"
-    r"(?i:(?<!\.(?:com|org|net|edu|gov|pdf|htm))(?<!\.html)(?<!\.ecollection)"
-    r"(?<![0-9]v[0-9])(?<![0-9]v[0-9][0-9]))"
+    r"(?:(?<=[0-9])(?<![0-9][vV][0-9])(?<![0-9][vV][0-9][0-9])"  # 10.1101/123456v2
+    r"|(?<![0-9])(?i:(?<!\.(?:com|org|net|edu|gov|pdf|htm))(?<!\.html)(?<!\.ecollection)))"
 )
 
 
