@@ -66,11 +66,17 @@ def render(document: Document, templates: Sequence[str]) -> str | None:
 
     None where no template applies: the document has not the metadata that the model needs.
     """
-    for template in templates:
-        values = {name: getattr(document, name) for name in fields_of(template)}
-        if all(value is not None and str(value).strip() for value in values.values()):
-            return template.format(**values)
-    return None
+    template = _applying(document, templates)
+    return template and template.format(**_values(document, template))
+
+
+def text_from(document: Document, templates: Sequence[str]) -> str | None:
+    """What `render` makes its text of, in the template's order: `title`, `doi`, `title+abstract`.
+
+    None where no template applies.
+    """
+    template = _applying(document, templates)
+    return template and "+".join(dict.fromkeys(fields_of(template)))
 
 
 @lru_cache
@@ -97,6 +103,18 @@ def version_prefix(alias: str, collection: str) -> str | None:
 def guard_alias(alias: str, version: str) -> str:
     """The second alias of the live collection, by which a switch is compare-and-set."""
     return f"{alias}@{version[:VERSION_CHARACTERS]}"
+
+
+def _applying(document: Document, templates: Sequence[str]) -> str | None:
+    for template in templates:
+        values = _values(document, template).values()
+        if all(value is not None and str(value).strip() for value in values):
+            return template
+    return None
+
+
+def _values(document: Document, template: str) -> dict[str, object]:
+    return {name: getattr(document, name) for name in fields_of(template)}
 
 
 def _check(template: str) -> None:

@@ -9,6 +9,7 @@ from schemas.model import (
     collection_name,
     guard_alias,
     render,
+    text_from,
     version_prefix,
 )
 
@@ -28,6 +29,25 @@ def test_the_first_template_applies_whose_fields_a_document_has() -> None:
 
 def test_a_document_without_the_fields_has_no_text() -> None:
     assert render(BARE, TEXT_FIRST[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "templates", "source"),
+    [
+        ({"title": "T", "abstract": "A"}, TEXT_FIRST, "title+abstract"),
+        ({"title": "T", "year": 2020}, TEXT_FIRST, "title+year"),
+        ({"title": "T"}, TEXT_FIRST, "doi"),
+        ({"title": " ", "abstract": "A"}, ("{title}", "{doi}"), "doi"),
+        ({"title": "T", "venue": "V"}, ("{venue}: {title}, in {venue}",), "venue+title"),
+        ({}, TEXT_FIRST[:2], None),
+    ],
+)
+def test_what_a_text_was_made_of_is_told_by_the_template_that_applies(
+    known: dict[str, object], templates: tuple[str, ...], source: str | None
+) -> None:
+    document = Document.model_validate({"doi": BARE.doi, **known})
+    assert text_from(document, templates) == source
+    assert (render(document, templates) is None) == (source is None)
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])
