@@ -179,7 +179,7 @@ def train(
 def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> int:
     """Evaluate versions on held-out pairs, beside the baselines that read the same texts.
 
-    VERSION is an id or its beginning, or base, which reads DOIs here.
+    VERSION is an id or its beginning, or base, which reads by DOIVEC_MODEL__TEMPLATES.
     """
     from trainer.evaluation import assessment  # noqa: PLC0415 - imports torch
 
@@ -188,7 +188,7 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
     reports: dict[str, EvalReport] = {}
     with Texts("evaluating") as texts:
         for version in versions:
-            subject = assessment.find(stores, version, templates=("{doi}",))
+            subject = assessment.find(stores, version)
             for one in (subject, *assessment.baselines(stores, subject.templates)):
                 reports[one.id] = assessment.assess(stores, one, found, on_progress=texts.show)
     shown.reports(list(reports.values()), as_json=as_json)
