@@ -13,6 +13,7 @@ from trainer.bootstrap import open_stores
 from trainer.cli import promote as promote_cli
 from trainer.cli import schedule as schedule_cli
 from trainer.cli import show as shown
+from trainer.cli import template as template_cli
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
 from trainer.data import split
@@ -55,6 +56,7 @@ metadata = Group("metadata", help="What is known of DOIs: titles, abstracts, yea
 cli.add_command(pairs)
 cli.add_command(metadata)
 cli.add_command(schedule_cli.refine)
+cli.add_command(template_cli.template)
 cli.add_command(promote_cli.promote)
 cli.add_command(promote_cli.rollback)
 cli.add_command(promote_cli.prune)
