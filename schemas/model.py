@@ -12,6 +12,8 @@ from schemas.document import METADATA_FIELDS, Document
 VERSION_CHARACTERS = 16
 HEXADECIMAL = re.compile(f"[0-9a-f]{{{VERSION_CHARACTERS}}}")
 FIELDS = ("doi", *METADATA_FIELDS)
+TEXT_CHARACTERS, WORD_CHARACTERS = 32 * 1024, 256
+LAST_WORD = re.compile(r"\s\S*\Z")
 
 
 class InvalidTemplate(ValueError):
@@ -64,10 +66,24 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
 def render(document: Document, templates: Sequence[str]) -> str | None:
     """The text that a model reads of a document, by the first template whose fields it has.
 
-    None where no template applies: the document has not the metadata that the model needs.
+    A long one is cut, see `shorten`. None where no template applies: the document has not the
+    metadata that the model needs.
     """
     template = _applying(document, templates)
-    return template and template.format(**_values(document, template))
+    return template and shorten(template.format(**_values(document, template)))
+
+
+def shorten(text: str) -> str:
+    """The text, or of one beyond `TEXT_CHARACTERS` its first words.
+
+    That is far more than a model reads, so the vector stays what it is; a tokenizer would go
+    through all of it. What has no blank for long (Chinese, say) is cut between two characters.
+    """
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    kept = text[: TEXT_CHARACTERS + 1]
+    last = LAST_WORD.search(kept, TEXT_CHARACTERS - WORD_CHARACTERS)
+    return kept[: last.start() if last else TEXT_CHARACTERS].rstrip()
 
 
 def text_from(document: Document, templates: Sequence[str]) -> str | None:
