@@ -55,6 +55,11 @@ def say_json(value: Any) -> None:
     say(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def say_answer(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
+    """Print an answer in words, or as a line of JSON."""
+    say(json.dumps(answer) if as_json else words)
+
+
 def prepare() -> None:
     """Let standard output and standard error take any text, whatever their encoding."""
     codecs.register_error(ESCAPING, _escape)
