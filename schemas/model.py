@@ -12,6 +12,8 @@ from schemas.document import METADATA_FIELDS, Document
 VERSION_CHARACTERS = 16
 HEXADECIMAL = re.compile(f"[0-9a-f]{{{VERSION_CHARACTERS}}}")
 FIELDS = ("doi", *METADATA_FIELDS)
+TEXT_CHARACTERS, WORD_CHARACTERS = 32 * 1024, 256
+LAST_WORD = re.compile(r"\s\S*\Z")
 
 
 class InvalidTemplate(ValueError):
@@ -64,13 +66,33 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
 def render(document: Document, templates: Sequence[str]) -> str | None:
     """The text that a model reads of a document, by the first template whose fields it has.
 
-    None where no template applies: the document has not the metadata that the model needs.
+    A long one is cut, see `shorten`. None where no template applies: the document has not the
+    metadata that the model needs.
     """
-    for template in templates:
-        values = {name: getattr(document, name) for name in fields_of(template)}
-        if all(value is not None and str(value).strip() for value in values.values()):
-            return template.format(**values)
-    return None
+    template = _applying(document, templates)
+    return template and shorten(template.format(**_values(document, template)))
+
+
+def shorten(text: str) -> str:
+    """The text, or of one beyond `TEXT_CHARACTERS` its first words.
+
+    That is far more than a model reads, so the vector stays what it is; a tokenizer would go
+    through all of it. What has no blank for long (Chinese, say) is cut between two characters.
+    """
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    kept = text[: TEXT_CHARACTERS + 1]
+    last = LAST_WORD.search(kept, TEXT_CHARACTERS - WORD_CHARACTERS)
+    return kept[: last.start() if last else TEXT_CHARACTERS].rstrip()
+
+
+def text_from(document: Document, templates: Sequence[str]) -> str | None:
+    """What `render` makes its text of, in the template's order: `title`, `doi`, `title+abstract`.
+
+    None where no template applies.
+    """
+    template = _applying(document, templates)
+    return template and "+".join(dict.fromkeys(fields_of(template)))
 
 
 @lru_cache
@@ -97,6 +119,18 @@ def version_prefix(alias: str, collection: str) -> str | None:
 def guard_alias(alias: str, version: str) -> str:
     """The second alias of the live collection, by which a switch is compare-and-set."""
     return f"{alias}@{version[:VERSION_CHARACTERS]}"
+
+
+def _applying(document: Document, templates: Sequence[str]) -> str | None:
+    for template in templates:
+        values = _values(document, template).values()
+        if all(value is not None and str(value).strip() for value in values):
+            return template
+    return None
+
+
+def _values(document: Document, template: str) -> dict[str, object]:
+    return {name: getattr(document, name) for name in fields_of(template)}
 
 
 def _check(template: str) -> None:

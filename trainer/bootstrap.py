@@ -84,7 +84,6 @@ def open_promoter(settings: Settings, *, command: str) -> Iterator[Promoter]:
                 load=runtime.models.target if runtime else Registered(settings).load,
                 patience=client.patience,
                 alias=settings.collection,
-                text_bytes=settings.limits.text_bytes,
                 indexes_by_itself=settings.qdrant.url is not None,
             )
 

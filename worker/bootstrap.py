@@ -200,7 +200,6 @@ def make_runtime(
         turns=Turns(share=settings.ingest.backfill_share),
         patience=patience,
         trace=trace,
-        text_bytes=settings.limits.text_bytes,
     )
     ingestor = Ingestor(
         ledger=ledger,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from schemas.document import Document
 from schemas.doi import normalize, point_id
-from schemas.model import render
+from schemas.model import render, shorten
 from schemas.search import Hit
 from worker.errors import CollectionMissing, Unanswerable
 from worker.model.loaded import Target
@@ -73,5 +73,5 @@ class Searcher:
                 f"{doi} is not in the collection, and its model reads more than a DOI: "
                 "search with a text, such as the title"
             )
-        vector: NDArray[np.float32] = model.encoder.encode([rendered])[0]
+        vector: NDArray[np.float32] = model.encoder.encode([shorten(rendered)])[0]
         return vector

@@ -174,11 +174,6 @@ class LimitSettings(Slice):
 
     doi_bytes: int = Field(default=2048, ge=1, description="a DOI, in bytes")
     record_bytes: int = Field(default=1024 * 1024, ge=1, description="a line or record, in bytes")
-    text_bytes: int = Field(
-        default=32 * 1024,
-        ge=1,
-        description="a text before truncation to the model's length, in bytes",
-    )
     batch_records: int = Field(default=4096, ge=1, description="a batch, in records")
 
 

@@ -12,21 +12,17 @@ from worker.patience import Patience
 from worker.store.protocol import VectorStore
 from worker.telemetry import Trace
 
-TEXT_BYTES = 200
-
 
 def ingestor(
     ledger: Ledger, store: VectorStore, *, alias: str, models: Models, leases: Leases
 ) -> Ingestor:
-    """What works batches off, with texts of at most 200 bytes."""
+    """What works batches off."""
     patience, trace = Patience(), Trace()
     return Ingestor(
         ledger=ledger,
         reader=Reader(ledger, store, alias=alias, patience=patience),
         models=models,
-        writer=Writer(
-            store, turns=Turns(share=0.2), patience=patience, trace=trace, text_bytes=TEXT_BYTES
-        ),
+        writer=Writer(store, turns=Turns(share=0.2), patience=patience, trace=trace),
         leases=leases,
         patience=patience,
         trace=trace,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from schemas.document import METADATA_FIELDS, Document
 from schemas.doi import point_id
-from schemas.model import ModelVersion, fields_of, render
+from schemas.model import ModelVersion, fields_of, text_from
 from worker.ingest.settlement import covers
 from worker.store.points import STORED_FIELDS, stored
 from worker.store.protocol import Stored, VectorStore
@@ -73,16 +73,6 @@ def outlook(recent: int) -> str:
     )
 
 
-def can_read(version: ModelVersion, *, text_bytes: int) -> Callable[[Document], bool]:
-    """Whether a record has what a version's templates need, and isn't too long."""
-
-    def check(document: Document) -> bool:
-        text = render(document, version.templates)
-        return text is not None and len(text.encode()) <= text_bytes
-
-    return check
-
-
 def uncovered(
     store: VectorStore,
     source: str,
@@ -112,19 +102,17 @@ def pages(
     *,
     buried: Buried,
     version: ModelVersion,
-    text_bytes: int,
 ) -> Iterator[Page]:
     """Go through `source` for what `holders` lack, and whether the model `version` can read it.
 
     See `uncovered`. A point that isn't under its own DOI's id is no record of doivec's, and counts
     as unreadable.
     """
-    reads = can_read(version, text_bytes=text_bytes)
     for part in uncovered(store, source, holders, buried=buried, fields=_needed(version)):
         found = Page(part.points, [], {})
         for i, payload in part.left.items():
             document = document_of(payload)
-            if point_id(document.doi) == i and reads(document):
+            if point_id(document.doi) == i and text_from(document, version.templates):
                 found.lacking.append(document.doi)
             else:
                 found.unreadable[document.doi] = _age(payload)

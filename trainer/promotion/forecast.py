@@ -111,7 +111,6 @@ def _pages(
         holders,
         buried=promoter.ledger.buried,
         version=manifest,
-        text_bytes=promoter.deployment.text_bytes,
     )
 
 

@@ -122,7 +122,6 @@ class Move:
             (),
             buried=self._ledger.buried,
             version=self._manifest,
-            text_bytes=self._deployment.text_bytes,
         ):
             found.add(page.unreadable)
         self._refuse(found)

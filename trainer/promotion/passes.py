@@ -42,7 +42,6 @@ class Deployment(NamedTuple):
     load: Callable[[str], Target]
     patience: Patience
     alias: str
-    text_bytes: int
     indexes_by_itself: bool
 
 
@@ -88,7 +87,6 @@ class Passes:
             [self._intent.target, *besides],
             buried=self._deployment.ledger.buried,
             version=self._manifest,
-            text_bytes=self._deployment.text_bytes,
         )
 
     def once(self, source: str | None = None, *, besides: Sequence[str] = ()) -> Pass:

@@ -34,13 +34,11 @@ class Writer:
         turns: Turns,
         patience: Patience,
         trace: Trace,
-        text_bytes: int,
     ) -> None:
         self._store = store
         self._turns = turns
         self._patience = patience
         self._trace = trace
-        self._text_bytes = text_bytes
 
     def write(
         self, rows: Sequence[Row], target: Target, *, batch: Batch, backfill: bool, outcome: Outcome
@@ -72,9 +70,6 @@ class Writer:
             text = render(row.document, target.templates)
             if text is None:
                 reason = _missing(row.document, target.templates)
-                outcome.bury(row.document, batch, stage="render", reason=reason)
-            elif len(text.encode()) > self._text_bytes:
-                reason = f"a text of {len(text.encode())} bytes; {self._text_bytes} are allowed"
                 outcome.bury(row.document, batch, stage="render", reason=reason)
             else:
                 yield row, text

@@ -3,12 +3,15 @@ from pydantic import ValidationError
 
 from schemas.document import Document
 from schemas.model import (
+    TEXT_CHARACTERS,
     InvalidTemplate,
     ModelVersion,
     check_templates,
     collection_name,
     guard_alias,
     render,
+    shorten,
+    text_from,
     version_prefix,
 )
 
@@ -28,6 +31,40 @@ def test_the_first_template_applies_whose_fields_a_document_has() -> None:
 
 def test_a_document_without_the_fields_has_no_text() -> None:
     assert render(BARE, TEXT_FIRST[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "templates", "source"),
+    [
+        ({"title": "T", "abstract": "A"}, TEXT_FIRST, "title+abstract"),
+        ({"title": "T", "year": 2020}, TEXT_FIRST, "title+year"),
+        ({"title": "T"}, TEXT_FIRST, "doi"),
+        ({"title": " ", "abstract": "A"}, ("{title}", "{doi}"), "doi"),
+        ({"title": "T", "venue": "V"}, ("{venue}: {title}, in {venue}",), "venue+title"),
+        ({}, TEXT_FIRST[:2], None),
+    ],
+)
+def test_what_a_text_was_made_of_is_told_by_the_template_that_applies(
+    known: dict[str, object], templates: tuple[str, ...], source: str | None
+) -> None:
+    document = Document.model_validate({"doi": BARE.doi, **known})
+    assert text_from(document, templates) == source
+    assert (render(document, templates) is None) == (source is None)
+
+
+def test_a_text_beyond_the_limit_is_cut_at_a_word_and_a_shorter_one_is_left_alone() -> None:
+    words = "measurement " * (TEXT_CHARACTERS // 12)
+    whole = (words + "uncertainty").strip()
+    assert shorten(whole) == words.strip()
+    assert shorten(words + " \t" * 9) == words.strip()
+    assert shorten(whole[:TEXT_CHARACTERS]) == whole[:TEXT_CHARACTERS], "exactly the limit"
+    document = Document(doi=BARE.doi, title="T", abstract=whole)
+    assert render(document, TEXT_FIRST) == shorten(f"T. {whole}")
+
+
+@pytest.mark.parametrize("endless", ["不确定度" * TEXT_CHARACTERS, "x" * (TEXT_CHARACTERS + 1)])
+def test_a_long_text_without_blanks_keeps_what_the_limit_leaves(endless: str) -> None:
+    assert shorten(f"Title. {endless}") == f"Title. {endless}"[:TEXT_CHARACTERS]
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])

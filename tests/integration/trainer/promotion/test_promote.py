@@ -203,7 +203,6 @@ def home(
             load=source.load,
             patience=client.patience,
             alias="dois",
-            text_bytes=settings.limits.text_bytes,
             indexes_by_itself=is_server,
         )
         promoter = Promoter(deployment, open_stores(settings), check=lambda: None)

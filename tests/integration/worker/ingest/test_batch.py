@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Job, JobState, State
-from schemas.model import collection_name
+from schemas.model import TEXT_CHARACTERS, collection_name, shorten
 from tests.support.servers import QdrantServer, wait_until
 from tests.support.workers import ingestor, sweeper
 from worker.errors import ModelError, OutOfMemory, StoreBusy, StoreRejected, Unanswerable
@@ -235,16 +235,30 @@ def test_a_record_that_the_store_refuses_ends_alone(bench: Bench) -> None:
 
 def test_records_without_what_the_model_reads_are_dead_letters(bench: Bench) -> None:
     bench.templates = ("{title}. {abstract}", "{title}")
-    long = Document(doi="10.1000/long", title="x" * 300)
-    job = bench.ingest("job", FIRST, *OTHERS[:2], long)
-    assert (job.stored, job.dead) == (1, 3)
+    job = bench.ingest("job", FIRST, *OTHERS[:2])
+    assert (job.stored, job.dead) == (1, 2)
     reasons = {d.document.doi: d.reason for d in bench.ledger.dead("job")}
     assert reasons[OTHERS[0].doi] == (
         "missing_metadata: it has no title; ingest it again with its title, or promote a model "
         "that reads {doi}, then `doi-worker dead replay`"
     )
-    assert reasons["10.1000/long"] == "a text of 300 bytes; 200 are allowed"
     assert bench.encoder.texts == ["Measured measurement"]
+
+
+def test_a_text_longer_than_the_limit_is_cut_and_its_record_kept_whole(bench: Bench) -> None:
+    bench.templates = ("{title}. {abstract}", "{title}")
+    abstract = "We measured what was measured. " * 4000
+    job = bench.ingest("job", FIRST.model_copy(update={"abstract": abstract}))
+    assert (job.stored, job.dead) == (1, 0)
+    (text,) = bench.encoder.texts
+    assert text == shorten(f"{FIRST.title}. {abstract}")
+    assert len(text) <= TEXT_CHARACTERS
+    (payload,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert payload["abstract"] == abstract
+    searcher = Searcher(bench.store, alias=bench.alias, load=bench.target)
+    (hit,) = searcher.search(text=f"{FIRST.title}. {abstract}", k=1)
+    assert bench.encoder.texts == [text, text], "a query is read as what it is compared with"
+    assert hit.score == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_batch_that_was_lost_twice_runs_one_by_one_and_spares_a_single_death(

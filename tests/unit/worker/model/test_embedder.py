@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from schemas.model import TEXT_CHARACTERS, shorten
 from tests.support.paths import DATA as SHARED
 from tests.support.tiny_model import make_tiny_model
 from worker.errors import ConfigurationError, EmbeddingError, ModelError, OutOfMemory
@@ -228,6 +229,22 @@ def test_weights_under_older_names_are_read(tmp_path: Path) -> None:
         renamed[name] = tensor
     save_file(renamed, path / "model.safetensors", metadata={"format": "pt"})
     assert_like_reference(path, kind=PackedModel)
+
+
+LONG = (
+    "Equation of state calculations by fast computing machines. " * 2000,
+    "快速计算机的状态方程计算。" * 5000,
+    "α-" * 40_000,
+)
+
+
+def test_what_is_cut_off_a_long_text_changes_no_vector(base: Embedder, tiny: Path) -> None:
+    cut_off = [shorten(text) for text in LONG]
+    assert all(
+        len(short) <= TEXT_CHARACTERS < len(text) for short, text in zip(cut_off, LONG, strict=True)
+    )
+    for embedder in (base, Embedder.load(tiny, device="cpu")):
+        assert np.array_equal(embedder.encode(cut_off), embedder.encode(LONG))
 
 
 def test_order_and_size_of_batches_change_nothing(tiny: Path) -> None:
