@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from worker.sources.streams import is_same_file
+
+T = TypeVar("T")
 
 
 def spare_sources(
@@ -30,6 +32,20 @@ def _in_a_folder(
     if path and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise click.BadParameter(f"there is no folder {path.parent} that can be written")
     return path
+
+
+def checked(
+    parse: Callable[[str], T],
+) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """An option's callback: what `parse` makes of the value, its ValueError as wrong usage."""
+
+    def parsed(_context: click.Context, _option: click.Parameter, value: str | None) -> T | None:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return parsed
 
 
 rejects_file = click.option(

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch, State
-from schemas.model import fields_of, render
+from schemas.model import fields_of, render, text_from
 from worker.ingest.narrow import Failure, narrow
 from worker.ingest.rows import Row
 from worker.ingest.settlement import Outcome, standing
@@ -87,7 +88,7 @@ class Writer:
             return pair[0].bare, pair[0].sequence
 
         def upsert(pairs: Sequence[tuple[Row, Vectors]]) -> None:
-            self._upsert(pairs, target.collection, batch=batch)
+            self._upsert(pairs, target, batch=batch)
 
         pairs = sorted(zip(rows, vectors, strict=True), key=condition)
         for _, group in groupby(pairs, key=condition):
@@ -112,18 +113,26 @@ class Writer:
                 outcome.end([row.document], state or State.SUPERSEDED)
 
     def _upsert(
-        self, pairs: Sequence[tuple[Row, Vectors]], collection: str, *, batch: Batch
+        self, pairs: Sequence[tuple[Row, Vectors]], target: Target, *, batch: Batch
     ) -> None:
         write = Write(
             ids=[point_id(row.document.doi) for row, _ in pairs],
             vectors=np.stack([vector for _, vector in pairs]),
-            payloads=[row.payload for row, _ in pairs],
+            payloads=[_payload(row, target.templates) for row, _ in pairs],
         )
         first = pairs[0][0]
         with self._trace.span("upsert", batch=f"{batch.job}:{batch.number}", records=len(pairs)):
             self._patience(
-                self._store.upsert, collection, write, sequence=first.sequence, bare=first.bare
+                self._store.upsert,
+                target.collection,
+                write,
+                sequence=first.sequence,
+                bare=first.bare,
             )
+
+
+def _payload(row: Row, templates: Sequence[str]) -> dict[str, Any]:
+    return {**row.payload, "text_from": text_from(row.document, templates)}
 
 
 def _missing(document: Document, templates: Sequence[str]) -> str:

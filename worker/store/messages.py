@@ -142,4 +142,4 @@ def _plain(value: wire.Value) -> Any:
         return {name: _plain(inner) for name, inner in value.struct_value.fields.items()}
     if kind == "list_value":
         return [_plain(inner) for inner in value.list_value.values]
-    return None if kind == "null_value" else getattr(value, kind)
+    return None if kind in {None, "null_value"} else getattr(value, str(kind))
