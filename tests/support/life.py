@@ -95,7 +95,7 @@ class Life:
             for doi in dois:
                 self.known.pop(doi, None)
         with bootstrap.connect(self.deployment.settings) as client:
-            assert bootstrap.delete(client, dois)
+            assert all(was is not None for _, was in bootstrap.delete(client, dois))
 
     def version(self, collection: str) -> tuple[Embedder, tuple[str, ...]]:
         """The model of a collection."""

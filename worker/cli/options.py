@@ -25,7 +25,7 @@ def spare_sources(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 
-def _in_a_folder(
+def in_a_folder(
     _context: click.Context, _option: click.Parameter, path: Path | None
 ) -> Path | None:
     """Where the file can't be written, that is said before the work is done."""
@@ -51,7 +51,7 @@ def checked(
 rejects_file = click.option(
     "--rejects",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=_in_a_folder,
+    callback=in_a_folder,
     help="Write every rejected line to this file, as JSON lines.",
 )
 sources_argument = click.argument(
