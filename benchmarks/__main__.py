@@ -13,6 +13,7 @@ STEPS = (
     ["-m", "benchmarks.training"],
     ["-m", "benchmarks.sizing"],
     ["-m", "benchmarks.life"],
+    ["-m", "benchmarks.abstracts"],
     ["docs/generate.py"],
 )
 

@@ -16,7 +16,8 @@ from worker.embedded.owner import refuse_any_owner
 from worker.model.registered import Registered
 from worker.model.registry import Registry
 from worker.settings import Settings
-from worker.store.opening import open_store
+from worker.store.names import version_in
+from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
 
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ def open_stores(settings: Settings) -> Stores:
         HeldOutStore(root),
         Registry(settings.data_dir / "models"),
     )
+
+
+def live_version(settings: Settings) -> str | None:
+    """The beginning of the live version's id; None before there is a collection.
+
+    Raises `ConfigurationError`, `StoreUnavailable`.
+    """
+    live, _ = look(settings.qdrant, data_dir=settings.data_dir, alias=settings.collection)
+    return version_in(settings.collection, live) if live else None
 
 
 def make_refine(

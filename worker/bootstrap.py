@@ -176,7 +176,7 @@ def start_worker(
     ledger = Ledger.connect(settings.redis, options=settings.ingest)
     patience(ledger.ping)
     store = open_store(settings.qdrant, data_dir=settings.data_dir)
-    return make_runtime(
+    runtime = make_runtime(
         settings,
         application,
         ledger=ledger,
@@ -184,6 +184,10 @@ def start_worker(
         patience=patience,
         source=source or Registered(settings),
     )
+    live = patience(store.live, settings.collection)
+    if live and (words := Registered(settings).unheeded(live)):
+        log.warning(words)
+    return runtime
 
 
 def make_runtime(

@@ -146,7 +146,7 @@ class ModelSettings(Slice):
         default=None, description="the commit of a hub name; required for one"
     )
     templates: tuple[str, ...] = Field(
-        default=("{doi}",),
+        default=("{title}", "{doi}"),
         min_length=1,
         description="text templates; the first whose fields a record has applies",
     )

@@ -68,6 +68,7 @@ def write_card(  # noqa: PLR0913 - what a card is made of
     *,
     stock_card: str,
     version: str,
+    templates: Sequence[str],
     record: TrainingRecord,
     reports: Sequence[EvalReport],
     scores: Mapping[str, ArrayLike],
@@ -87,7 +88,13 @@ def write_card(  # noqa: PLR0913 - what a card is made of
         _put(folder / "plots" / name, draw)
     shown = [Path("plots") / name for name in drawings]
     text = compose(
-        stock_card, version=version, record=record, reports=reports, plots=shown, earlier=earlier
+        stock_card,
+        version=version,
+        templates=templates,
+        record=record,
+        reports=reports,
+        plots=shown,
+        earlier=earlier,
     )
     _put(folder / "README.md", partial(Path.write_text, data=text, encoding="utf-8"))
 
@@ -96,6 +103,7 @@ def compose(
     stock_card: str,
     *,
     version: str,
+    templates: Sequence[str],
     record: TrainingRecord,
     reports: Sequence[EvalReport],
     plots: Sequence[Path],
@@ -104,9 +112,8 @@ def compose(
     """The model card in Markdown: `stock_card`, as the Trainer wrote it, with our sections added.
 
     `reports` begins with the model's; the baselines' follow. `plots` are paths relative to the
-    card. `record.recipe` must have `templates`.
+    card, `templates` those that the version reads by.
     """
-    templates = record.recipe["templates"]
     sections = {
         "## Training Details": (
             section("Intended Use", intended_use(templates)),

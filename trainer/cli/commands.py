@@ -13,6 +13,7 @@ from trainer.bootstrap import open_stores
 from trainer.cli import promote as promote_cli
 from trainer.cli import schedule as schedule_cli
 from trainer.cli import show as shown
+from trainer.cli import template as template_cli
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
 from trainer.data import split
@@ -55,6 +56,7 @@ metadata = Group("metadata", help="What is known of DOIs: titles, abstracts, yea
 cli.add_command(pairs)
 cli.add_command(metadata)
 cli.add_command(schedule_cli.refine)
+cli.add_command(template_cli.template)
 cli.add_command(promote_cli.promote)
 cli.add_command(promote_cli.rollback)
 cli.add_command(promote_cli.prune)
@@ -179,7 +181,7 @@ def train(
 def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> int:
     """Evaluate versions on held-out pairs, beside the baselines that read the same texts.
 
-    VERSION is an id or its beginning, or base, which reads DOIs here.
+    VERSION is an id or its beginning, or base, which reads by DOIVEC_MODEL__TEMPLATES.
     """
     from trainer.evaluation import assessment  # noqa: PLC0415 - imports torch
 
@@ -188,7 +190,7 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
     reports: dict[str, EvalReport] = {}
     with Texts("evaluating") as texts:
         for version in versions:
-            subject = assessment.find(stores, version, templates=("{doi}",))
+            subject = assessment.find(stores, version)
             for one in (subject, *assessment.baselines(stores, subject.templates)):
                 reports[one.id] = assessment.assess(stores, one, found, on_progress=texts.show)
     shown.reports(list(reports.values()), as_json=as_json)

@@ -63,16 +63,20 @@ def version_subject(stores: Stores, version: str) -> Subject:
     return Subject(manifest.version, name, manifest.templates, load, runs, path)
 
 
-def find(stores: Stores, name: str, *, templates: tuple[str, ...]) -> Subject:
-    """The version of this name or prefix; `base` reads by `templates`. Raises `ModelError`."""
-    return base_subject(stores, templates) if name == BASE else version_subject(stores, name)
+def find(stores: Stores, name: str) -> Subject:
+    """The version of this name or prefix; `base` reads as the settings say. Raises `ModelError`."""
+    if name == BASE:
+        return base_subject(stores, stores.settings.model.templates)
+    return version_subject(stores, name)
 
 
 def opponents(stores: Stores, champion: str, challenger: str) -> tuple[Subject, Subject]:
     """Two subjects; one that is `base` reads the texts that the other one reads."""
     names = (champion, challenger)
     known = {name: version_subject(stores, name) for name in names if name != BASE}
-    templates = next((subject.templates for subject in known.values()), ("{doi}",))
+    templates = next(
+        (subject.templates for subject in known.values()), stores.settings.model.templates
+    )
     first, second = (known.get(name) or base_subject(stores, templates) for name in names)
     return first, second
 
@@ -210,6 +214,7 @@ def write_card(
         subject.path,
         stock_card=subject.runs[-1].stock_card.read_text("utf-8"),
         version=subject.id,
+        templates=subject.templates,
         record=subject.records[-1],
         earlier=subject.records[:-1],
         reports=reports,

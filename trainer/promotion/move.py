@@ -134,8 +134,8 @@ class Move:
             or_now = ", and with --now too" if self._intent.kind == "rollback" else ""
             words = (
                 f"{self._intent.version[:12]} can't read {unread.count:,} of {count:,} records, "
-                f"which lack what its templates {list(self._manifest.templates)} name or are too "
-                f"long: {unread.names}; with --allow-missing they stay in {self._intent.source} "
+                f"which lack what its templates {list(self._manifest.templates)} name: "
+                f"{unread.names}; with --allow-missing they stay in {self._intent.source} "
                 f"alone{or_now}"
             )
             raise PromotionRefused("; ".join(filter(None, (words, unread.outlook))))

@@ -169,7 +169,7 @@ class Refine:
             self._stores,
             assessment.version_subject(self._stores, live),
             self._stores.held_out.load(plan.held_out),
-            templates=plan.recipe.templates,
+            templates=plan.recipe.serving,
             rules=self._stores.settings.gate,
         )
 

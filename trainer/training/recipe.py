@@ -58,15 +58,18 @@ class Arguments(Part):
 class Recipe(Part):
     """How a model is made from labelled pairs.
 
-    `templates` render the texts; the ranking losses train on the pairs
-    with label 1, with hard `negatives` (`labelled`: from pairs with label 0 of the same anchor
-    or group; `mined`: near the anchor for the parent model), and at most `group_positives` pairs
-    of a group (0: all). `scale` is the ranking losses' inverse temperature, `mini_batch_size` the
-    cached one's. `max_seq_length` is in tokens (0: the parent's).
+    `templates` render the texts that it trains on. The version reads by them too, and by
+    `fallbacks` what they can't read: so a model of titles embeds bare DOIs, though it is trained on
+    none. The ranking losses train on the pairs with label 1, with hard `negatives` (`labelled`:
+    from pairs with label 0 of the same anchor or group; `mined`: near the anchor for the parent
+    model), and at most `group_positives` pairs of a group (0: all). `scale` is the ranking losses'
+    inverse temperature, `mini_batch_size` the cached one's. `max_seq_length` is in tokens (0: the
+    parent's).
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
     templates: tuple[str, ...]
+    fallbacks: tuple[str, ...] = ()
     loss: Loss
     scale: float = Field(gt=0)
     negatives: tuple[Literal["labelled", "mined"], ...]
@@ -79,6 +82,11 @@ class Recipe(Part):
     @classmethod
     def _templates_are_valid(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
         return check_templates(templates)
+
+    @field_validator("fallbacks")
+    @classmethod
+    def _fallbacks_are_valid(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        return check_templates(templates) if templates else ()
 
     @field_validator("name")
     @classmethod
@@ -98,6 +106,11 @@ class Recipe(Part):
         if self.arguments.fp16 and self.arguments.bf16:
             raise ValueError("fp16 and bf16: one of the two")
         return self
+
+    @property
+    def serving(self) -> tuple[str, ...]:
+        """The templates of the version that it makes."""
+        return (*self.templates, *self.fallbacks)
 
     @property
     def ranks(self) -> bool:

@@ -205,7 +205,7 @@ def _register(
     stock_card = (finished.path / "README.md").read_text("utf-8")
     notes = notes_of(plan.folder.name[:SHORT], record, stock_card)
     made = stores.registry.register(
-        finished.path, name=plan.recipe.name, templates=plan.recipe.templates, notes=notes
+        finished.path, name=plan.recipe.name, templates=plan.recipe.serving, notes=notes
     )
     return made.version
 

@@ -16,6 +16,7 @@ from worker.embedded.process import WorkerProcess
 from worker.embedded.server import redis_folder
 from worker.errors import SourceError, StoreBusy, WorkerError
 from worker.ingest.producer import Hooks
+from worker.model.registered import unheeded
 from worker.sources.records import identity, read
 from worker.sources.streams import STANDARD_INPUT, source_name
 
@@ -101,6 +102,8 @@ def ingest(client: Client, names: Sequence[str], *, rejects: Path | None) -> Job
     """
     refuse_other_owner(client.owner)
     job = open_job(client, names)
+    if words := unheeded(client.settings):
+        console.say(words, err=True)
     with embedded_worker(client) as worker, console.JobProgress(job.source) as bar:
         watch = Watch(client, job.id, bar=bar, worker=worker)
         failure = None

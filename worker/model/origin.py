@@ -16,12 +16,14 @@ HUB_FILES = ("*.safetensors", "*.json", "*.txt")
 def resolve_source(name: str, revision: str | None = None) -> Path:
     """The directory of a model: `base`, a directory, or a hub name with its commit.
 
-    Raises `ModelError`.
+    The commit may stand behind the name: `name@commit`. Raises `ModelError`.
     """
     if name == BASE:
         return _base()
     if Path(name).is_dir():
         return Path(name)
+    if revision is None and "@" in name:
+        name, _, revision = name.rpartition("@")
     if name.count("/") > 1 or name.startswith(("/", ".", "~")):
         raise ModelError(f"there is no model directory {name!r}")
     if revision is None or not REVISION.fullmatch(revision):

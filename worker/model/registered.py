@@ -1,17 +1,22 @@
 """Models from the registry: that of a collection, and that with which the first one is made."""
 
+import json
 import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
-from schemas.model import collection_name, guard_alias
-from worker.errors import ConfigurationError
+from schemas.model import ModelVersion, collection_name, guard_alias
+from worker.errors import ConfigurationError, ModelError, StoreUnavailable
 from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
 from worker.model.loaded import Deferred, Encoder, Target
-from worker.model.origin import resolve_source
-from worker.model.registry import Registry
-from worker.settings import Settings
+from worker.model.origin import BASE, resolve_source
+from worker.model.registry import Registry, identify
+from worker.settings import ModelSettings, Settings
 from worker.store.names import version_in
+from worker.store.opening import look
 from worker.store.protocol import VectorStore
 
 
@@ -65,10 +70,37 @@ class Registered:
         encoder: Encoder = Deferred(load) if is_passing else load()
         return Target(collection, manifest.templates, encoder)
 
+    def unheeded(self, live: str) -> str | None:
+        """What the settings ask for and the live collection is not; None where it is all so.
+
+        They are for a first collection. None, too, where its model is in another registry.
+        """
+        try:
+            manifest = self._registry.look(version_in(self._settings.collection, live))[1]
+        except ModelError:
+            return None
+        model = self._settings.model
+        asked = {}
+        if model.model_fields_set & {"name", "revision"} and _is_other(model, manifest):
+            asked["NAME"] = _named(model)
+        if "templates" in model.model_fields_set and model.templates != manifest.templates:
+            asked["TEMPLATES"] = _json(model.templates)
+        if not asked:
+            return None
+        templates = model.templates if "TEMPLATES" in asked else manifest.templates
+        of = f" --of {shlex.quote(asked['NAME'])}" if "NAME" in asked else ""
+        return (
+            " and ".join(f"DOIVEC_MODEL__{name}={value}" for name, value in asked.items())
+            + f" without effect: {live} is of the model {manifest.name}, {manifest.version[:12]}, "
+            f"which reads by {_json(manifest.templates)}, and settings are for a first collection; "
+            f"to change it: `doi-trainer template {shlex.quote(_json(templates))}{of}`, then "
+            "`doi-trainer promote` the version that this prints"
+        )
+
     def _make_first(self, store: VectorStore) -> str:
         model, alias = self._settings.model, self._settings.collection
         source = resolve_source(model.name, model.revision)
-        version = self._registry.register(source, name=model.name, templates=model.templates)
+        version = self._registry.register(source, name=_named(model), templates=model.templates)
         collection = collection_name(alias, version.version)
         if others := [name for name in store.collections(alias) if name != collection]:
             raise ConfigurationError(
@@ -78,6 +110,35 @@ class Registered:
         store.create(collection, dimension=version.dimension)
         store.publish([guard_alias(alias, version.version), alias], collection=collection)
         return collection
+
+
+def unheeded(settings: Settings) -> str | None:
+    """What the settings ask for and the live collection is not; see `Registered.unheeded`."""
+    try:
+        live, _ = look(settings.qdrant, data_dir=settings.data_dir, alias=settings.collection)
+    except StoreUnavailable:
+        return None  # whoever needs it now waits for it, and says so
+    return Registered(settings).unheeded(live) if live else None
+
+
+def _is_other(model: ModelSettings, manifest: ModelVersion) -> bool:
+    """Whether the model of the settings has other weights; nothing is fetched to find that out."""
+    if model.name != BASE and not Path(model.name).is_dir():
+        return _named(model) != manifest.name
+    try:
+        source = resolve_source(model.name)
+        return identify(source, templates=manifest.templates) != manifest.version
+    except ModelError:
+        return True
+
+
+def _named(model: ModelSettings) -> str:
+    is_of_hub = model.revision and model.name != BASE and not Path(model.name).is_dir()
+    return f"{model.name}@{model.revision}" if is_of_hub else model.name
+
+
+def _json(templates: Sequence[str]) -> str:
+    return json.dumps(templates, ensure_ascii=False)
 
 
 def _threads(workers_per_machine: int) -> int:

@@ -84,6 +84,16 @@ class Registry:
                 self._take_in(version, source, name=name, templates=templates, notes=notes)
         return self.get(version)[1]
 
+    def retemplate(self, version: str, *, templates: Sequence[str]) -> ModelVersion:
+        """Register the weights of a version under other templates, and its notes with them.
+
+        What the weights were trained on, and so what can't judge them, is in the notes. Raises
+        `ModelError`.
+        """
+        path, manifest = self.get(version)
+        notes = {name: (path / name).read_text("utf-8") for name in manifest.notes}
+        return self.register(path, name=manifest.name, templates=templates, notes=notes)
+
     def prepare(self) -> None:
         """See that a version could be kept, before hours are spent on it; raises `ModelError`."""
         with self._locked(), tempfile.TemporaryDirectory(dir=self._root, prefix=MADE):

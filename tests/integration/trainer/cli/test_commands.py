@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ def write_pairs(path: Path) -> Path:
     return path
 
 
-def write_metadata(path: Path) -> Path:
-    records = ({"doi": doi, "title": f"A study of {doi.partition('/')[2]}"} for doi in DOIS)
+def write_metadata(path: Path, dois: Sequence[str] = DOIS) -> Path:
+    records = ({"doi": doi, "title": f"A study of {doi.partition('/')[2]}"} for doi in dois)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
 
@@ -266,12 +267,18 @@ def test_titles_that_came_after_the_held_out_set_serve(tmp_path: Path) -> None:
     first = desk.json(*HOLD_OUT)["id"]
     with pytest.raises(TrainerError, match=r"can't judge a model that reads \{title\}"):
         desk.run("train", "--recipe", "title", *QUICK)
-    desk.run("metadata", "import", str(write_metadata(tmp_path / "metadata.jsonl")))
+    titled = DOIS[:240]
+    desk.run("metadata", "import", str(write_metadata(tmp_path / "metadata.jsonl", titled)))
     said = desk.run("train", "--recipe", "title", *QUICK)
     assert f"were not known when {first[:12]} was frozen" in said.stderr
-    trained = desk.json("train", "--recipe", "title", *QUICK)["evaluation"][0]
-    assert trained["held_out"] != first
-    assert trained["unread"] == 0
+    trained = desk.json("train", "--recipe", "title", *QUICK)
+    report = trained["evaluation"][0]
+    assert report["held_out"] != first
+    assert report["unread"] == 0, "what has no title is read by its DOI"
+    shown = desk.json("show", trained["version"])
+    assert shown["templates"] == ["{title}", "{doi}"]
+    assert shown["training"]["pairs"]["unread"] > 100, "but no pair without titles is trained on"
+    assert "is read by its DOI string" in (Path(trained["path"]) / "README.md").read_text()
     assert desk.json("evaluate", "base", "--on", first[:12])[0]["held_out"] == first
 
 

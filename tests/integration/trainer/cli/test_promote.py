@@ -1,6 +1,7 @@
 """promote, rollback, prune and history as a user runs them, without servers."""
 
 import json
+import shlex
 import signal
 from pathlib import Path
 
@@ -101,3 +102,49 @@ def test_ctrl_c_in_a_promotion_and_the_same_command_again(shell: Shell) -> None:
     assert "Traceback" not in log.read_text()
     shell.run(TRAINER, "promote", second)
     assert f"dois-{second[:16]}" in shell.run(TRAINER, "promote", second).stdout
+
+
+def test_templates_change_without_training_by_the_command_that_ingest_names(shell: Shell) -> None:
+    wanted = '["{title}. {venue}", "{title}", "{doi}"]'
+    source = shell.folder / "venues.jsonl"
+    rows = [{"doi": d, "title": f"A study of {d}", "venue": "Tests"} for d in DOIS[80:90]]
+    source.write_text("\n".join(json.dumps(row) for row in rows))
+    text = ("search", "--text", f"A study of {DOIS[80]}. Tests", "-k", "1")
+    said = shell.run(WORKER, "ingest", str(source), DOIVEC_MODEL__TEMPLATES=wanted).stderr
+    assert f"DOIVEC_MODEL__TEMPLATES={wanted} without effect: dois-" in said
+    assert shell.json(WORKER, *text)[0]["score"] < 0.999, "it reads by the title alone"
+    command = said.partition("`doi-trainer ")[2].partition("`, then")[0]
+    made, following = shell.run(TRAINER, *shlex.split(command)).stdout.splitlines()
+    assert following.endswith(f"doi-trainer promote {made[:12]}")
+    shell.run(TRAINER, "promote", made[:12])
+    (hit,) = shell.json(WORKER, *text)
+    assert hit["doi"] == DOIS[80].lower()
+    assert hit["score"] > 0.9999
+    said = shell.run(WORKER, "ingest", str(source), DOIVEC_MODEL__TEMPLATES=wanted).stderr
+    assert "without effect" not in said
+    again = shell.run(TRAINER, "template", wanted).stdout.splitlines()
+    assert again == [made, "the live version reads by these templates already"]
+
+
+def test_templates_of_a_named_version_or_model(shell: Shell) -> None:
+    first = shell.json(TRAINER, "versions")[0]
+    made = shell.json(TRAINER, "template", '["{doi}"]', "--of", first["version"][:12])
+    other = make_tiny_model(shell.folder / "other", seed=2)
+    named = shell.json(TRAINER, "template", '["{doi}"]', "--of", str(other))
+    assert (made["name"], named["name"]) == (first["name"], str(other))
+    assert made["templates"] == named["templates"] == ["{doi}"]
+    assert len({first["version"], made["version"], named["version"]}) == 3
+
+
+@pytest.mark.parametrize("templates", ["{title}", '"{title}"', "[1]", '{"title": 1}'])
+def test_templates_that_are_no_list_are_wrong_usage(tmp_path: Path, templates: str) -> None:
+    said = Shell(tmp_path).run(TRAINER, "template", templates, expect=2).stderr
+    assert 'a JSON list is expected, such as \'["{title}", "{doi}"]\'' in said
+
+
+def test_templates_are_told_apart_from_settings_before_the_first_collection(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    said = shell.run(TRAINER, "template", '["{title}"]', expect=1).stderr
+    assert "nothing is ingested yet: DOIVEC_MODEL__TEMPLATES says how" in said
+    said = shell.run(TRAINER, "template", '["{author}"]', "--of", "base", expect=1).stderr
+    assert "asks for {author}" in said

@@ -188,6 +188,19 @@ def test_a_worker_that_runs_takes_what_others_queue(shell: Shell) -> None:
     assert len(shell.worker("search", DOIS[0], "-k", "2").splitlines()) == 2
 
 
+def test_a_worker_says_which_settings_the_live_collection_does_not_heed(shell: Shell) -> None:
+    source = shell.folder / "one.txt"
+    source.write_text(DOIS[0])
+    shell.worker("ingest", str(source))
+    log = shell.folder / "run.log"
+    with log.open("w") as output:
+        worker = shell.start(WORKER, "run", output=output, DOIVEC_MODEL__TEMPLATES='["{title}"]')
+    wait_until(lambda: 'DOIVEC_MODEL__TEMPLATES=["{title}"] without' in log.read_text())
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(60)
+    assert log.read_text().count("without effect") == 1
+
+
 def test_dead_letters_are_listed_and_replayed(shell: Shell) -> None:
     shell.environment["DOIVEC_MODEL__TEMPLATES"] = '["{title}"]'
     source = shell.folder / "two.jsonl"

@@ -195,6 +195,7 @@ def folder(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder,
             stock_card=trained.card,
             version=VERSION,
+            templates=trained.templates,
             record=record_of(trained),
             reports=REPORTS,
             scores=scores,
@@ -213,7 +214,14 @@ def record_of(trained: Trained, **changes: Any) -> TrainingRecord:
 
 
 def composed(stock_card: str, known: TrainingRecord) -> str:
-    return compose(stock_card, version=VERSION, record=known, reports=REPORTS, plots=())
+    return compose(
+        stock_card,
+        version=VERSION,
+        templates=known.recipe["templates"],
+        record=known,
+        reports=REPORTS,
+        plots=(),
+    )
 
 
 def test_a_card_has_all_sections_in_order(card: str) -> None:
@@ -316,6 +324,7 @@ def test_a_card_without_an_evaluation_says_so(trained: Trained, tmp_path: Path) 
         tmp_path,
         stock_card=trained.card,
         version=VERSION,
+        templates=trained.templates,
         record=record_of(trained),
         reports=(),
         scores={},

@@ -29,6 +29,21 @@ def test_the_seed_recipe_is_that_of_the_original_model() -> None:
     assert (a.batch_sampler, a.multi_dataset_batch_sampler) == ("batch_sampler", "round_robin")
 
 
+def test_a_model_of_titles_reads_bare_dois_that_it_does_not_train_on() -> None:
+    title, seed = recipe.load("title"), recipe.load("seed")
+    assert (title.templates, title.serving) == (("{title}",), ("{title}", "{doi}"))
+    assert (seed.templates, seed.serving) == (("{doi}",), ("{doi}",))
+    bare = recipe.load("title", overrides=["fallbacks=[]"])
+    assert bare.serving == ("{title}",)
+
+
+def test_a_recipe_of_ones_own_may_leave_the_fallbacks_out(tmp_path: Path) -> None:
+    text = (ROOT / "trainer" / "training" / "recipes" / "title.toml").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("fallbacks")]
+    (tmp_path / "own.toml").write_text("\n".join(lines))
+    assert recipe.load(str(tmp_path / "own.toml")).serving == ("{title}",)
+
+
 def test_values_are_set_under_the_trainers_names() -> None:
     found = recipe.load(
         "seed",
@@ -47,6 +62,7 @@ def test_values_are_set_under_the_trainers_names() -> None:
         ("max_steps=many", "max_steps"),
         ("loss=mse", "loss"),
         ('templates=["{author}"]', "author"),
+        ('fallbacks=["{author}"]', "author"),
         ("per_device_train_batch_size=0", "per_device_train_batch_size"),
         ("arguments=1", "has no value 'arguments'"),
         ('negatives=["mined"]', "reads labels, not negatives"),

@@ -324,3 +324,22 @@ def test_a_hub_name_needs_a_commit(revision: str | None) -> None:
 def test_a_directory_that_is_not_there_is_not_taken_for_a_hub_name() -> None:
     with pytest.raises(ModelError, match="no model directory"):
         resolve_source("/nowhere/model")
+
+
+def test_the_same_weights_under_other_templates_keep_their_notes(root: Path) -> None:
+    registry = Registry(root)
+    source = registry.get(registry.versions()[0])[0]
+    first = registry.register(
+        source, name="tiny", templates=["{title}"], notes={"training-1.json": "{}"}
+    )
+    (source.parent / first.version / "evaluation.json").write_text("[]")
+    other = registry.retemplate(first.version[:12], templates=("{title}. {abstract}", "{title}"))
+    assert other.version != first.version
+    assert (other.name, other.files, other.canaries) == (first.name, first.files, first.canaries)
+    assert other.templates == ("{title}. {abstract}", "{title}")
+    path = registry.get(other.version)[0]
+    assert (path / "training-1.json").read_text() == "{}"
+    assert not (path / "evaluation.json").exists(), "figures are of the texts that were read"
+    assert registry.retemplate(other.version, templates=("{title}",)) == first
+    with pytest.raises(ModelError, match="asks for"):
+        registry.retemplate(first.version, templates=("{author}",))
