@@ -47,12 +47,10 @@ def print_known(
         console.out.print(f"  also in: {', '.join(known.others)}")
     if deleted is not None:
         since = ", and stored again since" if known.payload is not None else ""
-        console.out.print(f"  deleted: {_when(deleted)}{since}")
+        console.out.print(f"  deleted: sequence {_when(deleted)}{since}")
     for letter in letters:
-        sequence = _when(letter.sequence)
-        console.out.print(
-            f"  dead letter: job {letter.job}, {sequence}, {letter.stage}: {letter.reason}"
-        )
+        where = f"job {letter.job}, sequence {_when(letter.sequence)}"
+        console.out.print(f"  dead letter: {where}, {letter.stage}: {letter.reason}")
 
 
 def _of_payload(payload: Mapping[str, Any]) -> Iterator[str]:
@@ -70,7 +68,8 @@ def _origin(sources: Any, name: str) -> str:
     given = sources.get(name) if isinstance(sources, Mapping) else None
     if not isinstance(given, Mapping):
         return ""
-    return f"  ({given.get('source', 'unknown')}, {_when(given.get('sequence'))})"
+    source, sequence = given.get("source", "unknown"), given.get("sequence", "unknown")
+    return f"  ({source}, sequence {_when(sequence)})"
 
 
 def _when(sequence: Any) -> str:
@@ -78,8 +77,8 @@ def _when(sequence: Any) -> str:
     try:
         time = datetime.fromtimestamp(int(sequence) / 1e6, UTC)
     except (TypeError, ValueError, OverflowError, OSError):  # not as doivec writes it
-        return f"sequence {sequence}"
-    return f"sequence {sequence}, {time:%Y-%m-%d %H:%M:%S} UTC"
+        return str(sequence)
+    return f"{sequence}, {time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _model(known: Known) -> str:

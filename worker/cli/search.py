@@ -66,7 +66,9 @@ def _text(text: str) -> str:
     metavar="FILE",
     help="Many searches at once: a DOI or a text a line, - for standard input.",
 )
-@click.option("-k", "k", default=10, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "-k", "k", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many hits."
+)
 @filters
 @click.option("--all", "all_kinds", is_flag=True, help="Compare with vectors of either kind.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, a row for each hit.")

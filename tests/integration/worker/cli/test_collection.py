@@ -60,7 +60,7 @@ def test_all_that_is_known_of_a_doi(shell: Shell) -> None:
         "  title: Array programming with NumPy",
         "  vector made of: title\n",
         f"  job: {known['payload']['job']}\n",
-        f"  sequence: sequence {known['payload']['sequence']}, 20",
+        f"  sequence: {known['payload']['sequence']}, 20",
         f"  model: {known['model']}\n",
     ):
         assert words in text, words
