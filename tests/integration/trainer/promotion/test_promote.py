@@ -177,7 +177,8 @@ def home(
             "grpc_port": qdrant_server.grpc_port,
             "embedded": not is_server,
         },
-        model={"name": str(models["first"])},
+        # The original's way: what reads titles is another version.
+        model={"name": str(models["first"]), "templates": ("{doi}",)},
         ingest={"lease_s": 2.0, "sweep_s": 0.2, "batch_records": 16},
         embed={"threads": 1},
     )
