@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from schemas.search import Hit
+from schemas.search import Filter, Hit
+from worker.errors import Unanswerable
 from worker.settings import Settings, read_settings
 
 
@@ -26,21 +27,31 @@ def enqueue(
         return client.producer.enqueue(dois, job=job)
 
 
-def search(
+def search(  # noqa: PLR0913 - each is a word of the question
     doi: str | None = None,
     *,
     text: str | None = None,
     k: int = 10,
     registrant: str | None = None,
+    venue: str | None = None,
+    year: int | str | None = None,
+    all_kinds: bool = False,
     settings: Settings | None = None,
 ) -> list[Hit]:
     """The `k` records nearest to a DOI (itself left out) or to a text, best first.
 
-    `registrant` keeps only DOIs of that prefix. Opens the store and closes it again. Raises
+    A text is compared with vectors that were made of text, a DOI with vectors of its own kind
+    (text, or the DOI's string); either with all of them where `all_kinds`. `registrant` keeps only
+    DOIs of that prefix, `venue` records of exactly that venue, `year` those of a year or of a span
+    such as `2015-2020`, `2015-` or `-2020`. Opens the store and closes it again. Raises
     `InvalidDoi`, `Unanswerable`, `ConfigurationError`, `StoreUnavailable`, `StoreRejected`,
     `StoreBusy`, `ModelError`, `EmbeddingError`, `OutOfMemory`.
     """
     from worker.bootstrap import open_searcher  # noqa: PLC0415 - as above
 
+    try:
+        only = Filter.read(registrant=registrant, venue=venue, year=year)
+    except ValueError as error:
+        raise Unanswerable(str(error)) from error
     with open_searcher(settings or read_settings()) as searcher:
-        return searcher.search(doi, text=text, k=k, registrant=registrant)
+        return searcher.search(doi, text=text, k=k, only=only, all_kinds=all_kinds)

@@ -3,16 +3,17 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from celery import Celery
 
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
+from worker.contents import Contents
 from worker.embedded.owner import Owner
 from worker.embedded.server import redis_settings
-from worker.errors import ConfigurationError, StoreUnavailable
+from worker.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
@@ -126,6 +127,13 @@ def open_searcher(settings: Settings) -> Iterator[Searcher]:
         yield Searcher(store, alias=settings.collection, load=load)
 
 
+@contextmanager
+def open_contents(settings: Settings) -> Iterator[Contents]:
+    """What the live collection of the settings holds."""
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        yield Contents(store, alias=settings.collection)
+
+
 def adopt(client: Client) -> Identity:
     """Make the client's ledger and store one deployment; see `worker.ledger.identity`."""
     settings = client.settings
@@ -141,15 +149,17 @@ def finish_store(settings: Settings) -> None:
             store.finish(live)
 
 
-def delete(client: Client, dois: Sequence[str]) -> bool:
+def delete(client: Client, dois: Iterable[str]) -> Iterator[tuple[str, bool | None]]:
     """Remove DOIs from the store of the client's settings; see `worker.ingest.deletion`."""
     settings = client.settings
-    return deletion.delete(
-        dois,
-        ledger=client.ledger,
-        open_store=lambda: open_store(settings.qdrant, data_dir=settings.data_dir),
-        alias=settings.collection,
-    )
+    with ExitStack() as stack:
+        store = None
+        with suppress(StoreBusy):
+            store = open_store(settings.qdrant, data_dir=settings.data_dir)
+            stack.callback(store.close)
+        yield from deletion.delete(
+            dois, ledger=client.ledger, store=store, alias=settings.collection
+        )
 
 
 def start_worker(

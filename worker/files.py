@@ -1,6 +1,8 @@
 """Files that survive a crash: there in whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -11,6 +13,19 @@ def write_text(path: Path, text: str) -> None:
     sync(made)
     made.replace(path)
     sync(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` for the context to write, which takes its place if that ends well."""
+    made = path.with_name(f".new-{os.getpid()}-{path.name}")
+    try:
+        yield made
+        sync(made)
+        made.replace(path)
+        sync(path.parent)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

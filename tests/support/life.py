@@ -95,7 +95,7 @@ class Life:
             for doi in dois:
                 self.known.pop(doi, None)
         with bootstrap.connect(self.deployment.settings) as client:
-            assert bootstrap.delete(client, dois)
+            assert all(was is not None for _, was in bootstrap.delete(client, dois))
 
     def version(self, collection: str) -> tuple[Embedder, tuple[str, ...]]:
         """The model of a collection."""
@@ -198,11 +198,15 @@ class Life:
         with bootstrap.open_searcher(self.deployment.settings) as searcher:
             while not stop.is_set():
                 document = self._some(chosen)
-                hits = searcher.search(text=f"On {document.doi}", k=3)
+                hits = searcher.search(text=f"On {document.doi}", k=3, all_kinds=True)
                 if len(hits) != 3 or not all(-1 <= hit.score <= 1.0001 for hit in hits):
                     self.violations.append(f"{document.doi}: {hits}")
                 self._compare(f"On {document.doi}", hits)
-                similar = searcher.search(document.doi, k=3) if document.doi in self.known else []
+                similar = (
+                    searcher.search(document.doi, k=3, all_kinds=True)
+                    if document.doi in self.known
+                    else []
+                )
                 if document.doi in self.known and len(similar) != 3:
                     self.violations.append(f"{document.doi}: {similar}")
 

@@ -19,9 +19,9 @@ FLOORS = {
     "worker": [
         {"settings", "addresses", "errors", "files", "patience", "ticker", "telemetry"},
         {"store", "sources"},
-        {"ledger"},
+        {"ledger", "contents"},
         {"model"},
-        {"ingest", "search"},
+        {"ingest", "search", "export"},
         {"stopping"},
         {"app", "embedded"},
         {"bootstrap"},
@@ -72,8 +72,11 @@ ROOMS = {
     "datasets": {"trainer/training/train.py", "trainer/training/tables.py"},
     "matplotlib": {"trainer/card/plots.py"},
     "pyarrow": {
-        f"trainer/data/{name}.py"
-        for name in ("shards", "pairs", "pair_files", "parquet", "metadata", "held_out")
+        "worker/export.py",
+        *(
+            f"trainer/data/{name}.py"
+            for name in ("shards", "pairs", "pair_files", "parquet", "metadata", "held_out")
+        ),
     },
     "safetensors": {"worker/model/forward.py", "trainer/training/train.py"},
     "tokenizers": {"worker/model/checkpoint.py"},

@@ -23,7 +23,7 @@ from trainer.stores import Stores
 from trainer.training import judging
 from trainer.training import recipe as recipes
 from worker.cli import program
-from worker.cli.commands import Group, as_json, rejects_file, spare_sources
+from worker.cli.options import Group, as_json, rejects_file, spare_sources
 from worker.cli.program import EXIT_LOSSES
 from worker.errors import WorkerError
 from worker.model.origin import BASE

@@ -15,8 +15,8 @@ from trainer.promotion.difference import outlook
 from trainer.promotion.forecast import Forecast
 from trainer.promotion.promote import Promoted
 from trainer.promotion.prune import Removable
-from worker.cli.commands import Group, as_json
 from worker.cli.console import Words, out, say_json
+from worker.cli.options import Group, as_json
 from worker.settings import read_settings
 
 SHOWN = 5

@@ -10,7 +10,7 @@ from trainer.cli import show_life as shown
 from trainer.cli.stopping import told_to_stop
 from trainer.history import History
 from trainer.refinement.pending import Wishes
-from worker.cli.commands import Group, as_json
+from worker.cli.options import Group, as_json
 from worker.errors import ConfigurationError
 from worker.settings import Settings, read_settings
 

@@ -9,8 +9,8 @@ from schemas.model import ModelVersion
 from trainer.bootstrap import live_version, open_stores
 from trainer.cli.show import SHORT
 from trainer.errors import PromotionRefused
-from worker.cli.commands import Group, as_json
 from worker.cli.console import out, say_json
+from worker.cli.options import Group, as_json
 from worker.model.origin import resolve_source
 from worker.model.registry import Registry
 from worker.settings import read_settings

@@ -5,6 +5,7 @@ files and jobs, titles, reasons) is text: neither markup to rich nor a command t
 """
 
 import codecs
+import csv
 import io
 import json
 import re
@@ -27,7 +28,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from schemas.job import DeadLetter, Job, JobState, Rejection, State
-from schemas.search import Hit
 from worker.addresses import shown
 from worker.settings import Settings
 
@@ -53,6 +53,18 @@ def say(line: str, *, err: bool = False) -> None:
 def say_json(value: Any) -> None:
     """Print a value as a line of JSON; what JSON has no word for as its text."""
     say(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def say_row(values: Iterable[object]) -> None:
+    """Print a row of a CSV table."""
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow(values)
+    say(row.getvalue())
+
+
+def say_answer(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
+    """Print an answer in words, or as a line of JSON."""
+    say(json.dumps(answer) if as_json else words)
 
 
 def prepare() -> None:
@@ -197,10 +209,3 @@ def print_dead(letters: Iterable[DeadLetter]) -> int:
         out.print(line)
         count += 1
     return count
-
-
-def print_hits(hits: Iterable[Hit]) -> None:
-    """A line for each hit, best first: its cosine, its DOI, its title where known."""
-    for hit in hits:
-        title = hit.metadata.get("title", "")
-        out.print(f"{hit.score:.4f}  {hit.doi}  {title}".rstrip())

@@ -1,30 +1,44 @@
 """Removing records, for good."""
 
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 
-from schemas.doi import normalize, point_id
-from worker.errors import CollectionMissing, StoreBusy
+from schemas.doi import point_id
+from worker.errors import CollectionMissing
 from worker.ledger.ledger import Ledger
-from worker.sources.parsing import attempt
 from worker.store.protocol import VectorStore
+
+DOIS_A_PAGE = 1024
 
 
 def delete(
-    dois: Sequence[str], *, ledger: Ledger, open_store: Callable[[], VectorStore], alias: str
-) -> bool:
-    """Leave tombstones for DOIs and remove their points from every collection of the alias.
+    dois: Iterable[str], *, ledger: Ledger, store: VectorStore | None, alias: str
+) -> Iterator[tuple[str, bool | None]]:
+    """Leave tombstones for canonical DOIs and remove their points from the alias's collections.
 
-    False where the store is another process's, whose next sweep removes them. Raises
-    `InvalidDoi` or `InternalError`, before anything is done, if one of them is none.
+    Gives each DOI when that is done, and whether one of the collections had it. `store` is None
+    where another process has it, whose next sweep removes the points: what it has isn't known then.
     """
-    ids = [point_id(attempt(normalize, doi)) for doi in dois]
-    sequence = ledger.bury(ids)
-    try:
-        with closing(open_store()) as store:
-            for collection in store.collections(alias):
-                with suppress(CollectionMissing):  # pruned just now
-                    store.delete(collection, ids, below=sequence)
-    except StoreBusy:
-        return False
-    return True
+    left = iter(dois)
+    while page := dict.fromkeys(islice(left, DOIS_A_PAGE)):
+        ids = {doi: point_id(doi) for doi in page}
+        there = _there(store, list(ids.values()), alias=alias) if store else set()
+        sequence = ledger.bury(list(ids.values()))
+        if store:
+            _remove(store, list(ids.values()), alias=alias, below=sequence)
+        yield from ((doi, i in there if store else None) for doi, i in ids.items())
+
+
+def _there(store: VectorStore, ids: Sequence[str], *, alias: str) -> set[str]:
+    found: set[str] = set()
+    for collection in store.collections(alias):
+        with suppress(CollectionMissing):  # pruned just now
+            found.update(store.payloads(collection, ids, fields=["doi"]))
+    return found
+
+
+def _remove(store: VectorStore, ids: Sequence[str], *, alias: str, below: int) -> None:
+    for collection in store.collections(alias):
+        with suppress(CollectionMissing):
+            store.delete(collection, ids, below=below)

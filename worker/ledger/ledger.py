@@ -296,6 +296,13 @@ class Ledger(SharedState):
                 found = pipe.execute()
         return {doi for row in found for doi, letter in zip(dois, row, strict=True) if letter}
 
+    def letters(self, doi: str) -> list[DeadLetter]:
+        """The dead letters of one DOI."""
+        with translated_errors():
+            jobs = self.jobs_with_dead()
+            found = [self._redis.hget(f"doivec:dead:{job}", doi) for job in jobs]
+        return [DeadLetter.model_validate_json(cast(bytes, one)) for one in found if one]
+
     def jobs_with_dead(self) -> list[str]:
         """The jobs that have dead letters."""
         with translated_errors():

@@ -24,20 +24,20 @@ from worker.errors import (
 )
 from worker.store.directory import Directory
 from worker.store.names import guard_of, guards, versions
-from worker.store.points import HIT_FIELDS, check, chunks, hit, page_size
-from worker.store.protocol import Stored, Write
+from worker.store.points import check, chunks, hit, page_size, queries_a_call
+from worker.store.protocol import Query, Stored, Write
 from worker.store.shard import (
     INDEXES,
+    asked,
     dimension_of,
     older,
     payloads,
+    points,
     read,
     replaceable,
     shard_config,
     translated,
-    vector_of,
     vectors,
-    wanted,
 )
 
 POINTS_A_CALL = 1024
@@ -143,10 +143,21 @@ class EdgeStore:
             pages = (read(shard, chunk) for chunk in chunks(ids, IDS_A_CALL))
             return dict(chain.from_iterable(pages))
 
-    def payloads(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def payloads(
+        self, collection: str, ids: Sequence[str], *, fields: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
         """See `VectorStore`."""
         with self._open(collection) as shard:
-            pages = (payloads(shard, chunk) for chunk in chunks(ids, RECORDS_A_CALL))
+            sizes = chunks(ids, RECORDS_A_CALL)
+            pages = (payloads(shard, chunk, fields=fields) for chunk in sizes)
+            return dict(chain.from_iterable(pages))
+
+    def points(
+        self, collection: str, ids: Sequence[str]
+    ) -> dict[str, tuple[dict[str, Any], NDArray[np.float32]]]:
+        """See `VectorStore`."""
+        with self._open(collection) as shard:
+            pages = (points(shard, chunk) for chunk in chunks(ids, RECORDS_A_CALL))
             return dict(chain.from_iterable(pages))
 
     def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -181,18 +192,16 @@ class EdgeStore:
         chosen = (older(chunk, below) for chunk in chunks(ids, POINTS_A_CALL))
         self._update(collection, map(engine.UpdateOperation.delete_points_by_filter, chosen))
 
-    def search(
-        self, collection: str, query: str | NDArray[np.float32], *, k: int, registrant: str | None
-    ) -> list[Hit]:
+    def query(self, collection: str, queries: Sequence[Query], *, k: int) -> list[list[Hit]]:
         """See `VectorStore`."""
         with self._open(collection) as shard:
-            request = engine.QueryRequest(
-                limit=k,
-                query=engine.Query.Nearest(vector_of(shard, query)),
-                filter=wanted(query, registrant),
-                with_payload=list(HIT_FIELDS),
-            )
-            return [hit(p.payload or {}, score=p.score) for p in shard.query(request)]
+            calls = chunks([asked(query, k) for query in queries], queries_a_call(k))
+            answers = (shard.query_batch(engine.QueryBatchRequest(list(call))) for call in calls)
+            return [
+                [hit(p.payload or {}, score=p.score) for p in found]
+                for answer in answers
+                for found in answer
+            ]
 
     def count(self, collection: str) -> int:
         """See `VectorStore`."""

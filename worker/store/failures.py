@@ -20,7 +20,6 @@ from worker.errors import (
     StoreUnavailable,
     WorkerError,
 )
-from worker.store.protocol import PointMissing
 
 Code = grpc.StatusCode
 REJECTED = {Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE, Code.ALREADY_EXISTS}
@@ -59,7 +58,7 @@ def translate(error: Exception) -> WorkerError:
     if code in REJECTED:
         return StoreRejected(message)
     if code is Code.NOT_FOUND:
-        return (PointMissing if "No point with id" in text else CollectionMissing)(message)
+        return CollectionMissing(message)
     return StoreUnavailable(message, retry_after_s)
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from qdrant_client import grpc as wire
 
 from worker.errors import StoreRejected
-from worker.store.protocol import Write
+from worker.store.points import HIT_FIELDS, OF_DOI, TEXT_FROM
+from worker.store.protocol import Query, Write
 
 # A request is closed when it reaches this, so that with one more record of 1 MiB it stays under
 # 4 MiB, the limit that gRPC proxies and libraries set by custom (Qdrant itself sets none).
@@ -85,11 +86,41 @@ def _lower(sequence: int) -> wire.Condition:
     return wire.Condition(field=wire.FieldCondition(key="sequence", range=below))
 
 
-def nearest(query: str | NDArray[np.float32]) -> wire.VectorInput:
-    """A query by the id of a stored point or by a vector float32 [d]."""
-    if isinstance(query, str):
-        return wire.VectorInput(id=wire.PointId(uuid=query))
-    return wire.VectorInput(dense=wire.DenseVector(data=query.tolist()))
+def asked(query: Query, k: int, *, collection: str) -> wire.QueryPoints:
+    """A query for the `k` nearest points, with what hits carry."""
+    dense = wire.DenseVector(data=query.vector.tolist())
+    request = wire.QueryPoints(
+        collection_name=collection,
+        query=wire.Query(nearest=wire.VectorInput(dense=dense)),
+        limit=k,
+        with_payload=only(HIT_FIELDS),
+    )
+    allowed = _allowed(query)
+    if allowed.ByteSize():
+        request.filter.CopyFrom(allowed)
+    return request
+
+
+def _allowed(query: Query) -> wire.Filter:
+    allowed, sought = wire.Filter(), query.only
+    for key, value in (("registrant", sought.registrant), ("venue", sought.venue)):
+        if value is not None:
+            allowed.must.append(_is(key, value))
+    if sought.years:
+        span = wire.Range(gte=sought.years.first, lte=sought.years.last)
+        allowed.must.append(wire.Condition(field=wire.FieldCondition(key="year", range=span)))
+    if sought.of_text is not None:
+        side = allowed.must_not if sought.of_text else allowed.must
+        side.append(_is(TEXT_FROM, OF_DOI))
+    if query.without is not None:
+        own = wire.HasIdCondition(has_id=[wire.PointId(uuid=query.without)])
+        allowed.must_not.append(wire.Condition(has_id=own))
+    return allowed
+
+
+def _is(key: str, value: str) -> wire.Condition:
+    match = wire.Match(keyword=value)
+    return wire.Condition(field=wire.FieldCondition(key=key, match=match))
 
 
 def only(fields: Sequence[str]) -> wire.WithPayloadSelector:
@@ -108,13 +139,14 @@ def read_vector(point: wire.RetrievedPoint) -> NDArray[np.float32]:
 
 def read_payload(point: wire.RetrievedPoint | wire.ScoredPoint) -> dict[str, Any]:
     """The payload of a point as it came over the wire; nulls are left out."""
-    return _values(point.payload)
+    values = ((name, _plain(value)) for name, value in point.payload.items())
+    return {name: value for name, value in values if value is not None}
 
 
-def _values(fields: Mapping[str, wire.Value]) -> dict[str, Any]:
-    kinds = ((name, value, value.WhichOneof("kind")) for name, value in fields.items())
-    return {
-        name: _values(value.struct_value.fields) if kind == "struct_value" else getattr(value, kind)
-        for name, value, kind in kinds
-        if kind and kind != "null_value"
-    }
+def _plain(value: wire.Value) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return {name: _plain(inner) for name, inner in value.struct_value.fields.items()}
+    if kind == "list_value":
+        return [_plain(inner) for inner in value.list_value.values]
+    return None if kind in {None, "null_value"} else getattr(value, str(kind))

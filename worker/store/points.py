@@ -15,7 +15,9 @@ from worker.store.protocol import Stored, Write
 
 T = TypeVar("T")
 STORED_FIELDS = ("revision", "content_hash", "job", "sequence", "deleted", "fields")
+TEXT_FROM, OF_DOI = "text_from", "doi"  # what a vector was made of: the string of its DOI
 HIT_FIELDS = ("doi", *METADATA_FIELDS)
+QUERIES_A_CALL, HITS_A_CALL = 64, 10_000
 INT64 = 2**63
 RECORDS_A_PAGE = 1024  # some of 1 MiB, and all in memory at once
 IDS_A_PAGE = 10_000
@@ -74,6 +76,11 @@ def hit(payload: Mapping[str, Any], *, score: float) -> Hit:
 def page_size(fields: Sequence[str]) -> int:
     """How many points may be fetched at a time with these fields of their payload."""
     return RECORDS_A_PAGE if set(METADATA_FIELDS).intersection(fields) else IDS_A_PAGE
+
+
+def queries_a_call(k: int) -> int:
+    """How many queries may be sent at a time where each has up to `k` hits."""
+    return max(1, min(QUERIES_A_CALL, HITS_A_CALL // k))
 
 
 def vector_options(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,12 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.record import Stamp
-from schemas.search import Hit
-from worker.errors import StoreRejected
-
-
-class PointMissing(StoreRejected):
-    """A query names a point that is not in the collection (any more)."""
+from schemas.search import Filter, Hit
 
 
 class Stored(NamedTuple):
@@ -38,6 +33,17 @@ class Write(NamedTuple):
     ids: Sequence[str]
     vectors: NDArray[np.float32]
     payloads: Sequence[Mapping[str, Any]]
+
+
+class Query(NamedTuple):
+    """A vector float32 [d] whose neighbours are sought, and which points may be among them.
+
+    `without` is the id of a point that may not: the one whose vector it is.
+    """
+
+    vector: NDArray[np.float32]
+    only: Filter = Filter()
+    without: str | None = None
 
 
 class VectorStore(Protocol):
@@ -97,11 +103,19 @@ class VectorStore(Protocol):
     def read(self, collection: str, ids: Sequence[str]) -> dict[str, Stored]:
         """What is stored under `ids`; absent ids are absent in the answer."""
 
-    def payloads(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """All that is stored beside the vectors of `ids`; absent ids are absent in the answer.
+    def payloads(
+        self, collection: str, ids: Sequence[str], *, fields: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """What is stored beside the vectors of `ids`: all of it, or these `fields` alone.
 
-        A payload may have 1 MiB, and all are in memory at once.
+        Absent ids are absent in the answer. A payload may have 1 MiB, and all are in memory at
+        once.
         """
+
+    def points(
+        self, collection: str, ids: Sequence[str]
+    ) -> dict[str, tuple[dict[str, Any], NDArray[np.float32]]]:
+        """The payloads of `ids` as `payloads` gives them, each with the vector stored with it."""
 
     def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of `ids`, float32 [d] each; absent ids are absent in the answer."""
@@ -118,14 +132,10 @@ class VectorStore(Protocol):
     def delete(self, collection: str, ids: Sequence[str], *, below: int) -> None:
         """Remove those of `ids` whose sequence is lower than `below`; durable on return."""
 
-    def search(
-        self, collection: str, query: str | NDArray[np.float32], *, k: int, registrant: str | None
-    ) -> list[Hit]:
-        """The `k` nearest points by cosine, best first.
+    def query(self, collection: str, queries: Sequence[Query], *, k: int) -> list[list[Hit]]:
+        """For each query the `k` nearest points by cosine among those it allows, best first.
 
-        `query` is a vector float32 [d], or the id of a stored point, which is not among its
-        own hits. `registrant` keeps only DOIs of that prefix. Raises `PointMissing` where no
-        such point is stored.
+        All hits are in memory at once, with their metadata.
         """
 
     def count(self, collection: str) -> int:

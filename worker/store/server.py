@@ -17,8 +17,8 @@ from worker.store.aliases import Aliases
 from worker.store.connection import Connection
 from worker.store.failures import translated
 from worker.store.messages import (
+    asked,
     messages,
-    nearest,
     older,
     only,
     read_payload,
@@ -28,16 +28,16 @@ from worker.store.messages import (
 from worker.store.names import versions
 from worker.store.points import (
     COLLECTION,
-    HIT_FIELDS,
     STORED_FIELDS,
     check,
     chunks,
     hit,
     page_size,
+    queries_a_call,
     stored,
     vector_options,
 )
-from worker.store.protocol import Stored, Write
+from worker.store.protocol import Query, Stored, Write
 
 # `update_filter` came with 1.16; an older server ignores it and would overwrite newer records.
 OLDEST_SERVER = (1, 16)
@@ -51,6 +51,8 @@ LOOK_EVERY_S = 0.25
 INDEXES = {
     "registrant": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeKeyword),
     "year": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeInteger),
+    "venue": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeKeyword),
+    "text_from": wire.CreateFieldIndexCollection(field_type=wire.FieldType.FieldTypeKeyword),
 }
 # A server in strict mode refuses to update by a filter that no index serves. Elsewhere these are
 # left out: Qdrant adds links for them to the HNSW graph, which take as long to build as the graph.
@@ -63,6 +65,8 @@ STRICT_INDEXES = {
         ),
     ),
 }
+WHOLE = wire.WithPayloadSelector(enable=True)
+WITH_VECTORS = wire.WithVectorsSelector(enable=True)
 # Replicas must apply conditional writes in one order: they go through the shard's leader.
 ORDERING = wire.WriteOrdering(type=wire.WriteOrderingType.Medium)
 
@@ -140,17 +144,25 @@ class ServerStore:
         points = self._get(collection, request, chunks(ids, IDS_A_CALL))
         return {point.id.uuid: stored(read_payload(point)) for point in points}
 
-    def payloads(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def payloads(
+        self, collection: str, ids: Sequence[str], *, fields: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
         """See `VectorStore`."""
-        request = wire.GetPoints(with_payload=wire.WithPayloadSelector(enable=True))
+        request = wire.GetPoints(with_payload=WHOLE if fields is None else only(fields))
         points = self._get(collection, request, chunks(ids, RECORDS_A_CALL))
         return {point.id.uuid: read_payload(point) for point in points}
 
+    def points(
+        self, collection: str, ids: Sequence[str]
+    ) -> dict[str, tuple[dict[str, Any], NDArray[np.float32]]]:
+        """See `VectorStore`."""
+        request = wire.GetPoints(with_payload=WHOLE, with_vectors=WITH_VECTORS)
+        points = self._get(collection, request, chunks(ids, RECORDS_A_CALL))
+        return {point.id.uuid: (read_payload(point), read_vector(point)) for point in points}
+
     def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """See `VectorStore`."""
-        request = wire.GetPoints(
-            with_payload=only(()), with_vectors=wire.WithVectorsSelector(enable=True)
-        )
+        request = wire.GetPoints(with_payload=only(()), with_vectors=WITH_VECTORS)
         points = self._get(collection, request, chunks(ids, VECTORS_A_CALL))
         return {point.id.uuid: read_vector(point) for point in points}
 
@@ -177,21 +189,19 @@ class ServerStore:
             )
             self._server.call(self._server.points.Delete, request)
 
-    def search(
-        self, collection: str, query: str | NDArray[np.float32], *, k: int, registrant: str | None
-    ) -> list[Hit]:
+    def query(self, collection: str, queries: Sequence[Query], *, k: int) -> list[list[Hit]]:
         """See `VectorStore`."""
-        request = wire.QueryPoints(
-            collection_name=collection,
-            query=wire.Query(nearest=nearest(query)),
-            limit=k,
-            with_payload=only(HIT_FIELDS),
+        requests = [asked(query, k, collection=collection) for query in queries]
+        calls = (
+            wire.QueryBatchPoints(collection_name=collection, query_points=call)
+            for call in chunks(requests, queries_a_call(k))
         )
-        if registrant is not None:
-            is_theirs = wire.FieldCondition(key="registrant", match=wire.Match(keyword=registrant))
-            request.filter.must.add().field.CopyFrom(is_theirs)
-        answer = self._server.call(self._server.points.Query, request)
-        return [hit(read_payload(point), score=point.score) for point in answer.result]
+        answers = (self._server.call(self._server.points.QueryBatch, call) for call in calls)
+        return [
+            [hit(read_payload(p), score=p.score) for p in found.result]
+            for answer in answers
+            for found in answer.result
+        ]
 
     def count(self, collection: str) -> int:
         """See `VectorStore`."""

@@ -11,12 +11,22 @@ import qdrant_edge as engine
 from numpy.typing import NDArray
 
 from worker.errors import ConfigurationError, StoreRejected, StoreUnavailable, WorkerError
-from worker.store.points import COLLECTION, STORED_FIELDS, stored, vector_options
-from worker.store.protocol import PointMissing, Stored
+from worker.store.points import (
+    COLLECTION,
+    HIT_FIELDS,
+    OF_DOI,
+    STORED_FIELDS,
+    TEXT_FROM,
+    stored,
+    vector_options,
+)
+from worker.store.protocol import Query, Stored
 
 INDEXES: Mapping[str, engine.PayloadSchemaType] = {
     "registrant": engine.PayloadSchemaType.Keyword,
     "year": engine.PayloadSchemaType.Integer,
+    "venue": engine.PayloadSchemaType.Keyword,
+    "text_from": engine.PayloadSchemaType.Keyword,
 }
 HNSW_DEFAULTS = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}  # the engine's own
 SUPPORTED = {"vectors", "hnsw_config", "optimizers_config", "on_disk_payload"}
@@ -80,11 +90,25 @@ def read(shard: engine.EdgeShard, ids: Sequence[str]) -> Iterator[tuple[str, Sto
         yield str(record.id), stored(record.payload or {})
 
 
-def payloads(shard: engine.EdgeShard, ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All that is stored beside the vectors of `ids`, with the id; nulls are left out."""
-    for record in shard.retrieve(list(ids), True, False):
-        payload = (record.payload or {}).items()
-        yield str(record.id), {name: value for name, value in payload if value is not None}
+def payloads(
+    shard: engine.EdgeShard, ids: Sequence[str], *, fields: Sequence[str] | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is stored beside the vectors of `ids`, all or these fields; nulls are left out."""
+    for record in shard.retrieve(list(ids), True if fields is None else list(fields), False):
+        yield str(record.id), _payload(record)
+
+
+def points(
+    shard: engine.EdgeShard, ids: Sequence[str]
+) -> Iterator[tuple[str, tuple[dict[str, Any], NDArray[np.float32]]]]:
+    """The payloads and vectors of `ids`, with the id."""
+    for record in shard.retrieve(list(ids), True, True):
+        yield str(record.id), (_payload(record), np.array(record.vector, dtype=np.float32))
+
+
+def _payload(record: engine.Record) -> dict[str, Any]:
+    payload = (record.payload or {}).items()
+    return {name: value for name, value in payload if value is not None}
 
 
 def vectors(
@@ -111,21 +135,28 @@ def _lower(sequence: int) -> engine.FieldCondition:
     return engine.FieldCondition("sequence", range=engine.RangeFloat(lt=sequence))
 
 
-def wanted(query: str | NDArray[np.float32], registrant: str | None) -> engine.Filter:
-    """What may be among the hits: not the point that is asked for, and only of `registrant`."""
-    theirs = engine.FieldCondition("registrant", match=engine.MatchValue(registrant or ""))
-    return engine.Filter(
-        must=[theirs] if registrant is not None else None,
-        must_not=[engine.HasIdCondition({query})] if isinstance(query, str) else None,
+def asked(query: Query, k: int) -> engine.QueryRequest:
+    """A query for the `k` nearest points, with what hits carry."""
+    return engine.QueryRequest(
+        limit=k,
+        query=engine.Query.Nearest(query.vector.tolist()),
+        filter=_allowed(query),
+        with_payload=list(HIT_FIELDS),
     )
 
 
-def vector_of(shard: engine.EdgeShard, query: str | NDArray[np.float32]) -> list[float]:
-    """The vector to search with; Edge can't query by id. Raises `PointMissing`."""
-    if not isinstance(query, str):
-        return [float(number) for number in query]
-    records = shard.retrieve([query], False, True)
-    if not records:
-        raise PointMissing(f"there is no point {query}")
-    vector: list[float] = records[0].vector  # type: ignore[assignment] # has one, dense
-    return vector
+def _allowed(query: Query) -> engine.Filter:
+    sought = query.only
+    keywords = (("registrant", sought.registrant), ("venue", sought.venue))
+    must: list[Any] = [_is(key, value) for key, value in keywords if value is not None]
+    must_not: list[Any] = [] if query.without is None else [engine.HasIdCondition({query.without})]
+    if sought.years:
+        span = engine.RangeFloat(gte=sought.years.first, lte=sought.years.last)
+        must.append(engine.FieldCondition("year", range=span))
+    if sought.of_text is not None:
+        (must_not if sought.of_text else must).append(_is(TEXT_FROM, OF_DOI))
+    return engine.Filter(must=must or None, must_not=must_not or None)
+
+
+def _is(key: str, value: str) -> engine.FieldCondition:
+    return engine.FieldCondition(key, match=engine.MatchValue(value))

@@ -127,7 +127,7 @@ def test_python_and_a_plain_qdrant_client(deployment: Deployment) -> None:
     assert payload is not None
     assert set(payload) == {
         *("doi", "registrant", "content_hash", "sequence", "job", "accepted_at"),
-        "schema_version",
+        *("schema_version", "text_from"),
     }
     collection = aliases["dois"]
     assert aliases == {"dois": collection, collection.replace("-", "@"): collection}
@@ -160,11 +160,21 @@ def test_a_worker_that_cannot_start_says_why_in_one_line(deployment: Deployment)
     assert worker.words.strip().splitlines()[-1].startswith("doi-worker: ")
 
 
+PAPERS = [
+    {"doi": "10.1038/nmeth.1", "title": "In time", "year": 2019, "venue": "Nature Methods"},
+    {"doi": "10.1038/nmeth.2", "title": "Too late", "year": 2021, "venue": "Nature Methods"},
+    {"doi": "10.1038/nmeth.3", "title": "Elsewhere", "year": 2019, "venue": "Nature"},
+    {"doi": "10.1038/nmeth.4", "year": 2019, "venue": "Nature Methods"},
+]
+
+
 def test_the_examples_of_the_readme_run_as_they_stand(deployment: Deployment) -> None:
+    deployment.environment["DOIVEC_MODEL__TEMPLATES"] = '["{title}", "{doi}"]'
     deployment.start_worker()
     deployment.settled(deployment.queue(EXAMPLES))
+    deployment.settled(enqueue(PAPERS, settings=deployment.settings))
     blocks = re.findall(r"```(python|bash)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert [language for language, _ in blocks] == ["python", "python", "python", "bash"]
+    assert [language for language, _ in blocks] == [*["python"] * 4, "bash"]
     told = []
     for language, written in blocks:
         code = written.replace("redis://localhost:6379/0", deployment.redis.url)
@@ -180,10 +190,11 @@ def test_the_examples_of_the_readme_run_as_they_stand(deployment: Deployment) ->
                 check=True,
             ).stdout
         )
-    sent, enqueued, found, curled = told
+    sent, enqueued, found, filtered, curled = told
     assert deployment.settled(sent.strip()).stored == 2
     assert "Hit(doi=" in enqueued
     assert "ScoredPoint(" in found
+    assert re.findall(r"'doi': '([^']+)'", filtered) == [PAPERS[0]["doi"]]
     answer = json.loads(curled)
     assert len(answer["result"]["points"]) == 5
     assert answer["result"]["points"][0]["payload"]["doi"] in found

@@ -38,7 +38,8 @@ def test_ingest_search_delete(shell: Shell) -> None:
     assert neighbour != DOIS[0].lower()
     shell.worker("delete", neighbour)
     assert neighbour not in shell.worker("search", DOIS[0], "-k", "3")
-    found = json.loads(shell.worker("search", "--text", DOIS[5].lower(), "-k", "1", "--json"))
+    asked = ["--text", DOIS[5].lower(), "--all", "-k", "1", "--json"]
+    found = json.loads(shell.worker("search", *asked))
     assert (found[0]["doi"], round(found[0]["score"], 3)) == (DOIS[5].lower(), 1.0)
     counts = shell.json(WORKER, "ingest", str(EXAMPLES))
     assert (counts["stored"], counts["unchanged"]) == (1, len(DOIS) - 1)

@@ -78,9 +78,9 @@ def test_a_title_is_text_on_any_terminal(shell: Shell) -> None:
     title = f"[/] naïve {CODES}\u202e"
     source.write_text(json.dumps({"doi": DOI, "title": title}) + f'\n"{DOI}2"\n')
     shell.worker("ingest", str(source))
-    hits = shell.worker("search", f"{DOI}2", PYTHONIOENCODING="ascii")
+    hits = shell.worker("search", f"{DOI}2", "--all", PYTHONIOENCODING="ascii")
     assert hits.endswith(r"[/] na\u00efve \u001b[31m\u202e" + "\n")
-    found = shell.worker("search", f"{DOI}2", "--json", PYTHONIOENCODING="ascii")
+    found = shell.worker("search", f"{DOI}2", "--all", "--json", PYTHONIOENCODING="ascii")
     assert json.loads(found)[0]["metadata"]["title"] == title
 
 

@@ -18,6 +18,7 @@ from schemas.doi import point_id
 from schemas.job import Job, JobState, State
 from schemas.model import TEXT_CHARACTERS, collection_name, shorten
 from schemas.record import Record
+from schemas.search import Filter
 from tests.support.servers import QdrantServer, wait_until
 from tests.support.workers import ingestor, sweeper
 from worker.errors import ModelError, OutOfMemory, StoreBusy, StoreRejected, Unanswerable
@@ -127,7 +128,7 @@ def test_records_are_stored_with_the_vectors_of_their_texts(bench: Bench) -> Non
     assert (job.state, job.stored) == (JobState.SETTLED, len(OTHERS))
     assert set(bench.store.ids(bench.collection)) == {point_id(d.doi) for d in OTHERS}
     searcher = Searcher(bench.store, alias=bench.alias, load=bench.target)
-    best = searcher.search(text=OTHERS[3].doi, k=1)[0]
+    best = searcher.search(text=OTHERS[3].doi, k=1, all_kinds=True)[0]
     assert best.doi == OTHERS[3].doi
     assert best.score == pytest.approx(1.0, abs=1e-4)
 
@@ -148,7 +149,7 @@ def test_a_search_runs_the_model_only_for_what_is_not_stored(bench: Bench) -> No
     assert (loaded, bench.encoder.texts) == ([], [])
     assert len(searcher.search(DOI, k=5)) == 5
     assert (loaded, bench.encoder.texts) == ([bench.collection], [DOI])
-    assert searcher.search(DOI, k=5, registrant="10.9999") == []
+    assert searcher.search(DOI, k=5, only=Filter(registrant="10.9999")) == []
 
 
 def test_a_search_for_what_the_model_cannot_read_says_so(bench: Bench) -> None:

@@ -242,6 +242,17 @@ def test_a_claim_says_whether_older_records_may_still_be_written(ledger: Ledger)
     assert ledger.dead_among([d.doi for d in DOCUMENTS]) == {DOCUMENTS[0].doi}, "may be replayed"
 
 
+def test_the_dead_letters_of_a_doi_are_those_of_all_jobs(ledger: Ledger) -> None:
+    assert ledger.letters(DOCUMENTS[0].doi) == []
+    for job in ("one", "two"):
+        accept(ledger, job=job)
+        claim = claimed(ledger, job=job)
+        own = [letter(claim), letter(claim, DOCUMENTS[1])][: 1 + (job == "two")]
+        ledger.settle(claim, {State.STORED: 8, State.DEAD: 2}, own)
+    assert [found.job for found in ledger.letters(DOCUMENTS[0].doi)] == ["one", "two"]
+    assert [found.document for found in ledger.letters(DOCUMENTS[1].doi)] == [DOCUMENTS[1]]
+
+
 def test_an_open_job_without_an_unsettled_batch_contests_nothing(ledger: Ledger) -> None:
     accept(ledger, job="open", seal=False)
     ledger.settle(claimed(ledger, job="open"), {State.STORED: 10}, [])

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from schemas.document import Document
-from schemas.doi import point_id
+from schemas.doi import point_id, registrant
 from schemas.model import guard_alias
 from schemas.record import Record
+from schemas.search import Filter, Hit, Years
 from tests.support.paths import DATA
 from tests.support.vectors import (
     DIMENSION,
@@ -32,7 +34,7 @@ from worker.errors import CollectionMissing, ConfigurationError, StoreRejected, 
 from worker.settings import QdrantSettings
 from worker.store import points as kept
 from worker.store.opening import open_store
-from worker.store.protocol import PointMissing, Stored, VectorStore
+from worker.store.protocol import Query, Stored, VectorStore
 
 SHARED_DOIS = DATA / "dois_100k.txt"
 NUMPY = "10.1038/s41586-020-2649-2"
@@ -96,6 +98,20 @@ def switched(collection: str) -> dict[str, str]:
 
 def put(store: VectorStore, collection: str, documents: list[Document], sequence: int) -> None:
     store.upsert(collection, write(documents, sequence=sequence), revisions=())
+
+
+def nearest(
+    store: VectorStore,
+    collection: str,
+    vector: NDArray[np.float32],
+    *,
+    k: int,
+    only: Filter | None = None,
+    without: str | None = None,
+) -> list[Hit]:
+    """The hits of one query."""
+    (hits,) = store.query(collection, [Query(vector, only or Filter(), without)], k=k)
+    return hits
 
 
 def test_an_alias_is_published_once_and_never_moved(store: VectorStore, collection: str) -> None:
@@ -354,6 +370,13 @@ def test_payloads_and_vectors_are_given_back_whole(store: VectorStore, collectio
     assert {(v.dtype.name, v.shape) for v in there.values()} == {("float32", (DIMENSION,))}
     np.testing.assert_allclose([there[i] for i in ids], vectors(dois), atol=1e-6)
     assert store.payloads(collection, []) == store.vectors(collection, []) == {}
+    whole = store.points(collection, asked)
+    assert {i: given for i, (given, _) in whole.items()} == store.payloads(collection, ids)
+    assert all(np.array_equal(vector, there[i]) for i, (_, vector) in whole.items())
+    titles = store.payloads(collection, asked, fields=["title", "absent"])
+    assert titles == {
+        i: {"title": d.title} if d.title else {} for i, d in zip(ids, documents, strict=True)
+    }
 
 
 @pytest.mark.parametrize(
@@ -374,7 +397,7 @@ def test_a_point_is_replaced_only_if_it_has_one_of_the_revisions(
     document, job = (new, "new") if is_replaced else (old, "old")
     (there,) = store.read(collection, [point_id(doi)]).values()
     assert (there.content_hash, there.job) == (document.content_hash, job)
-    (hit,) = store.search(collection, turned.vectors[0], k=1, registrant=None)
+    (hit,) = nearest(store, collection, turned.vectors[0], k=1)
     assert (hit.score > 0.999) == is_replaced, "the vector goes with its payload"
     assert hit.metadata == document.metadata
 
@@ -424,42 +447,83 @@ def test_search_ranks_by_cosine(store: VectorStore, collection: str) -> None:
     put(store, collection, bare(), NOW)
     query = vectors(["10.1103/physrevb.50.17953"])[0]
     cosines = vectors(DOIS) @ query
-    hits = store.search(collection, query, k=5, registrant=None)
+    hits = nearest(store, collection, query, k=5)
     assert [hit.doi for hit in hits] == [DOIS[i] for i in np.argsort(-cosines)[:5]]
     assert [hit.score for hit in hits] == pytest.approx(np.sort(cosines)[::-1][:5], abs=1e-6)
 
 
-def test_search_by_id_leaves_the_point_itself_out(store: VectorStore, collection: str) -> None:
+def test_a_query_may_leave_its_own_point_out(store: VectorStore, collection: str) -> None:
     put(store, collection, bare(), NOW)
-    hits = store.search(collection, point_id(NUMPY), k=len(DOIS), registrant=None)
-    assert sorted(hit.doi for hit in hits) == sorted(set(DOIS) - {NUMPY})
-    by_vector = store.search(collection, vectors([NUMPY])[0], k=len(DOIS), registrant=None)
-    assert [hit.doi for hit in by_vector] == [NUMPY, *(hit.doi for hit in hits)]
+    whole = nearest(store, collection, vectors([NUMPY])[0], k=len(DOIS))
+    others = nearest(store, collection, vectors([NUMPY])[0], k=20, without=point_id(NUMPY))
+    assert [hit.doi for hit in whole] == [NUMPY, *(hit.doi for hit in others)]
+    assert sorted(hit.doi for hit in others) == sorted(set(DOIS) - {NUMPY})
 
 
-@pytest.mark.parametrize("by_id", [True, False])
-def test_search_within_a_registrant(store: VectorStore, collection: str, *, by_id: bool) -> None:
+PAPERS = [
+    Document(doi="10.1038/a1", title="A", year=2014, venue="Nature"),
+    Document(doi="10.1038/a2", title="B", year=2015, venue="Nature Methods"),
+    Document(doi="10.1038/a3", year=2020, venue="nature"),
+    Document(doi="10.10389/a4", title="D", year=2021, venue="Nature"),
+    Document(doi="10.1038/a5"),
+]
+OLDER = Document(doi="10.1038/a6", title="Of a time when nobody wrote what vectors were made of")
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        (Filter(), "123456"),
+        (Filter(registrant="10.1038"), "12356"),
+        (Filter(registrant="10.10"), ""),
+        (Filter(venue="Nature"), "14"),
+        (Filter(venue="NATURE"), ""),
+        (Filter(years=Years(2015, 2020)), "23"),
+        (Filter(years=Years(2015, 2015)), "2"),
+        (Filter(years=Years(2015, None)), "234"),
+        (Filter(years=Years(None, 2015)), "12"),
+        (Filter(of_text=True), "1246"),
+        (Filter(of_text=False), "35"),
+        (Filter("10.1038", "Nature", Years(None, 2020), of_text=True), "1"),
+    ],
+    ids=str,
+)
+def test_a_query_is_answered_by_what_its_filter_allows(
+    store: VectorStore, collection: str, only: Filter, expected: str
+) -> None:
+    points = write([*PAPERS, OLDER])
+    made_of = [{"text_from": "title" if d.title else "doi"} for d in PAPERS]
+    payloads = [{**p, **m} for p, m in zip(points.payloads, [*made_of, {}], strict=True)]
+    store.upsert(collection, points._replace(payloads=payloads), sequence=NOW, bare=False)
+    hits = nearest(store, collection, points.vectors[0], k=10, only=only)
+    assert sorted(hit.doi[-1] for hit in hits) == list(expected)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10_000])
+def test_many_queries_are_answered_in_their_order(
+    store: VectorStore, collection: str, k: int
+) -> None:
     put(store, collection, bare(), NOW)
-    query = point_id(NUMPY) if by_id else vectors([NUMPY])[0]
-    hits = store.search(collection, query, k=10, registrant="10.1103")
-    assert sorted(hit.doi for hit in hits) == sorted(d for d in DOIS if d.startswith("10.1103/"))
+    asked = [
+        Query(vector, Filter(registrant=registrant(doi)))
+        for doi, vector in zip(DOIS, vectors(DOIS), strict=True)
+    ] * 12
+    found = store.query(collection, asked, k=k)
+    assert [hits[0].doi for hits in found] == list(DOIS) * 12
+    assert all(registrant(hit.doi) == registrant(hits[0].doi) for hits in found for hit in hits)
+    assert store.query(collection, [], k=k) == []
 
 
 def test_hits_carry_the_metadata(store: VectorStore, collection: str) -> None:
     put(store, collection, rich(), NOW)
-    (hit,) = store.search(collection, vectors([NUMPY])[0], k=1, registrant=None)
+    (hit,) = nearest(store, collection, vectors([NUMPY])[0], k=1)
     assert (hit.doi, hit.metadata) == (NUMPY, METADATA[NUMPY])
-
-
-def test_search_for_a_point_that_is_gone(store: VectorStore, collection: str) -> None:
-    with pytest.raises(PointMissing):
-        store.search(collection, point_id(NUMPY), k=3, registrant=None)
 
 
 def test_a_query_of_another_dimension_is_rejected(store: VectorStore, collection: str) -> None:
     put(store, collection, bare(), NOW)
     with pytest.raises(StoreRejected):
-        store.search(collection, vectors([NUMPY], dimension=8)[0], k=3, registrant=None)
+        nearest(store, collection, vectors([NUMPY], dimension=8)[0], k=3)
 
 
 @pytest.mark.parametrize(
@@ -468,18 +532,18 @@ def test_a_query_of_another_dimension_is_rejected(store: VectorStore, collection
         lambda s: s.read("absent", [point_id(NUMPY)]),
         lambda s: s.upsert("absent", write(bare()), revisions=()),
         lambda s: s.delete("absent", [point_id(NUMPY)], below=NOW),
-        lambda s: s.search("absent", point_id(NUMPY), k=1, registrant=None),
-        lambda s: s.search("absent", vectors([NUMPY])[0], k=1, registrant=None),
+        lambda s: s.query("absent", [Query(vectors([NUMPY])[0])], k=1),
         lambda s: s.count("absent"),
         lambda s: list(s.ids("absent")),
         lambda s: list(s.scan("absent", ["doi"])),
         lambda s: s.payloads("absent", [point_id(NUMPY)]),
         lambda s: s.vectors("absent", [point_id(NUMPY)]),
+        lambda s: s.points("absent", [point_id(NUMPY)]),
         lambda s: s.finish("absent"),
     ],
     ids=[
-        *("read", "upsert", "delete", "search id", "search vector", "count", "ids"),
-        *("scan", "payloads", "vectors", "finish"),
+        *("read", "upsert", "delete", "query", "count", "ids"),
+        *("scan", "payloads", "vectors", "points", "finish"),
     ],
 )
 def test_a_missing_collection_is_named_as_such(
@@ -534,9 +598,9 @@ def test_what_was_stored_is_there_after_reopening(settings: QdrantSettings, tmp_
 
 def test_finish_changes_no_answer(store: VectorStore, collection: str) -> None:
     put(store, collection, bare(), NOW)
-    before = store.search(collection, point_id(NUMPY), k=5, registrant=None)
+    before = nearest(store, collection, vectors([NUMPY])[0], k=5)
     store.finish(collection)
-    assert store.search(collection, point_id(NUMPY), k=5, registrant=None) == before
+    assert nearest(store, collection, vectors([NUMPY])[0], k=5) == before
 
 
 @pytest.mark.parametrize(

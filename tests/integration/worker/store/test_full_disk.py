@@ -13,6 +13,7 @@ from tests.support.vectors import DIMENSION, NOW, bare, write
 from worker.errors import CollectionMissing, StoreUnavailable
 from worker.store.directory import Directory
 from worker.store.edge import OPEN_BYTES, WRITE_BYTES, EdgeStore
+from worker.store.protocol import Query
 
 COLLECTION = "dois-a"
 WRITE_MIB, OPEN_MIB = WRITE_BYTES // 2**20, OPEN_BYTES // 2**20
@@ -60,7 +61,7 @@ def test_a_store_on_a_nearly_full_disk_can_be_read(disk: Disk) -> None:
         store.upsert(COLLECTION, write(bare()), revisions=())
     disk.fill(leaving_mib=OPEN_MIB + HOLES_MIB)
     with closing(EdgeStore(disk.path / "edge", options={})) as store:
-        nearest = store.search(COLLECTION, point_id(bare()[0].doi), k=3, registrant=None)
+        (nearest,) = store.query(COLLECTION, [Query(write(bare()).vectors[0])], k=3)
         assert len(nearest) == 3
     disk.path.joinpath("filling").unlink()
     disk.fill(leaving_mib=OPEN_MIB)

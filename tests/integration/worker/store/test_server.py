@@ -14,11 +14,13 @@ from qdrant_client import QdrantClient, models
 
 from schemas.document import Document
 from schemas.doi import point_id
+from schemas.search import Filter, Years
 from tests.support.servers import QdrantServer, RedisServer, free_port, wait_until
-from tests.support.vectors import DIMENSION, DOIS, NOW, bare, write
+from tests.support.vectors import DIMENSION, DOIS, NOW, bare, vectors, write
 from worker.errors import ConfigurationError, StoreUnavailable, SwitchRefused
 from worker.settings import QdrantSettings
 from worker.store.messages import messages
+from worker.store.protocol import Query
 from worker.store.server import ServerStore
 
 NUMPY = "10.1038/s41586-020-2649-2"
@@ -99,7 +101,7 @@ def test_payload_indexes_are_there_before_any_client_can_write(
 
     with ThreadPoolExecutor(THREADS) as pool:
         seen = list(pool.map(create, range(THREADS)))
-    assert seen == [{"registrant", "year"}] * THREADS
+    assert seen == [{"registrant", "year", "venue", "text_from"}] * THREADS
 
 
 def test_a_plain_client_queries_by_id_through_the_alias(
@@ -109,7 +111,8 @@ def test_a_plain_client_queries_by_id_through_the_alias(
     store.publish([f"a-{name}"], collection=name)
     put(store, name)
     answer = plain.query_points(f"a-{name}", query=point_id(NUMPY), limit=3).points
-    ours = store.search(name, point_id(NUMPY), k=3, registrant=None)
+    own = Query(store.vectors(name, [point_id(NUMPY)])[point_id(NUMPY)], without=point_id(NUMPY))
+    (ours,) = store.query(name, [own], k=3)
     assert [point.payload["doi"] for point in answer if point.payload] == [h.doi for h in ours]
 
 
@@ -344,7 +347,9 @@ def test_a_server_in_strict_mode_takes_every_write(qdrant_server: QdrantServer, 
     put(store, name)
     put(store, name, NOW + 1)
     assert {s.sequence for s in store.read(name, ids).values()} == {NOW + 1}
-    assert store.search(name, ids[0], k=1, registrant="10.1038")
+    for of_text in (True, False):
+        only = Filter("10.1038", "Nature", Years(2015, None), of_text=of_text)
+        assert store.query(name, [Query(vectors([NUMPY])[0], only)], k=1) == [[]]
     store.delete(name, ids, below=NOW + 3)
     assert store.count(name) == 0
     store.close()

@@ -25,7 +25,6 @@ from worker.errors import (
 )
 from worker.settings import QdrantSettings
 from worker.store import failures, shard
-from worker.store.protocol import PointMissing
 from worker.store.server import ServerStore
 
 Code = grpc.StatusCode
@@ -172,12 +171,6 @@ def test_the_client_s_errors_become_ours(error: Exception, retry_after_s: float 
         raise error
     assert caught.value.retry_after_s == retry_after_s
     assert caught.value.__cause__ is error
-
-
-def test_a_missing_point_is_not_a_missing_collection() -> None:
-    details = "Not found: No point with id 2d1e6fae-fb50-5f5c-816b-f3f3add9fa03 found"
-    error = UnexpectedResponse(404, "Not Found", details.encode(), httpx.Headers())
-    assert type(failures.translate(error)) is PointMissing
 
 
 def test_our_own_errors_pass_unchanged() -> None:

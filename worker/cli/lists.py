@@ -1,0 +1,64 @@
+"""Lists of DOIs that a command is given: as arguments, in files, on standard input."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from schemas.doi import normalize
+from schemas.job import Rejection
+from worker.cli import console
+from worker.errors import SourceError
+from worker.settings import LimitSettings
+from worker.sources.parsing import attempt
+from worker.sources.records import read
+from worker.sources.streams import STANDARD_INPUT
+
+
+class Dois:
+    """The canonical DOIs of some arguments, read when asked for, and what was read so far.
+
+    An argument is a source where there is a file of that name, or `-`; else it is a DOI. Raises
+    `SourceError` at once for one that is neither.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, limits: LimitSettings) -> None:
+        self._limits = limits
+        self._named = [(a, None if _is_source(a) else _doi(a)) for a in arguments]
+        self._rejections: list[Rejection] = []
+        self.count = 0
+        self.rejected = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for argument, doi in self._named:
+            if doi is not None:
+                self.count += 1
+                yield doi
+            else:
+                yield from self._read(argument)
+
+    def tell_rejected(self) -> None:
+        """Say which lines held no DOI."""
+        console.print_rejections(self._rejections, self.rejected)
+
+    def _read(self, source: str) -> Iterator[str]:
+        for record in read(source, limits=self._limits):
+            if isinstance(record, Rejection):
+                self.rejected += 1
+                if len(self._rejections) < console.SHOWN_REJECTIONS:
+                    self._rejections.append(record)
+            else:
+                self.count += 1
+                yield record.doi
+
+
+def _is_source(argument: str) -> bool:
+    with suppress(OSError, ValueError):  # a name that is too long, or holds a NUL
+        return argument == STANDARD_INPUT or Path(argument).exists()
+    return False
+
+
+def _doi(argument: str) -> str:
+    try:
+        return attempt(normalize, argument)
+    except ValueError as error:
+        raise SourceError(f"{argument!r} is neither a file nor a DOI: {error}") from error
