@@ -53,7 +53,7 @@ MARKUP = re.compile(
     r"""(?P<attributes>(?:\s++[\w:.-]++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'|[^\s"'<>=]++))*+)\s*+/?>"""
 )
 HEADINGS = re.compile(
-    r"(?:\s*+(?:(?i:abstract)(?:[ \t]*+[\n:.\N{EN DASH}\N{EM DASH}]|\s++-\s|\s*+\Z)"
+    r"(?:\s*+(?:(?i:abstract)(?:[ \t]*+(?:[\n:\N{EN DASH}\N{EM DASH}]|\.(?!\.))|\s++-\s|\s*+\Z)"
     r"|ABSTRACT\s|Abstract\s++(?=[A-Z0-9\xc0-\xde])))++"
 )
 

@@ -73,6 +73,7 @@ def test_what_only_looks_like_markup_stays(text: str) -> None:
         ("Abstract 2019-nCoV is", "2019-nCoV is"),
         ("abstract — we show", "we show"),
         ("Abstract", ""),
+        ("Abstract ...", "Abstract ..."),
         ("Abstract interpretation is", "Abstract interpretation is"),
         ("Abstracts of papers", "Abstracts of papers"),
         ("ABSTRACTION", "ABSTRACTION"),
