@@ -11,9 +11,9 @@ import pyarrow as pa
 from schemas.doi import normalize
 from schemas.job import Rejection
 from schemas.pair import LabelledPair
-from trainer.data import parquet
 from worker.errors import SourceError
 from worker.settings import LimitSettings
+from worker.sources import parquet
 from worker.sources.parsing import CUT_CHARACTERS, attempt, told
 from worker.sources.records import records
 from worker.sources.streams import STANDARD_INPUT, decoded

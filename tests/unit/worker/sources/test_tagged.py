@@ -144,7 +144,10 @@ def test_endnote() -> None:
     text = f"%0 Journal Article\n%T A\n%J B\n%D 2020\n%R {NUMPY}\n%X c\nd\n\n%0 Book\n%T e\n"
     first, second = read(ENDNOTE, text)
     assert ours(first) == {
-        **{"doi": NUMPY, "title": "A", "venue": "B", "year": "2020"},
+        "doi": NUMPY,
+        "title": "A",
+        "venue": "B",
+        "year": "2020",
         "abstract": "c\nd",
     }
     assert second == {"%0": "Book", "title": "e"}
