@@ -1,0 +1,113 @@
+"""Encodings: which one a text is in, and its bytes as UTF-8, as they come."""
+
+import codecs
+import io
+import re
+from typing import Any
+
+from worker.errors import ConfigurationError
+from worker.sources.compression import BLOCK_BYTES
+
+UTF_8 = "utf-8"
+# The longest first: UTF-32's mark begins with UTF-16's.
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, UTF_8),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+TOLD_BYTES = 1024  # of a head, to tell UTF-16 by its NULs
+NUL_SHARE = 0.4  # of every second byte, at least: names of columns and DOIs are ASCII
+SAMPLE_BYTES = 64 * 1024
+DAMAGED = "doivec.damaged"
+# A half of a surrogate pair in UTF-8 is no UTF-8: the line that holds it is rejected by itself.
+codecs.register_error(DAMAGED, lambda error: ("\udfff", getattr(error, "end", 0)))
+# Not texts but notations, some of which take time that grows with the square of a length.
+NOTATIONS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"}
+# What people's exports are in that are not UTF-8, the likeliest first, and what such a text has
+# beside ASCII: letters that languages use, and the signs of word processors.
+_WESTERN = (
+    "àáâãäåæçèéêëìíîïñòóôõöøœùúûüýÿßšžðþÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØŒÙÚÛÜÝŠŽ"
+    "‘’“”–—…•«»°±µ·×®©™§¿¡\u00a0€£²³"
+)
+_CJK = "\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef\u3000-\u303f"
+LIKELY = (
+    ("cp1252", re.compile(f"[{_WESTERN}]")),
+    ("cp1250", re.compile("[ąćęłńóśźżčďěňřšťůžýáíéúäöüßőűşţăâîŁŚŻŠČŘŽ–—“”„‘’]")),
+    ("cp1251", re.compile("[а-яёА-ЯЁ](?=[а-яё ,.;]|$)")),
+    ("mac_roman", re.compile(f"[{_WESTERN}]")),
+    ("cp850", re.compile("[àáâãäåæçèéêëìíîïñòóôõöøùúûüýÿßÄÖÜÉ]")),
+    ("gb18030", re.compile(f"[{_CJK}]")),
+    ("cp932", re.compile(f"[{_CJK}]")),
+    ("euc_kr", re.compile("[\uac00-\ud7a3]")),
+)
+
+
+def encoding_of(head: bytes) -> tuple[str, int]:
+    """The Unicode encoding of a text that begins with `head`, and how long its mark is, in bytes.
+
+    Without a byte order mark, UTF-16 is told by its NULs; all else counts as UTF-8.
+    """
+    for mark, name in MARKS:
+        if head.startswith(mark):
+            return name, len(mark)
+    sample = head[:TOLD_BYTES]
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    least = max(1, NUL_SHARE * (len(sample) // 2))
+    if not even and odd >= least:
+        return "utf-16-le", 0
+    if not odd and even >= least:
+        return "utf-16-be", 0
+    return UTF_8, 0
+
+
+def known_encoding(name: str) -> str:
+    """The name, where Python reads texts in this encoding; else `ConfigurationError`."""
+    try:
+        found = codecs.lookup(name)
+        b"".decode(name)  # hex and rot13 are no encodings of texts
+    except LookupError:
+        found = None
+    if found is None or found.name in NOTATIONS or not found.incrementaldecoder:
+        raise ConfigurationError(f"{name!r} is no encoding; cp1252, latin-1, utf-16, gb18030 are")
+    return name
+
+
+def likely_encoding(raw: bytes) -> str:
+    """Which encoding some bytes look to be in that are not UTF-8: `cp1252`, unless others fit."""
+    sample = raw[:SAMPLE_BYTES]
+    best, most = LIKELY[0][0], -1.0
+    for name, fitting in LIKELY:
+        text = sample.decode(name, errors="replace")
+        foreign = sum(not c.isascii() for c in text)
+        # A character of two bytes counts as two, or a text of them would be likelier as Latin.
+        share = len(fitting.findall(text)) / max(1, foreign)
+        if share > most + 1e-9:
+            best, most = name, share
+    return best
+
+
+class Recoded(io.RawIOBase):
+    """A text's bytes as UTF-8, as they come."""
+
+    def __init__(self, stream: Any, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors=DAMAGED)
+        self._pending = memoryview(b"")
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, block: Any) -> int:
+        """Fill a block, if there is something left to fill it with."""
+        while not self._pending and not self._ended:
+            piece = self._stream.read1(BLOCK_BYTES)
+            self._ended = not piece
+            text = self._decoder.decode(piece, final=self._ended)
+            self._pending = memoryview(text.encode(errors="surrogatepass"))
+        size = min(len(block), len(self._pending))
+        block[:size] = self._pending[:size]
+        self._pending = self._pending[size:]
+        return size
