@@ -177,7 +177,9 @@ class Columns:
             if len(self._seen) < NAMES and name.strip():
                 self._seen[name[:SHOWN_CHARACTERS]] = None
         for field, used in plan.items():
-            self._used.setdefault(field, {}).update(dict.fromkeys(n[:SHOWN_CHARACTERS] for n in used))
+            self._used.setdefault(field, {}).update(
+                dict.fromkeys(n[:SHOWN_CHARACTERS] for n in used)
+            )
 
 
 def _missing(field: str, chosen: str | None, header: Sequence[str]) -> str:

@@ -50,9 +50,7 @@ def array_start(head: bytes) -> int | None:
     return None
 
 
-def elements(
-    stream: io.BufferedReader, start: int | None, *, limit: int
-) -> Iterator[Line]:
+def elements(stream: io.BufferedReader, start: int | None, *, limit: int) -> Iterator[Line]:
     """The values of an array that begins at byte `start`, each by the number of its first line.
 
     Without a start, the text is objects one after the other. Of a value longer than `limit` bytes,

@@ -130,9 +130,7 @@ class _Rows:
     each of them, and kept as it is: a million blank lines are a million times the same object.
     """
 
-    def __init__(
-        self, lines: Iterator[bytes], delimiter: str, *, first: int, limit: int
-    ) -> None:
+    def __init__(self, lines: Iterator[bytes], delimiter: str, *, first: int, limit: int) -> None:
         self._lines = lines
         self._delimiter = delimiter
         self._first = first  # the number of the first line
