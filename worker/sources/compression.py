@@ -61,35 +61,34 @@ class Zst:
 
     def __init__(self, stream: io.BufferedReader, _mode: str) -> None:
         self._stream = stream
-        self._given = memoryview(b"")  # not copied with each piece
+        self._block, self._at = b"", 0
         self._text = memoryview(b"")
-        self._begin()
+        self._frame = self._begun()
 
     def read1(self, size: int) -> bytes:
         """At most `size` bytes; nothing at the end."""
         while not self._text:
-            if self._frame.eof:
-                self._given = memoryview(self._frame.unused_data + bytes(self._given))
-                if not self._given and not self._more():
+            if self._at == len(self._block):
+                self._block, self._at = self._stream.read1(BLOCK_BYTES), 0
+            if not self._block:
+                if self._frame.eof:
                     return b""
-                self._begin()
-            elif not self._given and not self._more():
                 raise EOFError
-            piece, self._given = self._given[:ZST_PIECE_BYTES], self._given[ZST_PIECE_BYTES:]
+            if self._frame.eof:
+                self._frame = self._begun()
+            piece = self._block[self._at : self._at + ZST_PIECE_BYTES]
             self._text = memoryview(self._decompressed(piece))
+            self._at += len(piece) - len(self._frame.unused_data)
         found, self._text = self._text[:size], self._text[size:]
         return bytes(found)
 
-    def _begin(self) -> None:
-        self._frame = ZstdDecompressor(max_window_size=ZST_WINDOW_BYTES).decompressobj()
+    @staticmethod
+    def _begun() -> Any:  # its class has no name at run time
+        return ZstdDecompressor(max_window_size=ZST_WINDOW_BYTES).decompressobj()
 
-    def _more(self) -> bool:
-        self._given = memoryview(self._stream.read1(BLOCK_BYTES))
-        return bool(self._given)
-
-    def _decompressed(self, piece: memoryview) -> bytes:
+    def _decompressed(self, piece: bytes) -> bytes:
         try:
-            return self._frame.decompress(piece)
+            return bytes(self._frame.decompress(piece))
         except ZstdError as error:
             raise BadZstFile(_zst_trouble(error)) from error
 

@@ -23,13 +23,13 @@ def compress(data: bytes, **options: int) -> bytes:
 def read(compressed: bytes) -> tuple[bytes, str]:
     """What can be read, and the error at its end."""
     stream = io.BufferedReader(io.BytesIO(compressed))  # type: ignore[arg-type]
-    found, plain = b"", io.BufferedReader(decompressed(stream))  # type: ignore[arg-type]
+    found, plain = bytearray(), io.BufferedReader(decompressed(stream))  # type: ignore[arg-type]
     try:
         while piece := plain.read1(1000):
             found += piece
     except (EOFError, OSError) as error:
-        return found, f"{type(error).__name__}: {error}"
-    return found, ""
+        return bytes(found), f"{type(error).__name__}: {error}"
+    return bytes(found), ""
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def read(compressed: bytes) -> tuple[bytes, str]:
         lambda text: compress(text[:7]) + SKIPPABLE + compress(b"") + compress(text[7:]),
         lambda text: compress(text) + SKIPPABLE,
         lambda text: compress(text, window_log=27),
+        lambda text: compress(b"") * 10**5 + compress(text),
     ],
 )
 def test_zst_is_read(write: Callable[[bytes], bytes]) -> None:
