@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer.data.pages import Page, pages
 from worker.errors import SourceError
+from worker.sources.pages import Page, pages
 
 BATCH_ROWS = 1024
 PAGE_BYTES = 32 * 2**20  # writers end a page at 1 MiB, or where a row group ends
