@@ -105,7 +105,10 @@ class Batch(BaseModel):
 
 
 class Job(BaseModel):
-    """A job's counts: read = accepted + repeated + invalid + without a DOI, as the ledger has them."""
+    """A job's counts, as the ledger has them.
+
+    read = accepted + repeated + invalid + without_doi; `reading` tells what else was read.
+    """
 
     model_config = ConfigDict(frozen=True)
 

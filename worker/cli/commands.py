@@ -17,10 +17,12 @@ from schemas.job import Job, JobState
 from worker import bootstrap
 from worker.cli import console, follow, program
 from worker.cli.program import EXIT_LOSSES
+from worker.cli.sources import source_options
 from worker.embedded.owner import refuse_any_owner
 from worker.embedded.process import WorkerProcess
 from worker.errors import WorkerError
 from worker.settings import read_settings
+from worker.sources.options import SourceOptions
 from worker.sources.streams import is_same_file
 
 
@@ -73,41 +75,54 @@ def cli() -> None:
     Nothing need be configured: without DOIVEC_REDIS__URL and DOIVEC_QDRANT__URL, a private
     Redis and an embedded Qdrant run for as long as a command does.
 
-    Exit codes: 0 all went well; 3 settled, but with invalid, dead-lettered or cancelled
-    records; 1 failed; 2 wrong usage.
+    Exit codes: 0 all went well; 3 settled, but with records that are invalid, without a DOI,
+    dead-lettered or cancelled; 1 failed; 2 wrong usage.
     """
 
 
 @cli.example("doi-worker ingest dois.txt more.csv.gz --rejects rejected.jsonl")
 @sources_argument
 @rejects_file
+@source_options
 @as_json
-def ingest(sources: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
-    """Queue DOI lists as one job and follow it to its end.
+def ingest(
+    sources: tuple[str, ...], rejects: Path | None, options: SourceOptions, as_json: bool
+) -> int:
+    """Queue lists of DOIs, with what is known of them, as one job and follow it to its end.
 
-    SOURCE is a .txt, .csv, .tsv or .jsonl file, plain or with .gz or .xz, or - for standard
-    input. Interrupted, the same command goes on where it was.
+    SOURCE is a file, plain or compressed, or - for standard input: a DOI a line; a table or
+    export of Zotero, Web of Science, Scopus, PubMed, ...; JSON; BibTeX, RIS. Its format is told
+    by what it holds. Interrupted, the same command goes on where it was.
     """
     with bootstrap.connect(read_settings(), command="ingest") as client:
-        job = follow.ingest(client, sources, rejects=rejects)
-        return _report(client, job, as_json=as_json)
+        job, failure = follow.ingest(client, sources, rejects=rejects, options=options)
+        code = _report(client, job, as_json=as_json)
+    if failure:
+        raise failure
+    return code
 
 
 @cli.example("doi-worker queue dois.jsonl.xz")
 @sources_argument
 @rejects_file
+@source_options
 @as_json
-def queue(sources: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
-    """Queue DOI lists as one job, for workers to work off, and print the job's id."""
+def queue(
+    sources: tuple[str, ...], rejects: Path | None, options: SourceOptions, as_json: bool
+) -> int:
+    """Queue lists of DOIs as one job, for workers to work off, and print the job's id."""
     with bootstrap.connect(read_settings(), command="queue") as client:
-        job = follow.open_job(client, sources)
-        follow.queue(client, job, sources, rejects=rejects)
+        job = follow.open_job(client, sources, options)
+        failure = follow.queue(client, job, sources, rejects=rejects, options=options)
         job = client.ledger.job(job.id)
         console.print_rejections(client.ledger.rejections(job.id), job.invalid)
+        console.print_reading(job.reading, without_doi=job.without_doi)
         if not follow.is_worked(client):
             console.say("no worker runs here; `doi-worker run` works off what is queued", err=True)
         console.say(job.model_dump_json() if as_json else job.id)
-        return EXIT_LOSSES if job.invalid else 0
+    if failure:
+        raise failure
+    return EXIT_LOSSES if job.invalid or job.without_doi else 0
 
 
 @cli.example("DOIVEC_REDIS__URL=redis://queue:6379/0 doi-worker run")
@@ -274,12 +289,14 @@ def _report(client: bootstrap.Client, job: Job, *, as_json: bool) -> int:
     else:
         console.print_rejections(rejections, job.invalid)
         console.print_summary(job)
+        console.print_reading(job.reading, without_doi=job.without_doi)
     if job.state is JobState.PAUSED:
         raise WorkerError(
             f"job {job.id} is paused: {job.note}; see `doi-worker dead list {job.id}`, "
             f"then `doi-worker resume {job.id}` or `doi-worker cancel {job.id}`"
         )
-    return EXIT_LOSSES if job.invalid or job.dead or job.cancelled else 0
+    lost = job.invalid + job.without_doi + job.dead + job.cancelled
+    return EXIT_LOSSES if lost else 0
 
 
 def _replay(client: bootstrap.Client, job: str | None, *, as_json: bool) -> int:

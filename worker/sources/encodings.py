@@ -53,12 +53,11 @@ def encoding_of(head: bytes) -> tuple[str, int]:
         if head.startswith(mark):
             return name, len(mark)
     sample = head[:TOLD_BYTES]
-    even, odd = sample[::2].count(0), sample[1::2].count(0)
-    least = max(1, NUL_SHARE * (len(sample) // 2))
-    if not even and odd >= least:
-        return "utf-16-le", 0
-    if not odd and even >= least:
-        return "utf-16-be", 0
+    even, odd = sample[::2], sample[1::2]
+    for name, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        is_ascii = high[:1] == b"\0" and low[:1].isascii() and low[:1].decode().isprintable()
+        if is_ascii and 0 not in low and high.count(0) >= NUL_SHARE * len(high):
+            return name, 0
     return UTF_8, 0
 
 
@@ -89,7 +88,7 @@ def likely_encoding(raw: bytes) -> str:
 
 
 class Recoded(io.RawIOBase):
-    """A text's bytes as UTF-8, as they come."""
+    """A text's bytes as UTF-8, as they come; what is damaged is no UTF-8 either."""
 
     def __init__(self, stream: Any, encoding: str) -> None:
         self._stream = stream
@@ -98,6 +97,7 @@ class Recoded(io.RawIOBase):
         self._ended = False
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def readinto(self, block: Any) -> int:

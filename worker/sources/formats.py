@@ -27,15 +27,17 @@ from worker.sources.tables import header, table
 
 
 class Records(Protocol):
-    """Cuts lines into records of at most `limit` bytes, and one more where there were more."""
+    """Cuts lines into records."""
 
-    def __call__(self, lines: Iterator[Line], *, limit: int) -> Iterator[Line]: ...
+    def __call__(self, lines: Iterator[Line], *, limit: int) -> Iterator[Line]:
+        """Records of at most `limit` bytes, and one more where there were more."""
 
 
 class Rows(Protocol):
-    """The rows of a file, each by its number."""
+    """Reads a file's rows."""
 
-    def __call__(self, path: Path, *, limit: int) -> Iterator[tuple[int, Mapping[str, Any]]]: ...
+    def __call__(self, path: Path, *, limit: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """The rows, each by its number."""
 
 
 class TextFormat(NamedTuple):
@@ -66,7 +68,7 @@ FORMATS = ("txt", *TABLES, "jsonl", "json", *TEXTS, *BINARIES)
 def cut(
     source: str, opened: Opened, *, options: SourceOptions, columns: Columns, limit: int
 ) -> Cut:
-    """A source that was opened, as records; raises `SourceError` where it is none of the formats."""
+    """A source that was opened, as records; raises `SourceError` where it is no format."""
     found = header(opened, columns, kind="tsv" if _suffix(source) == ".tsv" else "csv")
     name = options.format or shape(opened, _suffix(source), has_header=lambda: bool(found))
     if name in BINARIES:

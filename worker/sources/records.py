@@ -23,7 +23,14 @@ from worker.sources.options import SourceOptions
 from worker.sources.parsing import CUT_CHARACTERS, attempt, told
 from worker.sources.report import Report
 from worker.sources.shapes import first_line_tells
-from worker.sources.streams import STANDARD_INPUT, NotUtf8, Opened, opened, source_name
+from worker.sources.streams import (
+    NOT_UTF_8,
+    STANDARD_INPUT,
+    NotUtf8,
+    Opened,
+    opened,
+    source_name,
+)
 
 T = TypeVar("T")
 DEFAULT = SourceOptions()
@@ -128,23 +135,26 @@ class _Reader:
 
     def records(self, parse: Callable[[Any], T]) -> Iterator[tuple[int, T | Rejection]]:
         """Each record, by its line, as `parse` makes it, or what was rejected."""
-        enough = first_line_tells
+        encoding, enough = self._options.encoding, first_line_tells
         try:
             columns = Columns(self._vocabulary, self._options.columns)
-            with opened(self._source, encoding=self._options.encoding, enough=enough) as source:
-                try:
-                    found = cut(
-                        *(self._source, source),
-                        options=self._options,
-                        columns=columns,
-                        limit=self._limit,
-                    )
-                    yield from self._parsed(found, parse, columns)
-                finally:
-                    self._tell(columns)
-                self._refuse_empty(source, columns)
+            with opened(self._source, encoding=encoding, enough=enough) as source:
+                if source.head.strip() or not source.is_whole:
+                    yield from self._held(source, parse, columns)
         except SourceError as error:
             raise SourceError(f"{self._name}: {error}") from error
+
+    def _held(
+        self, source: Opened, parse: Callable[[Any], T], columns: Columns
+    ) -> Iterator[tuple[int, T | Rejection]]:
+        options, limit = self._options, self._limit
+        try:
+            found = cut(self._source, source, options=options, columns=columns, limit=limit)
+            yield from self._parsed(found, parse, columns)
+        finally:
+            self._tell(columns)
+        if not self._read:
+            raise self._no_record(columns)
 
     def _parsed(
         self, found: Cut, parse: Callable[[Any], T], columns: Columns
@@ -190,16 +200,14 @@ class _Reader:
         if self._options.encoding:
             return f"not {self._options.encoding}"
         name = likely_encoding(bytes(self._sample))
-        return f"not UTF-8; it looks like {name}: --encoding {name} reads it"
+        return f"{NOT_UTF_8}; it looks like {name}: --encoding {name} reads it"
 
-    def _refuse_empty(self, source: Opened, columns: Columns) -> None:
-        """Raise `SourceError` where there was something, but no record could be made of it."""
-        if self._read or not source.head.strip():
-            return
+    def _no_record(self, columns: Columns) -> SourceError:
+        """That there was something, but nothing that a record could be made of, and why."""
         if self._foreign:
-            raise SourceError(self._guess())
+            return SourceError(self._guess())
         if missing := columns.missing():
-            raise missing
+            return missing
         if not self._rejected:
-            raise SourceError("it holds no record")
-        raise SourceError(f"none of its {self._rejected:,} records can be read: {self._first}")
+            return SourceError("it holds no record")
+        return SourceError(f"none of its {self._rejected:,} records can be read: {self._first}")

@@ -18,6 +18,10 @@ class Report:
     """What is told of sources at the end of reading them; bounded, whatever they hold."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all: what was read is read again."""
         self._columns: list[ColumnUse] = []
         self._dropped = 0
         self._first: list[FieldDrop] = []

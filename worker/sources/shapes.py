@@ -113,7 +113,7 @@ def _parsed(line: bytes) -> object:
 
 
 def _list(opened: Opened) -> str:
-    """`txt`; raises `SourceError` where most lines hold no DOI or several, so that it is no list."""
+    """`txt`; raises `SourceError` where most lines hold no DOI or several: no list."""
     lines = opened.head.split(b"\n")
     whole = lines if opened.is_whole or len(lines) == 1 else lines[:-1]
     held = [_dois(line) for _, line in comments_dropped(enumerate(whole))]

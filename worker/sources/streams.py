@@ -1,5 +1,6 @@
 """Byte streams: a file or standard input, opened, as UTF-8, and cut into bounded lines."""
 
+import codecs
 import gzip
 import io
 import lzma
@@ -18,7 +19,9 @@ from worker.sources.compression import BLOCK_BYTES, COMPRESSIONS, decompressed, 
 from worker.sources.encodings import UTF_8, Recoded, encoding_of
 
 STANDARD_INPUT = "-"
+BOM = codecs.BOM_UTF8
 HEAD_BYTES = 64 * 1024
+NOT_UTF_8 = "not UTF-8"
 
 # By their first bytes.
 BINARY = {
@@ -160,7 +163,7 @@ def decoded(raw: bytes, limit: int) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise NotUtf8(f"not UTF-8 at byte {error.start + 1}") from error
+        raise NotUtf8(f"{NOT_UTF_8} at byte {error.start + 1}") from error
 
 
 def _skip_line(stream: io.BufferedReader) -> None:
