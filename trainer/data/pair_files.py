@@ -21,8 +21,8 @@ from worker.sources.streams import STANDARD_INPUT
 VOCABULARY = Vocabulary(
     {
         # sentence-transformers' data sets: sentence_0, sentence1, label, score
-        "doi_a": ("doi_a", "sentence_0", "sentence1", "doi1", "doi 1"),
-        "doi_b": ("doi_b", "sentence_1", "sentence2", "doi2", "doi 2"),
+        "doi_a": ("doi_a", "sentence_0", "sentence1", "doi1", "doi_1"),
+        "doi_b": ("doi_b", "sentence_1", "sentence2", "doi2", "doi_2"),
         "label": ("label", "score"),
         "source": ("source",),
         "group": ("group",),

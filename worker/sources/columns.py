@@ -98,18 +98,17 @@ class Columns:
             raise SourceError(f"no field `{strange[0]}`; there are {fields}")
         self._vocabulary = vocabulary
         self._chosen = chosen
-        self._names = {
-            field: [folded(chosen[field])] if field in chosen else list(names)
-            for field, names in vocabulary.names.items()
-        }
-        self._ranks = {
-            name: (field, rank)
-            for field, names in self._names.items()
-            for rank, name in enumerate(names)
-        }
+        self._know(vocabulary.names)
         self._plans: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
         self._seen: dict[str, None] = {}
         self._used: dict[str, dict[str, None]] = {}
+
+    def know_our_own_alone(self) -> None:
+        """From now on know no names but our own, and chosen ones: the format has found its fields.
+
+        PubMed's tag `SO` is not Web of Science's.
+        """
+        self._know({field: (field,) for field in self._vocabulary.names})
 
     def has_all(self, header: Sequence[str]) -> bool:
         """Whether a table with this header has a column for each field that it must have."""
@@ -153,6 +152,17 @@ class Columns:
             if field not in self._used and self._seen:
                 return SourceError(_missing(field, self._chosen.get(field), list(self._seen)))
         return None
+
+    def _know(self, names: Mapping[str, Sequence[str]]) -> None:
+        chosen = {field: (name,) for field, name in self._chosen.items()}
+        self._names = {
+            field: [folded(name) for name in known] for field, known in {**names, **chosen}.items()
+        }
+        self._ranks = {
+            name: (field, rank)
+            for field, known in self._names.items()
+            for rank, name in enumerate(known)
+        }
 
     def _check(self, field: str, names: Sequence[str], header: Sequence[str]) -> None:
         best = next((name for name in self._names[field] if name in names), None)

@@ -7,6 +7,8 @@ The array may be the whole text, or stand in what a registry answers (`items`, `
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from worker.errors import SourceError
 from worker.sources.compression import BLOCK_BYTES
@@ -25,7 +27,14 @@ BETWEEN = re.compile(rb'[^"{}\[\],]*+(?:' + STRING + rb'[^"{}\[\],]*+)*+', re.DO
 BLANK = b" \t\r\n\x1e"
 
 
-def array_start(head: bytes) -> int | None:
+class Start(NamedTuple):
+    """Where the first record of an array stands, and how many brackets are open round the array."""
+
+    at: int
+    depth: int
+
+
+def array_start(head: bytes) -> Start | None:
     """Where the first record stands of the array of records in a JSON text that begins with `head`.
 
     None where there is none, or it does not begin in `head`.
@@ -37,7 +46,7 @@ def array_start(head: bytes) -> int | None:
         if sign in b"{[":
             is_array = sign == b"[" and (not ways or (ways[-1] and key in ARRAYS))
             if is_array and (not ways or head[token.end() :].lstrip(BLANK)[:1] in b"{]"):
-                return token.end()
+                return Start(token.end(), len(ways))
             ways.append(not ways or (ways[-1] and key in ON_THE_WAY))
         elif sign in b"}]":
             ways = ways[:-1]
@@ -50,35 +59,46 @@ def array_start(head: bytes) -> int | None:
     return None
 
 
-def elements(stream: io.BufferedReader, start: int | None, *, limit: int) -> Iterator[Line]:
-    """The values of an array that begins at byte `start`, each by the number of its first line.
+def elements(stream: io.BufferedReader, start: Start | None, *, limit: int) -> Iterator[Line]:
+    """The values of an array that begins at `start`, each by the number of its first line.
 
     Without a start, the text is objects one after the other. Of a value longer than `limit` bytes,
     the first limit + 1; no more than that and a block is held. Raises `SourceError` where brackets
     don't match, the text ends within a value, or more records may stand behind the array.
     """
-    cutter = _Cutter(stream.read(start or 0).count(b"\n") + 1, limit=limit)
+    at, depth = start or (0, 0)
+    cutter = _Cutter(stream.read(at).count(b"\n") + 1, limit=limit)
     while not cutter.has_ended and (block := stream.read1(BLOCK_BYTES)):
         yield from cutter.feed(block)
     yield from cutter.end(is_array=start is not None)
-    rest = cutter.rest
-    while rest or (rest := stream.read1(BLOCK_BYTES)):
-        if b"{" in rest or b"[" in rest:
-            raise SourceError("holds more than one array; only the first is read")
-        rest = b""
+    behind = _behind(stream, cutter, depth=depth, limit=limit)
+    if any(True for _ in islice(behind, int(depth > 0), None)):
+        raise SourceError("holds something behind its array of records, which is not read")
+
+
+def _behind(
+    stream: io.BufferedReader, cutter: "_Cutter", *, depth: int, limit: int
+) -> Iterator[Line]:
+    """What stands behind an array: the rest of the object that it is in, and what follows that."""
+    rest = _Cutter(1, limit=limit, depth=depth)
+    block = cutter.rest
+    while block or (block := stream.read1(BLOCK_BYTES)):
+        yield from rest.feed(block)
+        block = b""
+    yield from rest.end(is_array=False)
 
 
 class _Cutter:
     """Cuts a JSON text between its values, a block at a time, by its brackets and strings."""
 
-    def __init__(self, line: int, *, limit: int) -> None:
+    def __init__(self, line: int, *, limit: int, depth: int = 0) -> None:
         self.has_ended = False  # with the bracket of the array
         self.rest = b""  # what stands behind that, in the block
         self._limit = limit
         self._line = line  # of what is kept next
         self._began = line  # where the value at hand begins
         self._kept = bytearray()
-        self._depth = 0
+        self._depth = depth  # of the brackets round what is fed next
         self._in_string = False
         self._is_escaped = False  # the next block's first byte
 

@@ -5,7 +5,7 @@ import io
 import re
 from typing import Any
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, SourceError
 from worker.sources.compression import BLOCK_BYTES
 
 UTF_8 = "utf-8"
@@ -31,16 +31,16 @@ _WESTERN = (
     "àáâãäåæçèéêëìíîïñòóôõöøœùúûüýÿßšžðþÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØŒÙÚÛÜÝŠŽ"
     "‘’“”–—…•«»°±µ·×®©™§¿¡\u00a0€£²³"
 )
-_CJK = "\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef\u3000-\u303f"
+_CJK = "\u3000-\u30ff\u4e00-\u9fff\uff00-\uff5e"  # not the half-width kana that Chinese looks to be
 LIKELY = (
     ("cp1252", re.compile(f"[{_WESTERN}]")),
     ("cp1250", re.compile("[ąćęłńóśźżčďěňřšťůžýáíéúäöüßőűşţăâîŁŚŻŠČŘŽ–—“”„‘’]")),
     ("cp1251", re.compile("[а-яёА-ЯЁ](?=[а-яё ,.;]|$)")),
     ("mac_roman", re.compile(f"[{_WESTERN}]")),
     ("cp850", re.compile("[àáâãäåæçèéêëìíîïñòóôõöøùúûüýÿßÄÖÜÉ]")),
-    ("gb18030", re.compile(f"[{_CJK}]")),
-    ("cp932", re.compile(f"[{_CJK}]")),
     ("euc_kr", re.compile("[\uac00-\ud7a3]")),
+    ("cp932", re.compile(f"[{_CJK}]")),
+    ("gb18030", re.compile(f"[{_CJK}]")),
 )
 
 
@@ -56,7 +56,8 @@ def encoding_of(head: bytes) -> tuple[str, int]:
     even, odd = sample[::2], sample[1::2]
     for name, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         is_ascii = high[:1] == b"\0" and low[:1].isascii() and low[:1].decode().isprintable()
-        if is_ascii and 0 not in low and high.count(0) >= NUL_SHARE * len(high):
+        zeros = high.count(0)
+        if is_ascii and zeros >= NUL_SHARE * len(high) and zeros > 10 * low.count(0):
             return name, 0
     return UTF_8, 0
 
@@ -65,8 +66,8 @@ def known_encoding(name: str) -> str:
     """The name, where Python reads texts in this encoding; else `ConfigurationError`."""
     try:
         found = codecs.lookup(name)
-        b"".decode(name)  # hex and rot13 are no encodings of texts
-    except LookupError:
+        b"a".decode(name, errors="replace")  # hex and rot13 are no encodings of texts
+    except (LookupError, ValueError):  # a NUL in the name
         found = None
     if found is None or found.name in NOTATIONS or not found.incrementaldecoder:
         raise ConfigurationError(f"{name!r} is no encoding; cp1252, latin-1, utf-16, gb18030 are")
@@ -92,7 +93,10 @@ class Recoded(io.RawIOBase):
 
     def __init__(self, stream: Any, encoding: str) -> None:
         self._stream = stream
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors=DAMAGED)
+        name = codecs.lookup(encoding).name
+        # What has no mark is in the order of the machines that most texts are made on.
+        self._encoding = f"{name}-le" if name in {"utf-16", "utf-32"} else name
+        self._decoder = codecs.getincrementaldecoder(self._encoding)(errors=DAMAGED)
         self._pending = memoryview(b"")
         self._ended = False
 
@@ -105,7 +109,10 @@ class Recoded(io.RawIOBase):
         while not self._pending and not self._ended:
             piece = self._stream.read1(BLOCK_BYTES)
             self._ended = not piece
-            text = self._decoder.decode(piece, final=self._ended)
+            try:
+                text = self._decoder.decode(piece, final=self._ended)
+            except UnicodeError as error:  # one that leaves it to nobody
+                raise SourceError(f"can't be read as {self._encoding}: {error}") from error
             self._pending = memoryview(text.encode(errors="surrogatepass"))
         size = min(len(block), len(self._pending))
         block[:size] = self._pending[:size]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
+from functools import partial
 from typing import Any, NamedTuple
 
 from schemas.document import METADATA_FIELDS, Document
@@ -111,14 +112,14 @@ def _value(field: str, value: Any, *, dropped: list[Dropped]) -> Any:
         return None
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any, *, is_abstract: bool = False) -> str | None:
     if not isinstance(value, str):
         raise _Poor("not a text")
     if "\0" in value or not _encodable(value):
         raise _Poor("holds a NUL or half a surrogate pair")
     if not value or value.isspace():
         return None
-    text = clean(value)
+    text = clean(value, is_abstract=is_abstract)
     if _is_nothing(text):
         raise _Poor("says nothing")
     return text
@@ -139,7 +140,11 @@ def _year(value: Any) -> int | None:
     return int(found[1])
 
 
-READERS: dict[str, Callable[[Any], Any]] = {**dict.fromkeys(METADATA_FIELDS, _text), "year": _year}
+READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(METADATA_FIELDS, _text),
+    "abstract": partial(_text, is_abstract=True),
+    "year": _year,
+}
 
 
 def _is_nothing(text: str) -> bool:

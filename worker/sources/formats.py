@@ -6,8 +6,8 @@ more than a few records in memory. `parse(text)` makes a mapping of one, of our 
 `title`, `abstract`, `year`, `venue`; a text, or a list of texts) and of the format's own, for what
 it has no use for; ValueError rejects the record.
 
-A binary format gives `rows(path, *, limit)`: of each row its number, counted from 1, and its
-values by the file's own column names.
+A binary format gives `rows(path, *, columns, limit)`: of each row its number, counted from 1, and
+its values by the file's own column names, of texts also their bytes.
 """
 
 import json
@@ -17,6 +17,8 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
 
 from worker.errors import SourceError
+from worker.sources import parquet, workbook
+from worker.sources.bibtex import Bibtex
 from worker.sources.columns import Columns
 from worker.sources.compression import COMPRESSIONS
 from worker.sources.elements import array_start, elements
@@ -24,6 +26,7 @@ from worker.sources.options import SourceOptions
 from worker.sources.shapes import TABLES, comments_dropped, shape
 from worker.sources.streams import STANDARD_INPUT, Line, Opened, decoded, lines
 from worker.sources.tables import header, table
+from worker.sources.tagged import ENDNOTE, NBIB, RIS, WEB_OF_SCIENCE
 
 
 class Records(Protocol):
@@ -36,15 +39,21 @@ class Records(Protocol):
 class Rows(Protocol):
     """Reads a file's rows."""
 
-    def __call__(self, path: Path, *, limit: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """The rows, each by its number."""
+    def __call__(
+        self, path: Path, *, columns: Columns, limit: int
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """The rows, each by its number, with the columns that are wanted at least."""
 
 
-class TextFormat(NamedTuple):
+class TextFormat(Protocol):
     """A format of text: how its lines are cut into records, and how one is parsed."""
 
-    records: Records
-    parse: Callable[[str], Any]
+    @property
+    def records(self) -> Records:
+        """Cuts lines into records."""
+
+    def parse(self, text: str) -> Any:
+        """What a record holds, by name."""
 
 
 class Cut(NamedTuple):
@@ -60,8 +69,15 @@ class Cut(NamedTuple):
     preamble: tuple[str, ...] = ()
 
 
-TEXTS: dict[str, TextFormat] = {}
-BINARIES: dict[str, Rows] = {}
+# A file's own, since what one defines (abbreviations of BibTeX) is nothing to the next.
+TEXTS: dict[str, Callable[[], TextFormat]] = {
+    "ris": lambda: RIS,
+    "nbib": lambda: NBIB,
+    "wos": lambda: WEB_OF_SCIENCE,
+    "enw": lambda: ENDNOTE,
+    "bib": Bibtex,
+}
+BINARIES: dict[str, Rows] = {"parquet": parquet.rows, "xlsx": workbook.rows}
 FORMATS = ("txt", *TABLES, "jsonl", "json", *TEXTS, *BINARIES)
 
 
@@ -72,18 +88,20 @@ def cut(
     found = header(opened, columns, kind="tsv" if _suffix(source) == ".tsv" else "csv")
     name = options.format or shape(opened, _suffix(source), has_header=lambda: bool(found))
     if name in BINARIES:
-        return Cut(BINARIES[name](_path(source), limit=limit), lambda row: row)
+        rows = BINARIES[name](_path(source), columns=columns, limit=limit)
+        return Cut(rows, partial(_row, limit=limit))
     text = partial(decoded, limit=limit)
     if name in TABLES:
-        rows, parse, above = table(opened, found, columns=columns, kind=name, limit=limit)
-        return Cut(rows, lambda raw: parse(text(raw)), is_picked=True, preamble=tuple(above))
+        lines_of, parse, above = table(opened, found, columns=columns, kind=name, limit=limit)
+        return Cut(lines_of, lambda raw: parse(text(raw)), is_picked=True, preamble=tuple(above))
     if name == "json":
         start = array_start(opened.head)
         return Cut(elements(opened.stream, start, limit=limit), lambda raw: _json(text(raw)))
     numbered = lines(opened.stream, limit=limit)
     if name in TEXTS:
-        records, parse_text = TEXTS[name]
-        return Cut(records(numbered, limit=limit), lambda raw: parse_text(text(raw)))
+        made = TEXTS[name]()
+        columns.know_our_own_alone()
+        return Cut(made.records(numbered, limit=limit), lambda raw: made.parse(text(raw)))
     if name == "jsonl":
         held = (line for line in numbered if line[1].strip())
         return Cut(held, lambda raw: _json(text(raw)))
@@ -99,6 +117,10 @@ def _path(source: str) -> Path:
     if source == STANDARD_INPUT or PurePath(source.lower()).suffix in COMPRESSIONS:
         raise SourceError("such a file is read from its own path alone, not compressed")
     return Path(source)
+
+
+def _row(row: Mapping[str, Any], *, limit: int) -> Mapping[str, Any]:
+    return {n: decoded(v, limit) if isinstance(v, bytes) else v for n, v in row.items()}
 
 
 def _json(text: str) -> Any:

@@ -68,10 +68,12 @@ def _of_list(field: str, values: Iterable[Any]) -> Any:
 
 
 def _year(value: Mapping[str, Any]) -> Any:
-    parts = value.get("date-parts")
+    if "date-parts" not in value:  # CSL-JSON's other forms
+        return value.get("raw") or value.get("literal") or value
+    parts = value["date-parts"]
     while isinstance(parts, list | tuple):  # [[2020, 5, 1]], [2020], [[None]], []
         parts = parts[0] if parts else None
-    return parts if parts is not None else value.get("raw") or value.get("literal")
+    return parts
 
 
 def _is_inverted(value: Mapping[str, Any]) -> bool:

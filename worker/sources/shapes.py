@@ -8,6 +8,7 @@ from worker.errors import SourceError
 from worker.sources.columns import DOCUMENT, folded
 from worker.sources.elements import array_start
 from worker.sources.streams import Opened, binary_kind
+from worker.sources.tagged import ENDNOTE, NBIB, RIS, WEB_OF_SCIENCE, looks_like
 
 BY_SUFFIX = {
     ".csv": "csv",
@@ -18,25 +19,21 @@ BY_SUFFIX = {
     ".json": "json",
     ".ris": "ris",
     ".nbib": "nbib",
+    ".enw": "enw",
+    ".ciw": "wos",
     ".bib": "bib",
 }
 TABLES = ("csv", "tsv")
 JSON = re.compile(rb'\s*(?:\{\s*["}]|\[\s*(?:[{"\[\]]|$))')
-# The first line of a record, wherever it stands: some have a preamble, or text between records.
-TAGS = {
-    "bib": re.compile(rb"^[ \t]*@[ \t]*[A-Za-z]+[ \t]*[{(]", re.MULTILINE),
-    "ris": re.compile(rb"^[ \t]*TY  ?-(?: |\r?$)", re.MULTILINE),
-    "nbib": re.compile(rb"^(?:PMID|OWN |STAT)- ", re.MULTILINE),
-    "wos": re.compile(rb"^PT [A-Z]\r?$(?=(?:.|\n)*?\n(?:AU|TI|SO|UT|DI) )", re.MULTILINE),
-}
+TAGGED = {RIS.sign: "ris", NBIB.sign: "nbib", ENDNOTE.sign: "enw", WEB_OF_SCIENCE.sign: "wos"}
+# A record of BibTeX, wherever it stands: some files have a preamble, or text between records.
+BIBTEX = re.compile(rb"^[ \t]*@[ \t]*[A-Za-z]+[ \t]*[{(]", re.MULTILINE)
 DOI = re.compile(rb"10\.[0-9]{4,9}/[^\s\"<>?&#]+")
 ONE_DOI = re.compile(rb"\s*(?:https?://\S+?/|doi:\s*)?10\.[0-9]{4,9}/\S+\s*", re.IGNORECASE)
 LEAST_STRANGE = 5  # lines, to tell that a text is no list
 SEEMS = (
     (re.compile(rb"^\s*(?:<!doctype html|<html|<head)", re.IGNORECASE), "a web page"),
     (re.compile(rb"^\s*<\?xml|^\s*<!DOCTYPE|^\s*<PubmedArticle"), "XML"),
-    (re.compile(rb"^%0 ", re.MULTILINE), "an EndNote export; export it as RIS"),
-    (re.compile(rb"^FN |^VR |^ER\s*$", re.MULTILINE), "a damaged Web of Science export"),
 )
 
 
@@ -52,7 +49,7 @@ def shape(opened: Opened, suffix: str, *, has_header: Callable[[], bool]) -> str
     named = BY_SUFFIX.get(suffix, "")
     if named == "jsonl" or JSON.match(head):
         return _json(head, named)
-    tagged = next((name for name, start in TAGS.items() if start.search(head)), "")
+    tagged = _tagged(head)
     if named not in TABLES:
         return tagged or ("tsv" if has_header() else named or _list(opened))
     return tagged if tagged and not has_header() else named
@@ -69,6 +66,12 @@ def first_line_tells(head: bytes) -> bool:
 def comments_dropped(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """The lines of a list that hold something, and don't begin with `#`."""
     return (line for line in lines if not line[1].lstrip().startswith(b"#") and line[1].strip())
+
+
+def _tagged(head: bytes) -> str:
+    if dialect := looks_like(head):
+        return TAGGED[dialect.sign]
+    return "bib" if BIBTEX.search(head) else ""
 
 
 def _binary(head: bytes, kind: str) -> str:
