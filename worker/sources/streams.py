@@ -61,7 +61,8 @@ class _Resumed(io.RawIOBase):
             try:
                 piece = stream.read1(HEAD_BYTES - len(self.head))
             except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-                self._error, piece = error, b""
+                self._error = error  # it is raised behind what came before
+                break
             self.is_whole = not piece
             self.head += piece
         self._left = memoryview(self.head)

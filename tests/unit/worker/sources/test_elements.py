@@ -32,7 +32,7 @@ class Dripping(io.BufferedReader):
         super().__init__(io.BytesIO(content))
         self._size = size
 
-    def read1(self, size: int = -1, /) -> bytes:
+    def read1(self, size: int = -1, /) -> bytes:  # noqa: ARG002
         return super().read1(self._size)
 
 

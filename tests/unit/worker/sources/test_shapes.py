@@ -20,7 +20,8 @@ A, B = "10.1000/a", "10.1000/b"
 ONE, TWO = Document(doi=A, title="One"), Document(doi=B, title="Two")
 OBJECTS = [{"DOI": A, "title": ["One"]}, {"DOI": B, "title": "Two"}]
 LINES = "\n".join(json.dumps(o) for o in OBJECTS)
-WOS = f"FN Clarivate\nVR 1.0\nPT J\nTI One\nCR X, DOI 10.1/cited\nDI {A}\nER\n\nPT J\nTI Two\nDI {B}\nER\nEF"
+WOS = f"FN Clarivate\nVR 1.0\nPT J\nTI One\nCR X, DOI 10.1/cited\nDI {A}\nER\n\n"
+WOS += f"PT J\nTI Two\nDI {B}\nER\nEF"
 RIS = f"Export\nTY  - JOUR\nTI  - One\nDO  - {A}\nER  - \nTY  - JOUR\nTI  - Two\nDO  - {B}\nER  - "
 NBIB = f"PMID- 1\nTI  - One\nLID - {A} [doi]\n\nPMID- 2\nTI  - Two\nLID - {B} [doi]\n"
 BIB = f"@article{{a, title={{One}}, doi={{{A}}}}}\n@article{{b, title={{Two}}, doi={{{B}}}}}"
