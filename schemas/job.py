@@ -35,13 +35,45 @@ class JobState(StrEnum):
     REJECTED = "rejected"
 
 
+NO_DOI = "no DOI"
+
+
 class Rejection(NamedTuple):
-    """A line or record that was not accepted, and why."""
+    """A line or record that was not accepted, and why: `NO_DOI`, or what is invalid in it."""
 
     source: str
     line: int
     raw: str
     reason: str
+
+
+class FieldDrop(NamedTuple):
+    """A field that a record lost, since its value is none; the record itself was read."""
+
+    source: str
+    line: int
+    field: str
+    value: str
+    reason: str
+
+
+class ColumnUse(NamedTuple):
+    """Which columns of a source were read, by our field, the first first, and which were not."""
+
+    source: str
+    used: dict[str, tuple[str, ...]]
+    unused: tuple[str, ...]
+
+
+class Reading(BaseModel):
+    """What is told of a job's sources besides its counts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    columns: tuple[ColumnUse, ...] = ()
+    fields_dropped: int = 0
+    first_dropped: tuple[FieldDrop, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class DeadLetter(BaseModel):
@@ -75,7 +107,10 @@ class Batch(BaseModel):
 
 
 class Job(BaseModel):
-    """A job's counts, as the ledger has them: read = accepted + repeated + invalid."""
+    """A job's counts, as the ledger has them.
+
+    read = accepted + repeated + invalid + without_doi; `reading` tells what else was read.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -91,12 +126,14 @@ class Job(BaseModel):
     accepted: int = 0
     repeated: int = 0
     invalid: int = 0
+    without_doi: int = 0
     stored: int = 0
     unchanged: int = 0
     superseded: int = 0
     dead: int = 0
     cancelled: int = 0
     note: str = ""
+    reading: Reading = Reading()
 
     @property
     def settled(self) -> int:

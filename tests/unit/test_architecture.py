@@ -73,11 +73,16 @@ ROOMS = {
     "matplotlib": {"trainer/card/plots.py"},
     "pyarrow": {
         "worker/export.py",
+        "worker/sources/parquet.py",
         *(
             f"trainer/data/{name}.py"
-            for name in ("shards", "pairs", "pair_files", "parquet", "metadata", "held_out")
+            for name in ("shards", "pairs", "pair_files", "metadata", "held_out")
         ),
     },
+    "bibtexparser": {"worker/sources/bibtex.py"},
+    "pylatexenc": {"worker/sources/latex.py"},
+    "openpyxl": {"worker/sources/workbook.py"},
+    "zstandard": {"worker/sources/compression.py"},
     "safetensors": {"worker/model/forward.py", "trainer/training/train.py"},
     "tokenizers": {"worker/model/checkpoint.py"},
     "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},

@@ -25,9 +25,11 @@ from trainer.training import recipe as recipes
 from worker.cli import program
 from worker.cli.options import Group, as_json, rejects_file, spare_sources
 from worker.cli.program import EXIT_LOSSES
+from worker.cli.sources import source_options
 from worker.errors import WorkerError
 from worker.model.origin import BASE
 from worker.settings import read_settings
+from worker.sources.options import SourceOptions
 
 EXIT_REFUSED = 4
 files_argument = click.argument(
@@ -69,15 +71,22 @@ cli.add_command(schedule_cli.history)
 @files_argument
 @click.option("--dry-run", is_flag=True, help="Report what the import would do; keep nothing.")
 @rejects_file
+@source_options
 @as_json
-def pairs_import(files: tuple[str, ...], dry_run: bool, rejects: Path | None, as_json: bool) -> int:
+def pairs_import(
+    files: tuple[str, ...],
+    dry_run: bool,
+    rejects: Path | None,
+    options: SourceOptions,
+    as_json: bool,
+) -> int:
     """Take labelled pairs in: columns doi_a, doi_b, label, and where known source and group.
 
-    FILE is .csv, .tsv, .jsonl, each plain or with .gz or .xz, or .parquet. All files of a call
-    are one import, whole or not at all; what is there already adds nothing. Where a pair has both
+    FILE is a table, JSON or Parquet, as `doi-worker ingest` reads it. All files of a call are
+    one import, whole or not at all; what is there already adds nothing. Where a pair has both
     labels, label 1 counts.
     """
-    report = open_stores(read_settings()).pairs.import_files(files, dry_run=dry_run)
+    report = open_stores(read_settings()).pairs.import_files(files, options, dry_run=dry_run)
     _keep(report.rejected, rejects)
     shown.pairs_report(report, dry_run=dry_run, as_json=as_json)
     return EXIT_LOSSES if report.rejected else 0
@@ -133,10 +142,13 @@ def pairs_hold_out(
 @metadata.example("doi-trainer metadata import metadata.jsonl.xz", name="import")
 @files_argument
 @rejects_file
+@source_options
 @as_json
-def metadata_import(files: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
-    """Take records of DOIs in, for the templates of recipes."""
-    report = open_stores(read_settings()).metadata.import_files(files)
+def metadata_import(
+    files: tuple[str, ...], rejects: Path | None, options: SourceOptions, as_json: bool
+) -> int:
+    """Take records of DOIs in, for the templates of recipes; read as by `doi-worker ingest`."""
+    report = open_stores(read_settings()).metadata.import_files(files, options)
     _keep(report.rejected, rejects)
     shown.metadata_report(report, as_json=as_json)
     return EXIT_LOSSES if report.rejected else 0

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.table import Column, Table
 
 from schemas.evaluation import EvalReport, Slice, Verdict
+from schemas.job import NO_DOI
 from trainer.card.lineage import flat
 from trainer.data.held_out import HeldOutSet
 from trainer.data.metadata import MetadataReport
 from trainer.data.pairs import Balance, ImportReport
 from trainer.data.split import wanted_of
 from trainer.records import Version
-from worker.cli.console import err, out, print_rejections, say_json
+from worker.cli.console import err, out, print_reading, print_rejections, say_json
 from worker.settings import Metric
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def pairs_report(report: ImportReport, *, dry_run: bool, as_json: bool) -> None:
     )
     if report.contradictions:
         out.print(f"{report.contradictions:,} pairs have both labels: label 1 counts")
+    print_reading(report.reading)
     out.print(f"shard {report.shard[:SHORT]}" if report.shard else "no new shard")
     out.print(_shift(report.before, report.after))
 
@@ -52,11 +54,14 @@ def metadata_report(report: MetadataReport, *, as_json: bool) -> None:
     if as_json:
         say_json(_plain(report))
         return
-    print_rejections(report.rejected, len(report.rejected))
+    invalid = [rejection for rejection in report.rejected if rejection.reason != NO_DOI]
+    without_doi = len(report.rejected) - len(invalid)
+    print_rejections(invalid, len(invalid))
     out.print(
-        f"read {report.read:,} = added {report.added:,} + repeated {report.repeated:,}"
-        f" + bare DOIs {report.bare:,} + rejected {len(report.rejected):,}"
+        f"read {report.read:,} = added {report.added:,} + repeated {report.repeated:,} + bare DOIs"
+        f" {report.bare:,} + invalid {len(invalid):,} + without a DOI {without_doi:,}"
     )
+    print_reading(report.reading, without_doi=without_doi)
 
 
 def stats(found: "Stats", *, as_json: bool) -> None:

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from schemas.document import METADATA_FIELDS, Document
-from schemas.job import Rejection
+from schemas.job import Reading, Rejection
 from trainer.data.shards import ShardFolder, version
 from worker.settings import LimitSettings
+from worker.sources.options import SourceOptions
 from worker.sources.parsing import CUT_CHARACTERS
-from worker.sources.records import read
+from worker.sources.records import DEFAULT, read
+from worker.sources.report import Report
 
 TYPES = {"year": pa.int32()}
 FIELDS = [(name, TYPES.get(name, pa.string())) for name in ("doi", *METADATA_FIELDS)]
@@ -30,6 +32,7 @@ class MetadataReport(NamedTuple):
     repeated: int
     bare: int
     rejected: tuple[Rejection, ...]
+    reading: Reading
     shard: str | None
 
 
@@ -40,13 +43,20 @@ class MetadataStore:
         self._shards = ShardFolder(root / "metadata", schema=pa.schema(FIELDS))
         self._limits = limits
 
-    def import_files(self, sources: Sequence[str]) -> MetadataReport:
+    def import_files(
+        self, sources: Sequence[str], options: SourceOptions = DEFAULT
+    ) -> MetadataReport:
         """Take the records of `sources` in, as one shard or not at all.
 
         They are read by `worker.sources.records.read`. What is known already adds nothing, and a
         bare DOI erases nothing. Raises `SourceError`, `PairsError`.
         """
-        found = [record for source in sources for record in read(source, limits=self._limits)]
+        report = Report()
+        found = [
+            record
+            for source in sources
+            for record in read(source, limits=self._limits, options=options, report=report)
+        ]
         given = [record for record in found if isinstance(record, Document)]
         rejected = tuple(_cut(record) for record in found if isinstance(record, Rejection))
         telling = [document for document in given if not document.is_bare]
@@ -60,6 +70,7 @@ class MetadataStore:
             repeated=len(telling) - added,
             bare=len(given) - len(telling),
             rejected=rejected,
+            reading=report.reading,
             shard=shard,
         )
 

@@ -13,12 +13,15 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from schemas.job import Rejection
+from schemas.job import Reading, Rejection
 from schemas.pair import LabelledPair
 from trainer.data import pair_files
 from trainer.data.shards import Facts, ShardFolder, version
 from trainer.errors import LimitExceeded, PairsError
 from worker.settings import LimitSettings, PairSettings
+from worker.sources.options import SourceOptions
+from worker.sources.records import DEFAULT
+from worker.sources.report import Report
 
 SCHEMA = pa.schema(
     [
@@ -62,6 +65,7 @@ class ImportReport(NamedTuple):
     repeated: int
     contradictions: int
     rejected: tuple[Rejection, ...]
+    reading: Reading
     shard: str | None
     before: Balance
     after: Balance
@@ -92,13 +96,16 @@ class PairStore:
         self._limits = limits
         self._caps = caps
 
-    def import_files(self, sources: Sequence[str], *, dry_run: bool = False) -> ImportReport:
+    def import_files(
+        self, sources: Sequence[str], options: SourceOptions = DEFAULT, *, dry_run: bool = False
+    ) -> ImportReport:
         """Take the pairs of `sources` (see `trainer.data.pair_files`) in: one shard or nothing.
 
         Rows keep their order. A `dry_run` reports, and keeps nothing. Raises `SourceError` where a
         file can't be read, `LimitExceeded` where the import goes past the caps, `PairsError`.
         """
-        given, rejected, read = self._read(sources)
+        report = Report()
+        given, rejected, read = self._read(sources, options, report)
         with nullcontext() if dry_run else self._shards.locked():
             store = self._stored(self._shards.facts())
             before = balance(store.pairs.values())
@@ -114,6 +121,7 @@ class PairStore:
             repeated=given.repeated + store.repeated,
             contradictions=given.contradictions + store.contradictions,
             rejected=tuple(rejected),
+            reading=report.reading,
             shard=shard,
             before=before,
             after=after,
@@ -136,9 +144,15 @@ class PairStore:
         pairs = list(self._stored(chosen).pairs.values())
         return Dataset(version(ids), tuple(known.id for known in chosen), pairs)
 
-    def _read(self, sources: Sequence[str]) -> tuple["_OneLabel", list[Rejection], int]:
+    def _read(
+        self, sources: Sequence[str], options: SourceOptions, report: Report
+    ) -> tuple["_OneLabel", list[Rejection], int]:
         given, rejected, read = _OneLabel(), [], 0
-        found = (item for s in sources for item in pair_files.read(s, limits=self._limits))
+        found = (
+            item
+            for source in sources
+            for item in pair_files.read(source, limits=self._limits, options=options, report=report)
+        )
         for read, item in enumerate(found, start=1):
             if read > self._caps.file_pairs:
                 raise LimitExceeded(f"more than {self._caps.file_pairs} pairs in one import")

@@ -22,8 +22,8 @@ def cli() -> None:
     Nothing need be configured: without DOIVEC_REDIS__URL and DOIVEC_QDRANT__URL, a private
     Redis and an embedded Qdrant run for as long as a command does.
 
-    Exit codes: 0 all went well; 3 done, but with records that are invalid, dead-lettered,
-    cancelled or missing; 1 failed; 2 wrong usage.
+    Exit codes: 0 all went well; 3 done, but with records that are invalid, without a DOI,
+    dead-lettered, cancelled or missing; 1 failed; 2 wrong usage.
     """
 
 

@@ -27,9 +27,10 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from schemas.job import DeadLetter, Job, JobState, Rejection, State
+from schemas.job import DeadLetter, Job, JobState, Reading, Rejection, State
 from worker.addresses import shown
 from worker.settings import Settings
+from worker.sources.streams import NOT_UTF_8
 
 SHOWN_REJECTIONS = 5
 SHOWN_CHARACTERS = 60
@@ -166,7 +167,7 @@ def print_summary(job: Job) -> None:
     out.print(f"job {job.id} {job.state} ({job.source}) in {seconds:,.1f} s{rate}")
     out.print(
         f"  read {job.read:,} = accepted {job.accepted:,} + repeated {job.repeated:,}"
-        f" + invalid {job.invalid:,}"
+        f" + invalid {job.invalid:,} + without a DOI {job.without_doi:,}"
     )
     states = ", ".join(f"{state} {getattr(job, state):,}" for state in State)
     out.print(f"  accepted {job.accepted:,} = {states}")
@@ -177,13 +178,32 @@ def print_summary(job: Job) -> None:
 
 
 def print_rejections(rejections: Iterable[Rejection], total: int) -> None:
-    """The first few rejected lines, on standard error."""
-    shown = list(rejections)[:SHOWN_REJECTIONS]
+    """The first few rejected lines, on standard error; an encoding is told in `print_reading`."""
+    shown = [r for r in rejections if not r.reason.startswith(NOT_UTF_8)][:SHOWN_REJECTIONS]
     for r in shown:
-        raw = r.raw if len(r.raw) <= SHOWN_CHARACTERS else r.raw[:SHOWN_CHARACTERS] + "…"
-        err.print(f"{r.source}:{r.line}: {r.reason}: {raw!r}")
+        err.print(f"{r.source}:{r.line}: {r.reason}: {_cut(r.raw)!r}")
     if total > len(shown):
         err.print(f"… and {total - len(shown):,} more rejected (--rejects FILE keeps them all)")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+
+
+def print_reading(reading: Reading, *, without_doi: int = 0) -> None:
+    """Which columns of sources were read, and what of them was not, on standard error."""
+    for source, used, unused in reading.columns:
+        read = "; ".join(f"{field} from {', else '.join(names)}" for field, names in used.items())
+        left = f"; not used: {', '.join(unused)}" if unused else ""
+        err.print(f"{source}: {read or 'no column was read'}{left}")
+    for note in reading.notes:
+        err.print(note)
+    if without_doi:
+        err.print(f"{without_doi:,} rows have no DOI (--rejects FILE keeps them all)")
+    if reading.fields_dropped:
+        err.print(f"fields dropped {reading.fields_dropped:,}; their records are kept:")
+    for drop in reading.first_dropped[:SHOWN_REJECTIONS]:
+        err.print(f"  {drop.source}:{drop.line}: {drop.field} {_cut(drop.value)!r}: {drop.reason}")
 
 
 def print_jobs(jobs: Iterable[Job], *, outstanding: int, candidate: str | None) -> None:

@@ -17,7 +17,9 @@ from worker.embedded.server import redis_folder
 from worker.errors import SourceError, StoreBusy, WorkerError
 from worker.ingest.producer import Hooks
 from worker.model.registered import unheeded
-from worker.sources.records import identity, read
+from worker.sources.options import SourceOptions
+from worker.sources.records import DEFAULT, identity, read
+from worker.sources.report import Report
 from worker.sources.streams import STANDARD_INPUT, source_name
 
 POLL_S = 0.2
@@ -94,30 +96,29 @@ class Watch:
         return job
 
 
-def ingest(client: Client, names: Sequence[str], *, rejects: Path | None) -> Job:
-    """Queue sources as one job and see it settled.
+def ingest(
+    client: Client,
+    names: Sequence[str],
+    *,
+    rejects: Path | None,
+    options: SourceOptions = DEFAULT,
+) -> tuple[Job, SourceError | None]:
+    """Queue sources as one job and see it settled; with it, what a source broke off with.
 
-    Raises `WorkerError`; a source that breaks off raises its `SourceError` when what came
-    before it has settled.
+    Raises `WorkerError`.
     """
     refuse_other_owner(client.owner)
-    job = open_job(client, names)
+    job = open_job(client, names, options)
     if words := unheeded(client.settings):
         console.say(words, err=True)
     with embedded_worker(client) as worker, console.JobProgress(job.source) as bar:
         watch = Watch(client, job.id, bar=bar, worker=worker)
-        failure = None
-        try:
-            queue(client, job, names, rejects=rejects, watch=watch)
-        except SourceError as error:
-            failure = error
+        failure = queue(client, job, names, rejects=rejects, options=options, watch=watch)
         settled = watch.until_settled()
     if worker and not client.settings.qdrant.url:
         with suppress(StoreBusy):  # a search has it open; the next job builds the index
             finish_store(client.settings)
-    if failure:
-        raise failure
-    return settled
+    return settled, failure
 
 
 def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
@@ -136,10 +137,10 @@ def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
     return settled
 
 
-def open_job(client: Client, names: Sequence[str]) -> Job:
+def open_job(client: Client, names: Sequence[str], options: SourceOptions = DEFAULT) -> Job:
     """Open a job for sources, or the one that was left open for them as they are; says where."""
     label = ", ".join(source_name(name) for name in names)
-    job = client.producer.open(source=label, identity=identity(names))
+    job = client.producer.open(source=label, identity=identity(names, options))
     console.print_place(client.settings, is_private=client.is_private)
     return job
 
@@ -150,10 +151,14 @@ def queue(
     names: Sequence[str],
     *,
     rejects: Path | None,
+    options: SourceOptions = DEFAULT,
     watch: Watch | None = None,
-) -> None:
-    """Take sources into a job; what is rejected goes to the file `rejects`, a JSON line each."""
-    limits = client.settings.limits
+) -> SourceError | None:
+    """Take sources into a job; gives back what one broke off with.
+
+    What is rejected goes to the file `rejects`, a JSON line each.
+    """
+    limits, report = client.settings.limits, Report()
     with rejects.open("w", encoding="utf-8") if rejects else nullcontext() as file:
         hooks = Hooks(
             rejected=_writer(file),
@@ -163,15 +168,19 @@ def queue(
         )
 
         def records() -> Iterator[Document | Rejection]:
+            report.clear()
             for name in names:
-                yield from read(name, limits=limits)
+                yield from read(name, limits=limits, options=options, report=report)
 
         try:
-            client.producer.fill(job, records, hooks=hooks)
+            client.producer.fill(job, records, hooks=hooks, report=report)
+        except SourceError as error:
+            return error
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
             if STANDARD_INPUT in names:
                 raise _cancelled(client, job) from None
             raise
+        return None
 
 
 def _cancelled(client: Client, job: Job) -> WorkerError:

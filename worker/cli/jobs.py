@@ -10,10 +10,12 @@ from worker import bootstrap
 from worker.cli import console, follow
 from worker.cli.options import Group, as_json, rejects_file, sources_argument
 from worker.cli.program import EXIT_LOSSES
+from worker.cli.sources import source_options
 from worker.embedded.owner import refuse_any_owner
 from worker.embedded.process import WorkerProcess
 from worker.errors import WorkerError
 from worker.settings import read_settings
+from worker.sources.options import SourceOptions
 
 commands = Group("commands")
 
@@ -21,33 +23,46 @@ commands = Group("commands")
 @commands.example("doi-worker ingest dois.txt more.csv.gz --rejects rejected.jsonl")
 @sources_argument
 @rejects_file
+@source_options
 @as_json
-def ingest(sources: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
-    """Queue DOI lists as one job and follow it to its end.
+def ingest(
+    sources: tuple[str, ...], rejects: Path | None, options: SourceOptions, as_json: bool
+) -> int:
+    """Queue lists of DOIs, with what is known of them, as one job and follow it to its end.
 
-    SOURCE is a .txt, .csv, .tsv or .jsonl file, plain or with .gz or .xz, or - for standard
-    input. Interrupted, the same command goes on where it was.
+    SOURCE is a file, plain or compressed, or - for standard input: a DOI a line; a table or
+    export of Zotero, Web of Science, Scopus, PubMed, ...; JSON; BibTeX, RIS. Its format is told
+    by what it holds. Interrupted, the same command goes on where it was.
     """
     with bootstrap.connect(read_settings(), command="ingest") as client:
-        job = follow.ingest(client, sources, rejects=rejects)
-        return _report(client, job, as_json=as_json)
+        job, failure = follow.ingest(client, sources, rejects=rejects, options=options)
+        code = _report(client, job, as_json=as_json)
+    if failure:
+        raise failure
+    return code
 
 
 @commands.example("doi-worker queue dois.jsonl.xz")
 @sources_argument
 @rejects_file
+@source_options
 @as_json
-def queue(sources: tuple[str, ...], rejects: Path | None, as_json: bool) -> int:
-    """Queue DOI lists as one job, for workers to work off, and print the job's id."""
+def queue(
+    sources: tuple[str, ...], rejects: Path | None, options: SourceOptions, as_json: bool
+) -> int:
+    """Queue lists of DOIs as one job, for workers to work off, and print the job's id."""
     with bootstrap.connect(read_settings(), command="queue") as client:
-        job = follow.open_job(client, sources)
-        follow.queue(client, job, sources, rejects=rejects)
+        job = follow.open_job(client, sources, options)
+        failure = follow.queue(client, job, sources, rejects=rejects, options=options)
         job = client.ledger.job(job.id)
         console.print_rejections(client.ledger.rejections(job.id), job.invalid)
+        console.print_reading(job.reading, without_doi=job.without_doi)
         if not follow.is_worked(client):
             console.say("no worker runs here; `doi-worker run` works off what is queued", err=True)
         console.say(job.model_dump_json() if as_json else job.id)
-        return EXIT_LOSSES if job.invalid else 0
+    if failure:
+        raise failure
+    return EXIT_LOSSES if job.invalid or job.without_doi else 0
 
 
 @commands.example("DOIVEC_REDIS__URL=redis://queue:6379/0 doi-worker run")
@@ -160,12 +175,14 @@ def _report(client: bootstrap.Client, job: Job, *, as_json: bool) -> int:
     else:
         console.print_rejections(rejections, job.invalid)
         console.print_summary(job)
+        console.print_reading(job.reading, without_doi=job.without_doi)
     if job.state is JobState.PAUSED:
         raise WorkerError(
             f"job {job.id} is paused: {job.note}; see `doi-worker dead list {job.id}`, "
             f"then `doi-worker resume {job.id}` or `doi-worker cancel {job.id}`"
         )
-    return EXIT_LOSSES if job.invalid or job.dead or job.cancelled else 0
+    lost = job.invalid + job.without_doi + job.dead + job.cancelled
+    return EXIT_LOSSES if lost else 0
 
 
 def _replay(client: bootstrap.Client, job: str | None, *, as_json: bool) -> int:

@@ -11,18 +11,20 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from schemas.document import Document
-from schemas.job import Job, JobState, Rejection
+from schemas.job import NO_DOI, Job, JobState, Rejection
 from worker.errors import JobCancelled, JobClosed, JobPaused, LedgerUnavailable, SourceError
 from worker.ledger.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
 from worker.patience import Patience
 from worker.settings import IngestSettings, LimitSettings
+from worker.sources.fields import given as document_of
 from worker.sources.parsing import attempt, told
-from worker.sources.records import document
+from worker.sources.report import Report
 from worker.ticker import Ticker
 
 PASSES = 3
 INSERT = "INSERT OR IGNORE INTO seen VALUES (?, ?)"
 CHANGE = "UPDATE seen SET said = ?1 WHERE key = ?2 AND said IS NOT ?1"
+GIVEN = "given"  # what another program's list is called as a source
 Records = Callable[[], Iterable[Document | Rejection]]
 Send = Callable[[str, int], None]
 
@@ -81,11 +83,15 @@ class Tally:
         self.accepted = 0
         self.repeated = 0
         self.invalid = 0
+        self.without_doi = 0
         self.samples: list[Rejection] = []
         self.error: SourceError | None = None
 
     def reject(self, rejection: Rejection) -> None:
-        """Count a rejection, and keep the first few."""
+        """Count a rejection, and of the invalid ones keep the first few."""
+        if rejection.reason == NO_DOI:
+            self.without_doi += 1
+            return
         self.invalid += 1
         if len(self.samples) < SAMPLE_REJECTIONS:
             self.samples.append(rejection)
@@ -134,13 +140,21 @@ class Producer:
         )
 
     def fill(
-        self, job: Job, records: Records, *, hooks: Hooks | None = None, bounded: bool = True
+        self,
+        job: Job,
+        records: Records,
+        *,
+        hooks: Hooks | None = None,
+        report: Report | None = None,
+        bounded: bool = True,
     ) -> None:
         """Take all records into an open job and seal it.
 
         `records` gives the same records in the same order each time it is called: batches that
         the ledger has are not taken twice, and those that Redis lost are taken again. With
         `bounded`, holds while more batches are outstanding than the settings allow.
+
+        What `report` tells of their sources when they have been read is the job's `reading`.
 
         A source that breaks off leaves a sealed job of what came before, and its `SourceError`
         is raised. Raises `JobCancelled` and `LedgerUnavailable` besides.
@@ -152,9 +166,9 @@ class Producer:
                     job, records(), tally, hooks=hooks or Hooks(), bounded=bounded
                 )
             except JobCancelled:
-                self._seal(job, 0, tally)  # it is: this notes what was read
+                self._seal(job, 0, tally, report)  # it is: this notes what was read
                 raise
-            if self._seal(job, batches, tally):
+            if self._seal(job, batches, tally, report):
                 break
             # Redis lost batches it had acknowledged (a crash under appendfsync everysec).
         else:
@@ -172,17 +186,22 @@ class Producer:
         is_list = isinstance(dois, Iterable) and not isinstance(dois, str | Mapping)
         given: list[Any] = list(dois) if is_list else [dois]
         opened = self.open(source=f"{len(given)} given", job=job, digest=digest_of(given))
-        self.fill(opened, lambda: self._documents(given), bounded=False)
+        report = Report()
+        self.fill(opened, lambda: self._documents(given, report), report=report, bounded=False)
         return opened.id
 
     def _documents(
-        self, given: Iterable[str | Mapping[str, Any]]
+        self, given: Iterable[str | Mapping[str, Any]], report: Report
     ) -> Iterator[Document | Rejection]:
+        report.clear()
         for line, raw in enumerate(given, start=1):
             try:
-                yield attempt(document, raw, limits=self._limits)
+                found = attempt(document_of, raw, limits=self._limits)
             except ValueError as error:
-                yield Rejection("given", line, told(raw), str(error))
+                yield Rejection(GIVEN, line, told(raw), str(error))
+            else:
+                report.drop(GIVEN, line, found.dropped)
+                yield found.document
 
     def _accept_all(
         self,
@@ -215,10 +234,15 @@ class Producer:
         finally:
             heart.stop()
 
-    def _seal(self, job: Job, batches: int, tally: Tally) -> bool:
+    def _seal(self, job: Job, batches: int, tally: Tally, report: Report | None) -> bool:
         self._patience(self._ledger.note_rejections, job.id, tally.samples)
         return self._patience(
-            self._ledger.seal, job.id, batches, repeated=tally.repeated, invalid=tally.invalid
+            self._ledger.seal,
+            *(job.id, batches),
+            repeated=tally.repeated,
+            invalid=tally.invalid,
+            without_doi=tally.without_doi,
+            reading=report.reading if report else None,
         )
 
     def _accept(self, job: str, number: int, batch: "_Batch") -> Acceptance:

@@ -10,7 +10,17 @@ from itertools import groupby
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
-from schemas.job import Batch, DeadLetter, Job, JobState, Rejection, State, pack, unpack
+from schemas.job import (
+    Batch,
+    DeadLetter,
+    Job,
+    JobState,
+    Reading,
+    Rejection,
+    State,
+    pack,
+    unpack,
+)
 from worker.errors import JobConflict, JobUnknown, SourceError
 from worker.ledger.state import Route, SharedState, translated_errors
 
@@ -120,12 +130,24 @@ class Ledger(SharedState):
         with translated_errors():
             return self._redis.zcard("doivec:backfill" if backfill else "doivec:outstanding")
 
-    def seal(self, job: str, batches: int, *, repeated: int, invalid: int) -> bool:
+    def seal(
+        self,
+        job: str,
+        batches: int,
+        *,
+        repeated: int,
+        invalid: int,
+        without_doi: int = 0,
+        reading: Reading | None = None,
+    ) -> bool:
         """Say that a job is complete; False where some of its batches are not there.
 
         Of a job that was cancelled only what was read is noted.
         """
-        there = self._run("seal", job, batches, repeated, invalid, self._retention_s)
+        told = (reading or Reading()).model_dump_json()
+        there = self._run(
+            *("seal", job, batches, repeated, invalid, without_doi, told, self._retention_s)
+        )
         if there > batches:
             raise SourceError(f"job {job} has {there} batches, but its source now gives {batches}")
         return cast(int, there) == batches
@@ -364,7 +386,9 @@ def _state(fields: Mapping[str, str]) -> JobState:
 
 def _job(job: str, fields: Mapping[str, str]) -> Job:
     times = {n: _time(fields[n]) for n in ("created_at", "settled_at") if n in fields}
-    names = Job.model_fields.keys() & fields.keys() - times.keys()
+    names = Job.model_fields.keys() & fields.keys() - times.keys() - {"reading"}
+    reading = Reading.model_validate_json(fields.get("reading", "{}"))
     return Job.model_validate(
-        {"id": job, "state": _state(fields), **times} | {n: fields[n] for n in names}
+        {"id": job, "state": _state(fields), "reading": reading, **times}
+        | {n: fields[n] for n in names}
     )

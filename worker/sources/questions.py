@@ -1,27 +1,24 @@
 """Lists of questions: a DOI or a text a line."""
 
 from collections.abc import Iterator
-from pathlib import PurePath
 
 from schemas.job import Rejection
 from schemas.search import Question
 from worker.errors import SourceError
 from worker.settings import LimitSettings
-from worker.sources.streams import COMPRESSIONS, decoded, lines, opened, source_name
+from worker.sources.streams import decoded, lines, opened, source_name
 
 
 def questions(source: str, *, limits: LimitSettings) -> Iterator[Question | Rejection]:
     """The question of each line that isn't blank, in order; what is no text is a rejection.
 
-    `source` is a text file, plain or as .gz or .xz, or `-` for standard input. Raises
-    `SourceError` where it can't be read (on), after all that came before.
+    `source` is a text file, plain or compressed, or `-` for standard input. Raises `SourceError`
+    where it can't be read (on), after all that came before.
     """
-    suffix = PurePath(source.lower()).suffix
-    compression = suffix if suffix in COMPRESSIONS else ""
     limit = limits.record_bytes
     try:
-        with opened(source, compression=compression) as stream:
-            for number, raw in lines(stream, limit=limit):
+        with opened(source) as found:
+            for number, raw in lines(found.stream, limit=limit):
                 try:
                     text = decoded(raw, limit)
                 except ValueError as error:

@@ -1,5 +1,6 @@
-"""Byte streams: a file or standard input, opened, decompressed, and cut into bounded lines."""
+"""Byte streams: a file or standard input, opened, as UTF-8, and cut into bounded lines."""
 
+import codecs
 import gzip
 import io
 import lzma
@@ -9,71 +10,77 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from stat import S_ISREG
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from worker.errors import SourceError
+from worker.sources.compression import BLOCK_BYTES, COMPRESSIONS, decompressed, xz_trouble
+from worker.sources.encodings import UTF_8, Recoded, encoding_of
 
 STANDARD_INPUT = "-"
-FOREIGN = {
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
-    b"PK\x03\x04": "a ZIP archive or a spreadsheet; save the table as CSV",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook; save the table as CSV",
+BOM = codecs.BOM_UTF8
+HEAD_BYTES = 64 * 1024
+NOT_UTF_8 = "not UTF-8"
+
+# By their first bytes.
+BINARY = {
+    b"PAR1": "Parquet",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as .xlsx or CSV",
     b"%PDF-": "a PDF",
-    b"\x1f\x8b": "gzip data; its name must end in .gz",
-    b"\xfd7zXZ\0": "xz data; its name must end in .xz",
-    b"BZh": "bzip2 data; use gzip or xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard data; use gzip or xz",
+    b"BZh": "bzip2 data; use gzip, xz or zstd",
+    b"{\\rtf": "a text of a word processor (RTF)",
+    b"SQLite format 3\0": "an SQLite database",
 }
-BOM = b"\xef\xbb\xbf"
-BLOCK_BYTES = 128 * 1024
-XZ_MEMORY_BYTES = 100 * 2**20  # xz -9 needs 65 MiB (xz(1))
 
 Line = tuple[int, bytes]
 
 
-class _Xz:
-    """The streams of an .xz file, one after the other, within a limit of memory.
+class NotUtf8(ValueError):
+    """A record that is not UTF-8 text."""
 
-    The header of each says how large a dictionary it needs, up to 4 GiB; `lzma.open` obeys.
-    """
 
-    def __init__(self, stream: io.BufferedReader, _mode: str) -> None:
+class Opened(NamedTuple):
+    """A source's bytes and the first of them: of a text as UTF-8, with line feeds."""
+
+    stream: io.BufferedReader
+    head: bytes
+    is_whole: bool  # whether the head is all that there is
+
+
+class _Resumed(io.RawIOBase):
+    """Bytes that were read ahead, and those after them, or the error that came instead."""
+
+    def __init__(self, stream: Any, *, enough: Callable[[bytes], bool]) -> None:
         self._stream = stream
-        self._decompressor = self._begun()
+        self._error: Exception | None = None
+        self.head = b""
+        self.is_whole = False
+        while not self.is_whole and len(self.head) < HEAD_BYTES and not enough(self.head):
+            try:
+                piece = stream.read1(HEAD_BYTES - len(self.head))
+            except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+                self._error = error  # it is raised behind what came before
+                break
+            self.is_whole = not piece
+            self.head += piece
+        self._left = memoryview(self.head)
 
-    def read1(self, size: int) -> bytes:
-        """At most `size` bytes, of what can be had of one block; nothing at the end."""
-        while True:
-            given = b""
-            if self._decompressor.eof:
-                given = self._next_stream(self._decompressor.unused_data)
-                if not given:
-                    return b""
-                self._decompressor = self._begun()
-            elif self._decompressor.needs_input and not (given := self._stream.read1(BLOCK_BYTES)):
-                raise EOFError
-            if piece := self._decompressor.decompress(given, size):
-                return piece
+    def readable(self) -> bool:
+        return True
 
-    def _next_stream(self, found: bytes) -> bytes:
-        # Zeros may stand between two streams, and after the last.
-        while not found.strip(b"\0") and (more := self._stream.read1(BLOCK_BYTES)):
-            found = more
-        return found.lstrip(b"\0")
-
-    @staticmethod
-    def _begun() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
+    def readinto(self, block: Any) -> int:
+        if not self._left and self._error:
+            raise self._error
+        piece = self._left[: len(block)] if self._left else self._stream.read1(len(block))
+        self._left = self._left[len(piece) :]
+        block[: len(piece)] = piece
+        return len(piece)
 
 
-class _Pieces(io.RawIOBase):
-    """Decompressed bytes as they come.
-
-    A buffer that asks gzip or lzma for a full block loses what came before damage in that block.
-    """
+class _LineFeeds(io.RawIOBase):
+    """A text whose lines end with carriage returns alone, with line feeds."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -82,41 +89,45 @@ class _Pieces(io.RawIOBase):
         return True
 
     def readinto(self, block: Any) -> int:
-        piece = self._stream.read1(len(block))
+        piece = self._stream.read1(len(block)).replace(b"\r", b"\n")
         block[: len(piece)] = piece
         return len(piece)
 
 
-COMPRESSIONS: dict[str, tuple[bytes, Callable[..., Any]]] = {
-    ".gz": (b"\x1f\x8b", gzip.open),
-    ".xz": (b"\xfd7zXZ\0", _Xz),
-}
-
-
 @contextmanager
-def opened(source: str, *, compression: str) -> Iterator[io.BufferedReader]:
-    """The bytes of a path or of standard input (`-`), decompressed, without a byte order mark.
+def opened(
+    source: str,
+    *,
+    encoding: str | None = None,
+    enough: Callable[[bytes], bool] = lambda _: False,
+) -> Iterator[Opened]:
+    """The bytes of a path or of standard input (`-`), decompressed; texts as UTF-8 without a mark.
 
-    `compression` is what the path's name says: `.gz`, `.xz` or nothing; that of standard input
-    is told by its first bytes. What is read later may end early or be damaged, too.
+    Compression is told by the first bytes, UTF-16 and UTF-32 too; another encoding is `encoding`.
+    Lines may end with carriage returns alone. Of standard input no more is read ahead than until
+    `enough` says so of what there is. What is read later may end early or be damaged.
 
-    Raises `SourceError` in one line where the source can't be read or isn't what its name says.
+    Raises `SourceError` in one line where the source can't be read.
     """
     try:
-        with (
-            _bytes(source) as stream,
-            _buffered(_decompressed(stream, source, compression)) as plain,
-        ):
-            _refuse_foreign(plain)
-            yield plain
+        with _bytes(source) as stream:
+            _refuse_empty(stream, source)
+            # A pipe may be slow, and each of its lines wanted.
+            told = enough if source == STANDARD_INPUT else lambda _: False
+            yield _as_text(_buffered(decompressed(stream)), encoding, told)
     except EOFError as error:
         raise SourceError("cut off: its compressed data ends too early") from error
     except lzma.LZMAError as error:
-        raise SourceError(_xz_trouble(error)) from error
+        raise SourceError(xz_trouble(error)) from error
     except (zlib.error, gzip.BadGzipFile) as error:
         raise SourceError(f"damaged compressed data: {error}") from error
     except OSError as error:
         raise SourceError(error.strerror or str(error)) from error
+
+
+def binary_kind(head: bytes) -> str | None:
+    """What bytes that are no text are; None for a text."""
+    return next((what for magic, what in BINARY.items() if head.startswith(magic)), None)
 
 
 def source_name(source: str) -> str:
@@ -153,16 +164,7 @@ def decoded(raw: bytes, limit: int) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start + 1}") from error
-
-
-def _xz_trouble(error: lzma.LZMAError) -> str:
-    if "Memory usage limit" in str(error):
-        return (
-            f"needs more than {XZ_MEMORY_BYTES >> 20} MiB of memory to be decompressed; "
-            "compress it again with `xz -9` or less"
-        )
-    return f"damaged compressed data: {error}"
+        raise NotUtf8(f"{NOT_UTF_8} at byte {error.start + 1}") from error
 
 
 def _skip_line(stream: io.BufferedReader) -> None:
@@ -175,37 +177,40 @@ def _bytes(source: str) -> Iterator[io.BufferedReader]:
     if source == STANDARD_INPUT:
         if sys.stdin is None:  # `<&-`
             raise SourceError("it is closed")
-        with _buffered(sys.stdin.buffer) as stream:
+        # In a buffer of its own, any stream can be peeked into. It is detached at the end, or it
+        # would close what is not its own.
+        stream = _buffered(sys.stdin.buffer)
+        try:
             yield stream
+        finally:
+            stream.detach()
     else:
         with Path(source).open("rb") as file:
             yield file
 
 
-@contextmanager
-def _buffered(stream: BinaryIO) -> Iterator[io.BufferedReader]:
-    # In a buffer of its own, any stream can be peeked into and has readline in C. It is detached
-    # at the end, or it would close what is not its own: standard input.
-    reader = io.BufferedReader(cast(Any, stream), BLOCK_BYTES)
-    try:
-        yield reader
-    finally:
-        reader.detach()
+def _buffered(stream: BinaryIO | io.RawIOBase) -> io.BufferedReader:
+    return io.BufferedReader(cast(Any, stream), BLOCK_BYTES)
 
 
-def _decompressed(stream: io.BufferedReader, source: str, compression: str) -> BinaryIO:
-    head = stream.peek(1)
-    found = next((name for name, (magic, _) in COMPRESSIONS.items() if head.startswith(magic)), "")
-    wanted = found if source == STANDARD_INPUT else compression
-    if wanted != found and wanted:
-        raise SourceError(f"not what its name says: it holds no {wanted[1:]} data")
-    return cast(BinaryIO, _Pieces(COMPRESSIONS[wanted][1](stream, "rb"))) if wanted else stream
+def _refuse_empty(stream: io.BufferedReader, source: str) -> None:
+    suffix = PurePath(source.lower()).suffix
+    if suffix in COMPRESSIONS and not stream.peek(1):
+        raise SourceError(f"empty: it holds no {suffix[1:]} data")
 
 
-def _refuse_foreign(stream: io.BufferedReader) -> None:
-    head = stream.peek(1)
-    for magic, what in FOREIGN.items():
-        if head.startswith(magic):
-            raise SourceError(f"holds {what}")
-    if head.startswith(BOM):
-        stream.read(len(BOM))
+def _as_text(stream: Any, encoding: str | None, enough: Callable[[bytes], bool]) -> Opened:
+    ahead = _Resumed(stream, enough=enough)
+    if binary_kind(ahead.head):
+        return Opened(_buffered(ahead), ahead.head, ahead.is_whole)
+    unicode, mark = encoding_of(ahead.head)
+    name = unicode if mark or unicode != UTF_8 or not encoding else encoding
+    plain = _buffered(ahead)
+    plain.read(mark)
+    if name != UTF_8:
+        ahead = _Resumed(_buffered(Recoded(plain, name)), enough=enough)
+        plain, mark = _buffered(ahead), 0
+    head = ahead.head[mark:]
+    if b"\r" in head[:-1] and b"\n" not in head:
+        plain, head = _buffered(_LineFeeds(plain)), head.replace(b"\r", b"\n")
+    return Opened(plain, head, ahead.is_whole)

@@ -26,13 +26,18 @@ def wide() -> bytes:
     return f"doi,{names}\n{GOOD}\n{GOOD}{',' * 900_000}\n{GOOD}\n".encode()
 
 
+def keys() -> bytes:
+    lines = (f'{{"doi":"{GOOD}","{n:x}":1,"y{n:x}":2}}\n' for n in range(50_000))
+    return "".join(lines).encode() + JSON_AFTER
+
+
 AFTER = f"{GOOD}\n".encode()
 JSON_AFTER = f'"{GOOD}"\n'.encode()
 # Name, content, how many records (those that are good come last).
 FLOODS = {
     "one line": ("a.txt", flood(b"", b"a", 200 * MIB, AFTER), 2),
     "one line of NULs": ("a.txt", flood(b"", b"\0", 200 * MIB, AFTER), 2),
-    "lines of NULs": ("a.txt", flood(b"", b"\0\n", 500_000, AFTER), 500_001),
+    "lines of NULs": ("a.csv", flood(b"doi\n", b"\0\n", 500_000, AFTER), 500_001),
     "one row": ("a.csv", flood(TABLE, b"a", 200 * MIB, AFTER), 2),
     "one open quote": ("a.csv", flood(TABLE, b'"' + b"a" * 99, 2 * MIB, AFTER), 2),
     "blank lines in a quote": ("a.csv", flood(TABLE + b'x,"', b"\n", 5 * MIB, AFTER), 2),
@@ -44,6 +49,15 @@ FLOODS = {
     "nested JSON": ("a.jsonl", flood(b"0\n", b"[", MIB - 1, JSON_AFTER), 3),
     "nested JSON objects": ("a.jsonl", flood(b"", b'{"a":', MIB // 5, JSON_AFTER), 2),
     "a JSON integer": ("a.jsonl", flood(b'{"doi":', b"9", MIB - 9, JSON_AFTER), 2),
+    "a JSON array": ("a.json", flood(b"[", JSON_AFTER.strip() + b",\n", 200_000, b"]"), 200_000),
+    "one element": ("a.json", flood(b'["', b"a", 200 * MIB, b'",' + JSON_AFTER + b"]"), 2),
+    "nested elements": ("a.json", flood(b"[", b"[", 5 * MIB), 0),
+    "an envelope without an end": ("a.json", flood(b'{"items":[', b'{"a":', 2 * MIB), 0),
+    "an object of many lines": ("a.json", flood(b"{\n", b'"a":"b",\n', 10 * MIB), 0),
+    "carriage returns": ("a.txt", flood(AFTER.strip() + b"\r", b"\r", MIB), 1),
+    "UTF-16": ("a.txt", flood(AFTER.decode().encode("utf-16"), b"a\0", 20 * MIB), 2),
+    "many columns": ("a.csv", flood(b"doi", b",a", 500_000, AFTER), 1),
+    "keys that differ": ("a.jsonl", keys, 50_001),
     "many JSON objects": ("a.jsonl", flood(b'{"doi":[{"a":1}', b',{"a":1}', 130_000), 1),
 }
 

@@ -18,8 +18,10 @@ from trainer.data import pair_files
 from trainer.data.pair_files import pair
 from worker.errors import InternalError, SourceError
 from worker.settings import LimitSettings
+from worker.sources.columns import DOCUMENT
+from worker.sources.fields import given as document_of
 from worker.sources.parsing import attempt, told
-from worker.sources.records import document, read, records
+from worker.sources.records import read, records
 
 LIMITS = LimitSettings()
 
@@ -32,14 +34,14 @@ def short(raw: Any) -> str:
 
 
 def lines(path: Path) -> Iterator[Any]:
-    return records(str(path), short, columns=({"doi"},), limits=LIMITS)
+    return records(str(path), short, vocabulary=DOCUMENT, limits=LIMITS)
 
 
 def test_a_parsers_bug_costs_one_record_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('"one"\n""\n"bad"\n""\n[]\n"two"\n{}\n')
+    path.write_text('"one"\n""\n"bad"\n""\n[]\n"two"\n{"a": 1}\n')
     with caplog.at_level(logging.ERROR):
         found = list(lines(path))
     assert [r if isinstance(r, str) else (r.line, r.reason) for r in found] == [
@@ -105,7 +107,7 @@ ROWS = VALUES | st.dictionaries(st.sampled_from(FIELDS), DOIS | VALUES)
 @given(ROWS)
 @settings(deadline=None)
 def test_of_any_value_a_parser_makes_a_record_or_a_value_error(row: Any) -> None:
-    for parse in (document, partial(pair, default_source="s")):
+    for parse in (document_of, partial(pair, default_source="s")):
         with suppress(ValueError):
             parse(row, limits=LIMITS)
 

@@ -8,14 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer.data.pages import Page, pages
 from worker.errors import SourceError
+from worker.sources.columns import Columns
+from worker.sources.pages import Page, pages
 
 BATCH_ROWS = 1024
 PAGE_BYTES = 32 * 2**20  # writers end a page at 1 MiB, or where a row group ends
 READ_BYTES = 64 * 2**20
 BUFFER_BYTES = 2**20
 NUMBER_BYTES = 8
+Value = int | float | bytes | None
 Kinds = tuple[Callable[[pa.DataType], bool], ...]
 TEXTS: Kinds = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
@@ -28,16 +30,32 @@ NUMBERS: Kinds = (
 
 
 def rows(
-    path: Path, wanted: Callable[[Sequence[str]], Sequence[str]]
-) -> Iterator[dict[str, int | float | bytes | None]]:
-    """The rows of a file, in order: the values of the columns that `wanted` names; texts as bytes.
+    path: Path,
+    *,
+    columns: Columns,
+    limit: int,  # noqa: ARG001 - each row's reader holds it
+) -> Iterator[tuple[int, dict[str, Value]]]:
+    """The rows of a file, by their numbers: the values of the columns that are wanted, by name.
 
-    `wanted` is given the names of all columns. Raises `SourceError` for a column that holds neither
-    texts nor numbers, and for a page of more than 32 MiB; `pa.ArrowException`, OSError.
+    Texts are given as bytes: whether they are UTF-8, each row's reader says. Raises `SourceError`
+    for a file that is damaged, or has not the columns that it must have, for a wanted column that
+    holds neither texts nor numbers, and for a page of more than 32 MiB.
     """
+    try:
+        yield from enumerate(_rows(path, columns), start=1)
+    except UnicodeDecodeError as error:
+        raise SourceError("damaged: a column's name is not UTF-8") from error
+    except pa.ArrowException as error:
+        raise SourceError(str(error).split("\n")[0]) from error
+
+
+def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
     with pq.ParquetFile(path) as file:
-        names = wanted(file.schema_arrow.names)
+        header = file.schema_arrow.names
+        names = sorted({header[n] for places in columns.places(header).values() for n in places})
         for name in names:
+            if header.count(name) > 1:
+                raise SourceError(f"more than one column `{name}`")
             _check_type(name, file.schema_arrow.field(name).type)
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
         for group, found in enumerate(pages(path, columns=set(names))):
