@@ -47,8 +47,9 @@ def rows(
         yield from enumerate(_rows(path, columns), start=1)
     except UnicodeDecodeError as error:
         raise SourceError("damaged: a column's name is not UTF-8") from error
-    except pa.ArrowException as error:
-        raise SourceError(str(error).split("\n")[0]) from error
+    except (pa.ArrowException, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise SourceError(reason) from error
 
 
 def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
