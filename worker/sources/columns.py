@@ -152,8 +152,8 @@ class Columns:
         return Use(used, tuple(name for name in self._seen if name not in taken))
 
     def missing(self) -> SourceError | None:
-        """That no row so far had a column that each must have, and which they had; else None."""
-        for field in self._vocabulary.required:
+        """That no row had a column that must be there, and which columns they had; else None."""
+        for field in dict.fromkeys((*self._chosen, *self._vocabulary.required)):
             if field not in self._used and self._seen:
                 return SourceError(_missing(field, self._chosen.get(field), list(self._seen)))
         return None

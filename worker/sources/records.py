@@ -155,6 +155,8 @@ class _Reader:
             self._tell(columns)
         if not self._read:
             raise self._no_record(columns)
+        if self._options.columns and (missing := columns.missing()):
+            raise missing
 
     def _parsed(
         self, found: Cut, parse: Callable[[Any], T], columns: Columns
