@@ -246,8 +246,8 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_real_files(name: str) -> None:
     file = Bibtex()
-    with opened(str(DATA / "files" / name), compression="") as stream:
-        raw = list(file.records(lines(stream, limit=2**20), limit=2**20))
+    with opened(str(DATA / "files" / name)) as source:
+        raw = list(file.records(lines(source.stream, limit=2**20), limit=2**20))
     found = [file.parse(text.decode()) for _, text in raw]
     counts = (sum(field in record for record in found) for field in OURS)
     assert (len(found), *counts) == FILES[name]
