@@ -135,7 +135,6 @@ def many_rows(folder: Path) -> Path:
     return write(folder, {"doi_a": once, "doi_b": [B] * 300_000, "label": [1] * 300_000})
 
 
-LONG = "the group is longer than 500 characters"
 UNFOLDING = [(long_texts, 16), (one_long_text_again_and_again, 5000), (many_rows, 300_000)]
 
 
@@ -147,7 +146,7 @@ def test_what_unfolds_is_read_a_little_at_a_time(
     assert path.stat().st_size < 100_000
     count, grown, said = reading("trainer.data.pair_files", str(path))
     assert count == expected
-    assert said in {"", f"{path}: none of its {count:,} records can be read: {LONG}\n"}
+    assert not said or said.startswith(f"{path}: none of its {count:,} records can be read: ")
     assert grown < MOST_MIB
 
 
