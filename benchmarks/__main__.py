@@ -6,6 +6,7 @@ import sys
 from benchmarks.machine import ROOT
 
 STEPS = (
+    ["-m", "benchmarks.reading"],
     ["-m", "benchmarks.embedding"],
     ["-m", "benchmarks.pipeline"],
     ["-m", "benchmarks.pipeline", "--pinned", "--dois", "10000"],

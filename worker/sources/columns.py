@@ -110,6 +110,11 @@ class Columns:
         """
         self._know({field: (field,) for field in self._vocabulary.names})
 
+    @property
+    def fields(self) -> set[str]:
+        """Our own names of the fields, as they are compared."""
+        return {folded(field) for field in self._names}
+
     def has_all(self, header: Sequence[str]) -> bool:
         """Whether a table with this header has a column for each field that it must have."""
         found = {folded(name) for name in header}
@@ -193,7 +198,7 @@ class Columns:
 
 
 def _missing(field: str, chosen: str | None, header: Sequence[str]) -> str:
-    shown = [name.strip()[:SHOWN_CHARACTERS] for name in header if name.strip()]
+    shown = [" ".join(name.split())[:SHOWN_CHARACTERS] for name in header if name.strip()]
     more = f" and {len(shown) - SHOWN_NAMES} more" if len(shown) > SHOWN_NAMES else ""
     columns = ", ".join(f"`{name}`" for name in shown[:SHOWN_NAMES]) + more
     wanted = f"no column `{chosen or field}`"

@@ -120,7 +120,15 @@ def _path(source: str) -> Path:
 
 
 def _row(row: Mapping[str, Any], *, limit: int) -> Mapping[str, Any]:
-    return {n: decoded(v, limit) if isinstance(v, bytes) else v for n, v in row.items()}
+    return {name: _text(value, limit) for name, value in row.items()}
+
+
+def _text(value: Any, limit: int) -> Any:
+    """The text of bytes; what is none stays as it is, and costs its field."""
+    try:
+        return decoded(value, limit) if isinstance(value, bytes) else value
+    except ValueError:
+        return value
 
 
 def _json(text: str) -> Any:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worker.errors import SourceError
-from worker.sources.columns import Columns
+from worker.sources.columns import Columns, folded
 from worker.sources.pages import Page, pages
 
 BATCH_ROWS = 1024
@@ -27,6 +27,7 @@ NUMBERS: Kinds = (
     *(pa.types.is_integer, pa.types.is_floating),
     *(pa.types.is_boolean, pa.types.is_null),
 )
+DATES: Kinds = (pa.types.is_date, pa.types.is_timestamp)
 
 
 def rows(
@@ -37,26 +38,27 @@ def rows(
 ) -> Iterator[tuple[int, dict[str, Value]]]:
     """The rows of a file, by their numbers: the values of the columns that are wanted, by name.
 
-    Texts are given as bytes: whether they are UTF-8, each row's reader says. Raises `SourceError`
-    for a file that is damaged, or has not the columns that it must have, for a wanted column that
-    holds neither texts nor numbers, and for a page of more than 32 MiB.
+    Texts, and dates as texts, are given as bytes: whether they are UTF-8, each row's reader says. A
+    column of another kind is not used; `SourceError` is raised where it has our own name for a
+    field, for a file that is damaged, or has not the columns that it must have, and for a page of
+    more than 32 MiB.
     """
     try:
         yield from enumerate(_rows(path, columns), start=1)
     except UnicodeDecodeError as error:
         raise SourceError("damaged: a column's name is not UTF-8") from error
-    except pa.ArrowException as error:
-        raise SourceError(str(error).split("\n")[0]) from error
+    except (pa.ArrowException, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise SourceError(reason) from error
 
 
 def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
     with pq.ParquetFile(path) as file:
-        header = file.schema_arrow.names
+        header = [_named(field, columns.fields) for field in file.schema_arrow]
         names = sorted({header[n] for places in columns.places(header).values() for n in places})
         for name in names:
             if header.count(name) > 1:
-                raise SourceError(f"more than one column `{name}`")
-            _check_type(name, file.schema_arrow.field(name).type)
+                raise SourceError(f"more than one column `{' '.join(name.split())}`")
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
         for group, found in enumerate(pages(path, columns=set(names))):
             count = _rows_at_once(path, file, group, found)
@@ -65,10 +67,15 @@ def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
                 yield from (dict(zip(names, row, strict=True)) for row in table)
 
 
-def _check_type(name: str, kind: pa.DataType) -> None:
-    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not _holds(plain, TEXTS + NUMBERS):
-        raise SourceError(f"the column `{name}` holds {kind}, neither texts nor numbers")
+def _named(field: pa.Field, ours: set[str]) -> str:
+    """The name of a column; of one that can't be read, with its kind, so that it is not used."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if _holds(kind, TEXTS + NUMBERS + DATES):
+        return str(field.name)
+    if folded(field.name) in ours:
+        name, kind = " ".join(field.name.split()), " ".join(str(field.type).split())
+        raise SourceError(f"the column `{name}` holds {kind}, no texts and no numbers")
+    return f"{field.name} ({field.type})"
 
 
 def _holds(kind: pa.DataType, kinds: Kinds) -> bool:
@@ -79,6 +86,10 @@ def _values(column: pa.Array) -> list[Any]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     used = encoded.indices.unique().drop_null()
     words = encoded.dictionary
+    if pa.types.is_timestamp(words.type):
+        words = words.cast(pa.timestamp(words.type.unit))  # whatever its zone's name is
+    if _holds(words.type, DATES):
+        words = words.cast(pa.string())
     if _holds(words.type, TEXTS):
         words = words.cast(pa.binary())  # whether it is UTF-8, each row's reader says
     taken = words.take(used)  # it checks that damage has left them in range

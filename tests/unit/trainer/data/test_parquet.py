@@ -60,7 +60,7 @@ def test_a_text_that_cannot_be_read_costs_its_row(tmp_path: Path, texts: pa.Arra
 
 @pytest.mark.parametrize(
     ("label", "expected"),
-    [([1.0, 0.0], [1, 0]), (pa.array([1, 0], pa.int8()), [1, 0]), ([True, False], [])],
+    [([1.0, 0.0], [1, 0]), (pa.array([1, 0], pa.int8()), [1, 0]), ([True, False], [1, 0])],
 )
 def test_labels_are_numbers(tmp_path: Path, label: Any, expected: list[int]) -> None:
     found = read(write(tmp_path, {"doi_a": [A, C], "doi_b": [B, B], "label": label}))
@@ -73,8 +73,8 @@ def test_labels_are_numbers(tmp_path: Path, label: Any, expected: list[int]) -> 
     [
         ({"doi_a": [[A]]}, "the column `doi_a` holds list<"),
         ({"group": [{"x": 1}]}, "the column `group` holds struct<"),
-        ({"label": pa.array([2**60], pa.timestamp("us"))}, "the column `label` holds timestamp"),
-        ({"Group": ["g"], "group": ["h"]}, "more than one column `group`"),
+        ({"label": pa.array([1], pa.time32("s"))}, "the column `label` holds time32"),
+        ({"DOI_A": [B]}, "more than one column `doi.a`"),
     ],
 )
 def test_a_column_of_another_kind_is_refused(tmp_path: Path, columns: Any, message: str) -> None:
@@ -145,7 +145,8 @@ def test_what_unfolds_is_read_a_little_at_a_time(
     path = make(tmp_path)
     assert path.stat().st_size < 100_000
     count, grown, said = reading("trainer.data.pair_files", str(path))
-    assert (count, said) == (expected, "")
+    assert count == expected
+    assert not said or said.startswith(f"{path}: none of its {count:,} records can be read: ")
     assert grown < MOST_MIB
 
 

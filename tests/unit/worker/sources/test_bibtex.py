@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.paths import DATA
+from worker.sources import bibtex
 from worker.sources.bibtex import Bibtex
 from worker.sources.streams import Line, lines, opened
 
@@ -225,6 +226,24 @@ def test_any_text_is_entries_or_reasons(text: str) -> None:
             assert all(isinstance(value, str) and value for value in found.values())
 
 
+PARTS = ["{", "}", "\\", '\\"', "{o}", " ", "\n", ",", "=", "#", '"', "a", "é", "{b{c}}", "10.1/a"]
+VALUES = st.lists(st.sampled_from(PARTS), max_size=8).map("".join)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["title", "DOI", "b-c"]), VALUES), max_size=4))
+def test_plain_entries_are_read_as_bibtexparser_reads_them(given: list[tuple[str, str]]) -> None:
+    text = "@misc{k" + "".join(f",\n {name} = {{{value}}}" for name, value in given) + ",}\n"
+    found = bibtex._plain_fields(text)
+    assert not found or found == bibtex._fields_of(text)
+
+
+def test_most_entries_are_plain() -> None:
+    fields = "title = {The {\\'{E}}t\\'e}, year = 2020 , month=jun, doi={10.1/a}\n"
+    found = bibtex._plain_fields(f"@article{{a-1:b, {fields}}}")
+    assert [name for name, _ in found] == ["title", "year", "month", "doi"]
+    assert not bibtex._plain_fields("@article{a, title = {b} # c}")
+
+
 @pytest.mark.parametrize(
     "unit", [*PIECES, "a = {b}, ", "@x{ ", "\n@", " \t", '{"}', "a#", "doi.org"]
 )
@@ -246,8 +265,8 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_real_files(name: str) -> None:
     file = Bibtex()
-    with opened(str(DATA / "files" / name), compression="") as stream:
-        raw = list(file.records(lines(stream, limit=2**20), limit=2**20))
+    with opened(str(DATA / "files" / name)) as source:
+        raw = list(file.records(lines(source.stream, limit=2**20), limit=2**20))
     found = [file.parse(text.decode()) for _, text in raw]
     counts = (sum(field in record for record in found) for field in OURS)
     assert (len(found), *counts) == FILES[name]

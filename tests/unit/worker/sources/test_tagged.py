@@ -227,8 +227,8 @@ def from_file(name: str) -> list[dict[str, Any]]:
     path = DATA / "files" / name
     dialect = looks_like(path.read_bytes())
     assert dialect, name
-    with opened(str(path), compression="") as stream:
-        found = dialect.records(lines(stream, limit=2**20), limit=2**20)
+    with opened(str(path)) as source:
+        found = dialect.records(lines(source.stream, limit=2**20), limit=2**20)
         return [dialect.parse(raw.decode()) for _, raw in found]
 
 
