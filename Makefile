@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint
 .PHONY: help demo test lint bench faults clean
 
 help:
-	@echo "make demo    ingest examples/dois.txt and search it, nothing configured"
+	@echo "make demo    ingest examples/papers.csv and search it, nothing configured"
 	@echo "make test    all tests, against a real Redis and a real Qdrant server"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure what the README claims"
@@ -34,8 +34,9 @@ $(QDRANT): tests/fetch_qdrant.sh
 	bash tests/fetch_qdrant.sh $@
 
 demo: $(STAMP)
-	$(BIN)/doi-worker ingest examples/dois.txt
-	$(BIN)/doi-worker search 10.1038/s41586-020-2649-2 -k 5
+	$(BIN)/doi-worker ingest examples/papers.csv
+	$(BIN)/doi-worker search --text "drawing large networks so that people can read them" -k 4
+	$(BIN)/doi-worker search 10.1038/s41586-020-2649-2 -k 4
 
 test: $(STAMP) $(QDRANT)
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist worksteal
