@@ -9,6 +9,7 @@ STEPS = (
     ["-m", "benchmarks.reading"],
     ["-m", "benchmarks.embedding"],
     ["-m", "benchmarks.pipeline"],
+    ["-m", "benchmarks.pipeline", "--titled"],
     ["-m", "benchmarks.pipeline", "--pinned", "--dois", "10000"],
     ["-m", "benchmarks.scale"],
     ["-m", "benchmarks.training"],

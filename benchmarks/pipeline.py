@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import httpx
 
 from benchmarks.machine import cpu_seconds, dois, write_result
+from benchmarks.reading import records
 from schemas.document import Document
 from schemas.doi import normalize, point_id
 from schemas.job import Job, JobState
@@ -27,7 +29,8 @@ from tests.support.servers import QdrantServer, RedisServer, wait_until
 from tests.support.shell import SCRIPTS, WORKER
 from worker import bootstrap
 from worker.model.embedder import Embedder
-from worker.settings import Settings
+from worker.settings import LimitSettings, Settings
+from worker.sources.fields import given as document
 from worker.sources.records import read
 from worker.store.opening import open_store
 from worker.store.points import payload
@@ -122,6 +125,17 @@ def system(*, pinned: bool) -> Iterator[System]:
             made.stop()
 
 
+def bare(count: int) -> list[Document]:
+    """Records of which nothing but the DOI is known."""
+    return [Document(doi=normalize(doi)) for doi in dois(count)]
+
+
+def titled(count: int) -> list[Document]:
+    """Records with titles, and years and venues where known."""
+    found = (document(row, limits=LimitSettings()).document for row in records(2 * count))
+    return list(islice({d.doi: d for d in found}.values(), count))
+
+
 def ingest(made: System, source: Path) -> tuple[Job, float, float]:
     """Ingest a list; the job, the seconds it took, and the CPU seconds with the index's."""
     before_s, start = made.cpu_s(), time.perf_counter()
@@ -141,15 +155,17 @@ def embed_alone(embedder: Embedder, texts: Sequence[str]) -> tuple[list[Any], fl
     return parts, time.perf_counter() - start, time.process_time() - before_s
 
 
-def upsert_alone(made: System, texts: Sequence[str], parts: list[Any]) -> tuple[float, float]:
+def upsert_alone(
+    made: System, documents: Sequence[Document], parts: list[Any]
+) -> tuple[float, float]:
     """Write vectors to a collection of their own; wall and CPU seconds with the index's."""
     store = open_store(made.settings.qdrant, data_dir=made.settings.data_dir)
     store.create("alone", dimension=384)
     before_s, start = made.cpu_s(), time.perf_counter()
     for number, vectors in enumerate(parts):
-        documents = [Document(doi=doi) for doi in texts[number * BATCH : (number + 1) * BATCH]]
-        records = [Record.of(document, number + 1) for document in documents]
-        ids = [point_id(document.doi) for document in documents]
+        batch = documents[number * BATCH : (number + 1) * BATCH]
+        records = [Record.of(document, number + 1) for document in batch]
+        ids = [point_id(document.doi) for document in batch]
         payloads = [payload(record, job="alone", text_from="doi") for record in records]
         store.upsert("alone", Write(ids, vectors, payloads), revisions=())
     wall_s = time.perf_counter() - start
@@ -181,22 +197,24 @@ def overlap(trace: Path) -> float:
     return under / sum(end - start for start, end in spans["upsert"])
 
 
-def measure(texts: Sequence[str], *, pinned: bool) -> dict[str, float]:
+def measure(documents: Sequence[Document], *, pinned: bool) -> dict[str, float]:
     """One round: the parts alone, the whole, and the whole once more."""
     with system(pinned=pinned) as made:
         if pinned:
             os.sched_setaffinity(0, {0})
         embedder = Embedder.load("base", threads=1 if pinned else None)
+        texts = [document.title or document.doi for document in documents]
         embedder.encode(texts[:256])
         parts, embed_wall_s, embed_cpu_s = embed_alone(embedder, texts)
-        upsert_wall_s, upsert_cpu_s = upsert_alone(made, texts, parts)
-        source = made.folder / "dois.txt"
-        source.write_text("\n".join(texts) + "\n")
+        upsert_wall_s, upsert_cpu_s = upsert_alone(made, documents, parts)
+        source = made.folder / "records.jsonl"
+        rows = ({"doi": d.doi, **d.metadata} for d in documents)
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
         first, wall_s, cpu_s = ingest(made, source)
-        stored_writes = point_version(made, texts[0])
+        stored_writes = point_version(made, documents[0].doi)
         second, again_s, _ = ingest(made, source)
         assert first.stored == second.unchanged == len(texts), (first, second)
-        assert point_version(made, texts[0]) == stored_writes, "the second time wrote"
+        assert point_version(made, documents[0].doi) == stored_writes, "the second time wrote"
         return {
             "embed_s": embed_wall_s,
             "embed_cpu_s": embed_cpu_s,
@@ -225,9 +243,10 @@ def main() -> None:
     parser.add_argument("--dois", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pinned", action="store_true")
+    parser.add_argument("--titled", action="store_true", help="records with titles, not bare DOIs")
     options = parser.parse_args()
-    texts = [normalize(doi) for doi in dois(options.dois)]
-    rounds = [measure(texts, pinned=options.pinned) for _ in range(options.rounds)]
+    documents = titled(options.dois) if options.titled else bare(options.dois)
+    rounds = [measure(documents, pinned=options.pinned) for _ in range(options.rounds)]
     figures = {
         name: {
             "median": round(median(r[name] for r in rounds), 4),
@@ -236,8 +255,10 @@ def main() -> None:
         }
         for name in rounds[0]
     }
-    name = "pipeline_pinned" if options.pinned else "pipeline"
-    write_result(name, {"dois": len(texts), "rounds": len(rounds), "figures": figures})
+    kinds = ("pipeline", *(k for k in ("titled", "pinned") if getattr(options, k)))
+    write_result(
+        "_".join(kinds), {"dois": len(documents), "rounds": len(rounds), "figures": figures}
+    )
 
 
 if __name__ == "__main__":

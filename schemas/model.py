@@ -123,7 +123,7 @@ def guard_alias(alias: str, version: str) -> str:
 
 def _applying(document: Document, templates: Sequence[str]) -> str | None:
     for template in templates:
-        values = _values(document, template).values()
+        values = (getattr(document, name) for name in fields_of(template))
         if all(value is not None and str(value).strip() for value in values):
             return template
     return None

@@ -4,7 +4,6 @@ Merging is commutative, associative and idempotent: any number of workers may me
 records in any order, and more than once, and end with the same one.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +77,6 @@ class Record:
     @cached_property
     def revision(self) -> str:
         """The BLAKE2b-128 of all of it, 32 hexadecimal characters; no two DOIs share one."""
-        stamps = {name: list(stamp) for name, stamp in self.stamps.items()}
-        content = [self.document.content_hash, self.sequence, self.deleted, stamps]
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return blake2b(canonical.encode(), digest_size=16).hexdigest()
+        stamps = (f"{name} {s.sequence} {s.source}" for name, s in sorted(self.stamps.items()))
+        said = (self.document.content_hash, f"{self.sequence} {self.deleted}", *stamps)
+        return blake2b("\n".join(said).encode(), digest_size=16).hexdigest()

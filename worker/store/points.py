@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,9 +40,15 @@ def payload(record: Record, *, job: str, text_from: str) -> dict[str, Any]:
         "sequence": record.sequence,
         **({"deleted": record.deleted} if record.deleted else {}),
         "job": job,
-        "accepted_at": datetime.fromtimestamp(record.sequence / 1e6, UTC).isoformat(),
+        "accepted_at": _time(record.sequence),
         "schema_version": SCHEMA_VERSION,
     }
+
+
+@lru_cache
+def _time(sequence: int) -> str:
+    """When a batch was accepted: its records share it."""
+    return datetime.fromtimestamp(sequence / 1e6, UTC).isoformat()
 
 
 def stored(payload: Mapping[str, Any]) -> Stored:
