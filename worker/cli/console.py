@@ -183,7 +183,8 @@ def print_rejections(rejections: Iterable[Rejection], total: int) -> None:
     for r in shown:
         err.print(f"{r.source}:{r.line}: {r.reason}: {_cut(r.raw)!r}")
     if total > len(shown):
-        err.print(f"… and {total - len(shown):,} more rejected (--rejects FILE keeps them all)")
+        left = f"… and {total - len(shown):,} more" if shown else f"{total:,}"
+        err.print(f"{left} rejected (--rejects FILE keeps them all)")
 
 
 def _cut(text: str) -> str:

@@ -64,9 +64,10 @@ class WorkerProcess:
             )
 
     def says(self) -> str:
-        """The last line of its log; nothing where it has none of its own."""
+        """The last line that it logged; nothing where it has no log of its own."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log else []
-        return lines[-1] if lines else ""
+        logged = [line for line in lines if line.startswith(("[", "doi-worker: "))]
+        return (logged or lines or [""])[-1]
 
     def _last_words(self) -> str:
         code = self._process.returncode
