@@ -186,6 +186,12 @@ def _range(figure: dict[str, float], digits: int = 0) -> str:
     return f"{median} ({low} to {high})"
 
 
+def _reading(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, found in result["formats"].items():
+        titles = "" if name == "txt" else " with titles"
+        yield f"reading .{name}{titles}, on a core", f"{found['records_per_s']:,} records/s"
+
+
 def _embedding(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, what in (("short", "DOIs"), ("long", "abstracts")):
         part, dtype = result[name], result["embedder"]["doivec_dtype"]
@@ -238,6 +244,7 @@ def _training(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 TELLERS = {
+    "reading": _reading,
     "embedding_cpu": _embedding,
     "pipeline": _pipeline,
     "pipeline_pinned": _pinned,

@@ -183,7 +183,7 @@ class _Reader:
     def _count(self, raw: Any, error: ValueError) -> None:
         self._rejected += 1
         self._first = self._first or str(error)
-        if isinstance(error, NotUtf8):
+        if isinstance(error, NotUtf8) and isinstance(raw, bytes):
             self._foreign += 1
             self._sample += raw[: SAMPLE_BYTES - len(self._sample)]
 

@@ -16,7 +16,7 @@ DELIMITERS = {"csv": ",;\t|", "tsv": "\t,;|"}  # the likeliest first
 PREAMBLE_LINES = 50
 SEPARATOR = re.compile(rb'"?sep=(.)"?\s*')
 HOLDS_DOI = re.compile(rb"\b10\.[0-9]{4,9}/\S")
-BLANK = b" ,;|\t\r\n"
+BLANK = b" ,\t\r\n"
 Row = dict[str, str]
 
 
@@ -63,7 +63,8 @@ def table(
     first = opened.head.lstrip().partition(b"\n")[0]
     delimiter = found.delimiter if found else _delimiter(first, kind)
     joined = _Rows((line for _, line in numbered), delimiter, first=len(above) + 1, limit=limit)
-    rows = (row for row in joined if row[1].strip(BLANK))
+    blank = BLANK + delimiter.encode()
+    rows = (row for row in joined if row[1].strip(blank))
     cells = _header_cells(next(rows, (0, b""))[1], delimiter, limit)
     if not columns.has_all(cells) and HOLDS_DOI.search(first):
         raise SourceError(
