@@ -164,6 +164,13 @@ def _pipeline(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "share of the upserts' time under another batch's embedding", share
 
 
+def _titled(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    figures, count = result["figures"], result["dois"]
+    rate = count / figures["whole_s"]["median"]
+    yield f"the same with titles, {count:,} records", f"{rate:,.0f} records/s"
+    yield "the same titles again, time of the first", _figure(figures, "again_ratio", 3)
+
+
 def _pinned(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     ratio = _figure(result["figures"], "rate_ratio")
     yield "end to end, Qdrant on a core of its own: rate, of the slower part alone", ratio
@@ -247,6 +254,7 @@ TELLERS = {
     "reading": _reading,
     "embedding_cpu": _embedding,
     "pipeline": _pipeline,
+    "pipeline_titled": _titled,
     "pipeline_pinned": _pinned,
     "scale": _scale,
     "training_cpu": _training,

@@ -37,7 +37,10 @@ class MetadataReport(NamedTuple):
 
 
 class MetadataStore:
-    """The records below `root`, in shards `metadata/<id>.parquet`; a later one counts."""
+    """The records below `root`, in shards `metadata/<id>.parquet`, of which a later one counts.
+
+    Records are merged by field: each field has what was given for it last.
+    """
 
     def __init__(self, root: Path, *, limits: LimitSettings) -> None:
         self._shards = ShardFolder(root / "metadata", schema=pa.schema(FIELDS))
@@ -103,8 +106,10 @@ def _merge(
     """How many records said something new in their turn, and what differs from `known` at last."""
     before, added = dict(known), 0
     for document in records:
-        added += known.get(document.doi) != document
-        known[document.doi] = document
+        there = known.get(document.doi)
+        merged = there.model_copy(update=document.metadata) if there else document
+        added += merged != there
+        known[document.doi] = merged
     dois = dict.fromkeys(document.doi for document in records)
     return added, {doi: known[doi] for doi in dois if before.get(doi) != known[doi]}
 
