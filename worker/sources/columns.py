@@ -102,6 +102,7 @@ class Columns:
         self._plans: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
         self._seen: dict[str, None] = {}
         self._used: dict[str, dict[str, None]] = {}
+        self.are_tags = False  # of a format that says which field is which
 
     def know_our_own_alone(self) -> None:
         """From now on know no names but our own, and chosen ones: the format has found its fields.
@@ -109,6 +110,7 @@ class Columns:
         PubMed's tag `SO` is not Web of Science's.
         """
         self._know({field: (field,) for field in self._vocabulary.names})
+        self.are_tags = True
 
     @property
     def fields(self) -> set[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas.document import Document
-from schemas.job import Rejection
+from schemas.job import NO_DOI, Rejection
 from worker.errors import SourceError
 from worker.settings import LimitSettings
 from worker.sources.columns import DOCUMENT, Columns, Vocabulary
@@ -209,6 +209,8 @@ class _Reader:
         if self._foreign:
             return SourceError(self._guess())
         if missing := columns.missing():
+            if columns.are_tags and self._first == NO_DOI:
+                return SourceError(f"none of its {self._rejected:,} records has a DOI: {missing}")
             return missing
         if not self._rejected:
             return SourceError("it holds no record")
