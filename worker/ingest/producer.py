@@ -1,18 +1,17 @@
 """From a source to batches in the ledger and messages in the queue, bounded."""
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from enum import Enum
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from schemas.document import Document
 from schemas.job import NO_DOI, Job, JobState, Rejection
 from worker.errors import JobCancelled, JobClosed, JobPaused, LedgerUnavailable, SourceError
+from worker.ingest.cut import Cut, Seen, cut
 from worker.ledger.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
 from worker.patience import Patience
 from worker.settings import IngestSettings, LimitSettings
@@ -22,8 +21,6 @@ from worker.sources.report import Report
 from worker.ticker import Ticker
 
 PASSES = 3
-INSERT = "INSERT OR IGNORE INTO seen VALUES (?, ?)"
-CHANGE = "UPDATE seen SET said = ?1 WHERE key = ?2 AND said IS NOT ?1"
 GIVEN = "given"  # what another program's list is called as a source
 Records = Callable[[], Iterable[Document | Rejection]]
 Send = Callable[[str, int], None]
@@ -38,44 +35,6 @@ class Hooks(NamedTuple):
     bounded: Callable[[], bool] = lambda: True  # whether somebody works off what is outstanding
 
 
-class News(Enum):
-    """What a record says, after those before it."""
-
-    FIRST = "a DOI that the job didn't have"
-    MORE = "something else of a DOI than the record before it"
-    NOTHING = "the same again"
-
-
-class Seen:
-    """The DOIs that a job holds already: exact, in memory at first, then spilled to disk.
-
-    SQLite keeps a database without a name in its page cache and, past that, in a temporary
-    file that goes with the connection.
-    """
-
-    def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute("PRAGMA cache_size = -65536")  # KiB
-        self._db.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
-        self._db.execute("BEGIN")
-
-    def add(self, document: Document) -> News:
-        """What `document` says that is new; it is known from then on."""
-        # 128 bits: among 150 million DOIs, two that collide are rarer than 1 in 10**22.
-        key = blake2b(document.doi.encode(), digest_size=16).digest()
-        said = None if document.is_bare else bytes.fromhex(document.content_hash)
-        if self._db.execute(INSERT, (key, said)).rowcount == 1:
-            return News.FIRST
-        if said and self._db.execute(CHANGE, (said, key)).rowcount == 1:
-            return News.MORE
-        return News.NOTHING
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._db.close()
-
-
 class Tally:
     """What was read so far, and the error that ended a source early."""
 
@@ -86,6 +45,10 @@ class Tally:
         self.without_doi = 0
         self.samples: list[Rejection] = []
         self.error: SourceError | None = None
+
+    def repeat(self) -> None:
+        """Count a record that says nothing new, or was merged with the one before it."""
+        self.repeated += 1
 
     def reject(self, rejection: Rejection) -> None:
         """Count a rejection, and of the invalid ones keep the first few."""
@@ -215,7 +178,7 @@ class Producer:
         number = 0
         with closing(Seen()) as seen, self._alive(job):
             given = _given(records, tally, rejected=hooks.rejected)
-            for batch in _batches(given, tally, seen=seen, size=job.batch_records):
+            for batch in cut(given, seen=seen, size=job.batch_records, repeated=tally.repeat):
                 acceptance = self._accept(job.id, number, batch)
                 tally.accepted += len(batch.documents)
                 hooks.accepted(tally.accepted)
@@ -245,7 +208,7 @@ class Producer:
             reading=report.reading if report else None,
         )
 
-    def _accept(self, job: str, number: int, batch: "_Batch") -> Acceptance:
+    def _accept(self, job: str, number: int, batch: Cut) -> Acceptance:
         acceptance = self._patience(
             self._ledger.accept, job, number, list(batch.documents.values()), again=batch.again
         )
@@ -283,36 +246,6 @@ def _line(row: Any) -> str:
         return json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
     except (ValueError, TypeError, RecursionError):  # what nobody can write down is rejected anyhow
         return f"({type(row).__name__})"
-
-
-class _Batch(NamedTuple):
-    """Documents by DOI, and those DOIs of which an earlier batch has something, too."""
-
-    documents: dict[str, Document]
-    again: set[str]
-
-
-def _batches(
-    records: Iterable[Document], tally: Tally, *, seen: Seen, size: int
-) -> Iterator[_Batch]:
-    """Cut records into batches; what a batch has twice is merged, the later one counts."""
-    batch = _Batch({}, set())
-    for record in records:
-        news, there = seen.add(record), batch.documents.get(record.doi)
-        if news is News.NOTHING:
-            tally.repeated += 1
-        elif there and there.source == record.source:
-            tally.repeated += 1
-            batch.documents[record.doi] = there.model_copy(update=record.metadata)
-        else:
-            if there or len(batch.documents) == size:
-                yield batch
-                batch = _Batch({}, set())
-            batch.documents[record.doi] = record
-            if news is News.MORE:
-                batch.again.add(record.doi)
-    if batch.documents:
-        yield batch
 
 
 def _given(
