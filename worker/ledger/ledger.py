@@ -4,9 +4,8 @@ The ledger remembers, Celery only carries.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
@@ -22,11 +21,11 @@ from schemas.job import (
     unpack,
 )
 from worker.errors import JobConflict, JobUnknown, SourceError
-from worker.ledger.state import Route, SharedState, translated_errors
+from worker.ledger.dead import DeadLetters
+from worker.ledger.state import Route, translated_errors
 
 SWEEP_LIMIT = 1000
 SAMPLE_REJECTIONS = 20
-NOT_SEALED = -2
 REFUSALS = 10  # of batches given back for the same want, before their job pauses
 SILENT_LEASES = 15  # in which a producer says nothing before it counts as gone
 GONE = "its producer ended before it had read all: queue the source again for the rest"
@@ -65,7 +64,7 @@ class Acceptance(NamedTuple):
     outstanding: int
 
 
-class Ledger(SharedState):
+class Ledger(DeadLetters):
     """Jobs and batches in Redis, and what else processes share there (see `SharedState`)."""
 
     # Producing
@@ -297,58 +296,6 @@ class Ledger(SharedState):
     def resume(self, job: str) -> bool:
         """Let a paused job go on; False where it wasn't paused."""
         return bool(self._run("resume", job))
-
-    def dead(self, job: str | None = None) -> Iterator[DeadLetter]:
-        """The dead letters of a job, or of all jobs, a few at a time."""
-        with translated_errors():
-            for name in [job] if job else self.jobs_with_dead():
-                for _, letters in self._redis.hscan_iter(f"doivec:dead:{name}", count=500):
-                    for letter in letters.splitlines():
-                        yield DeadLetter.model_validate_json(letter)
-
-    def dead_among(self, dois: Sequence[str]) -> set[str]:
-        """Those of `dois` of which there are dead letters, which may be replayed."""
-        with translated_errors():
-            jobs = self.jobs_with_dead()
-            if not jobs or not dois:
-                return set()
-            with self._redis.pipeline(transaction=False) as pipe:
-                for job in jobs:
-                    pipe.hmget(f"doivec:dead:{job}", list(dois))
-                found = pipe.execute()
-        return {doi for row in found for doi, letter in zip(dois, row, strict=True) if letter}
-
-    def letters(self, doi: str) -> list[DeadLetter]:
-        """The dead letters of one DOI."""
-        with translated_errors():
-            jobs = self.jobs_with_dead()
-            found = [self._redis.hget(f"doivec:dead:{job}", doi) for job in jobs]
-        return [DeadLetter.model_validate_json(cast(bytes, one)) for one in found if one]
-
-    def jobs_with_dead(self) -> list[str]:
-        """The jobs that have dead letters."""
-        with translated_errors():
-            members = cast(set[bytes], self._redis.smembers("doivec:dead"))
-        return sorted(member.decode() for member in members)
-
-    def replay(self, job: str) -> list[int]:
-        """Queue a job's dead letters again under the sequences they had; returns the batches."""
-        # a scan may repeat one
-        found = {(letter.sequence, letter.document.doi): letter for letter in self.dead(job)}
-        letters = [letter for _, letter in sorted(found.items())]
-        self.resume(job)
-        numbers = []
-        for sequence, group in groupby(letters, key=lambda d: d.sequence):
-            documents = [letter.document for letter in group]
-            dois = [d.doi for d in documents]
-            number = self._run("replay", job, sequence, len(dois), pack(documents), *dois)
-            if number == NOT_SEALED:
-                raise JobUnknown(
-                    f"job {job!r} is still being produced; replay it when it is sealed"
-                )
-            if number >= 0:
-                numbers.append(number)
-        return numbers
 
     @property
     def _silence_ms(self) -> int:

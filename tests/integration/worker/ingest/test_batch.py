@@ -432,6 +432,7 @@ def test_dead_letters_of_one_doi_in_several_batches_are_all_replayed(bench: Benc
         bench.encoder.poison = poison or ""
         bench.run("job", number)
     assert bench.ledger.job("job").dead == len(list(bench.ledger.dead("job"))) == 2
+    assert [letter.document for letter in bench.ledger.letters(DOI)] == [TITLE, ABSTRACT]
     bench.encoder.poison = ""
     for number in bench.ledger.replay("job"):
         bench.run("job", number)

@@ -1,0 +1,70 @@
+"""Dead letters: records that could not be stored, kept by job and DOI, and queued again."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import cast
+
+from schemas.job import DeadLetter, pack
+from worker.errors import JobUnknown
+from worker.ledger.state import SharedState, translated_errors
+
+NOT_SEALED = -2
+
+
+class DeadLetters(SharedState):
+    """The dead letters of all jobs; of a DOI a job may have several, each from another batch."""
+
+    def dead(self, job: str | None = None) -> Iterator[DeadLetter]:
+        """The dead letters of a job, or of all jobs, a few at a time."""
+        with translated_errors():
+            for name in [job] if job else self.jobs_with_dead():
+                for _, letters in self._redis.hscan_iter(f"doivec:dead:{name}", count=500):
+                    yield from _read(letters)
+
+    def dead_among(self, dois: Sequence[str]) -> set[str]:
+        """Those of `dois` of which there are dead letters, which may be replayed."""
+        with translated_errors():
+            jobs = self.jobs_with_dead()
+            if not jobs or not dois:
+                return set()
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job in jobs:
+                    pipe.hmget(f"doivec:dead:{job}", list(dois))
+                found = pipe.execute()
+        return {doi for row in found for doi, letter in zip(dois, row, strict=True) if letter}
+
+    def letters(self, doi: str) -> list[DeadLetter]:
+        """The dead letters of one DOI."""
+        with translated_errors():
+            jobs = self.jobs_with_dead()
+            found = [self._redis.hget(f"doivec:dead:{job}", doi) for job in jobs]
+        return [letter for lines in found if lines for letter in _read(cast(bytes, lines))]
+
+    def jobs_with_dead(self) -> list[str]:
+        """The jobs that have dead letters."""
+        with translated_errors():
+            members = cast(set[bytes], self._redis.smembers("doivec:dead"))
+        return sorted(member.decode() for member in members)
+
+    def replay(self, job: str) -> list[int]:
+        """Queue a job's dead letters again under the sequences they had; returns the batches."""
+        # a scan may repeat one
+        found = {(letter.sequence, letter.document.doi): letter for letter in self.dead(job)}
+        letters = [letter for _, letter in sorted(found.items())]
+        self._run("resume", job)
+        numbers = []
+        for sequence, group in groupby(letters, key=lambda d: d.sequence):
+            documents = [letter.document for letter in group]
+            dois = [d.doi for d in documents]
+            number = self._run("replay", job, sequence, len(dois), pack(documents), *dois)
+            if number == NOT_SEALED:
+                raise JobUnknown(
+                    f"job {job!r} is still being produced; replay it when it is sealed"
+                )
+            if number >= 0:
+                numbers.append(number)
+        return numbers
+
+
+def _read(lines: bytes) -> list[DeadLetter]:
+    return [DeadLetter.model_validate_json(line) for line in lines.splitlines()]
