@@ -200,7 +200,7 @@ def print_reading(reading: Reading, *, without_doi: int = 0) -> None:
     for note in reading.notes:
         err.print(note)
     if without_doi:
-        err.print(f"{without_doi:,} rows have no DOI (--rejects FILE keeps them all)")
+        err.print(f"rows without a DOI: {without_doi:,} (--rejects FILE keeps them all)")
     if reading.fields_dropped:
         err.print(f"fields dropped {reading.fields_dropped:,}; their records are kept:")
     for drop in reading.first_dropped[:SHOWN_REJECTIONS]:

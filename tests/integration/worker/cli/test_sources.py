@@ -39,7 +39,7 @@ def test_ingest_tells_what_it_read_and_what_not(shell: Shell) -> None:
         "zotero.csv: title from Title; doi from DOI; year from Publication Year, else Date; venue "
         "from Publication Title; not used: Key, Item Type, Author"
     ) in told
-    assert "1 rows have no DOI (--rejects FILE keeps them all)" in told
+    assert "rows without a DOI: 1 (--rejects FILE keeps them all)" in told
     at = told.index("fields dropped 2; their records are kept:")
     assert told[at + 1 :][:2] == [
         "  zotero.csv:4: title 'N/A': says nothing",
