@@ -16,6 +16,10 @@ class SourceError(WorkerError):
     """A source as a whole can't be read: absent, not what its name says, no `doi` column."""
 
 
+class NoRecord(SourceError):
+    """A source holds something, but nothing that a record can be made of."""
+
+
 class InternalError(WorkerError, ValueError):
     """A parser failed on a record that it should have taken or rejected: a bug, not the input."""
 

@@ -12,7 +12,7 @@ from trainer.data.shards import ShardFolder, version
 from worker.settings import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import CUT_CHARACTERS
-from worker.sources.records import DEFAULT, read
+from worker.sources.records import DEFAULT, as_rejections, read
 from worker.sources.report import Report
 
 TYPES = {"year": pa.int32()}
@@ -58,7 +58,9 @@ class MetadataStore:
         found = [
             record
             for source in sources
-            for record in read(source, limits=self._limits, options=options, report=report)
+            for record in as_rejections(
+                read(source, limits=self._limits, options=options, report=report), report
+            )
         ]
         given = [record for record in found if isinstance(record, Document)]
         rejected = tuple(_cut(record) for record in found if isinstance(record, Rejection))

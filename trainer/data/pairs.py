@@ -20,7 +20,7 @@ from trainer.data.shards import Facts, ShardFolder, version
 from trainer.errors import LimitExceeded, PairsError
 from worker.settings import LimitSettings, PairSettings
 from worker.sources.options import SourceOptions
-from worker.sources.records import DEFAULT
+from worker.sources.records import DEFAULT, as_rejections
 from worker.sources.report import Report
 
 SCHEMA = pa.schema(
@@ -151,7 +151,10 @@ class PairStore:
         found = (
             item
             for source in sources
-            for item in pair_files.read(source, limits=self._limits, options=options, report=report)
+            for item in as_rejections(
+                pair_files.read(source, limits=self._limits, options=options, report=report),
+                report,
+            )
         )
         for read, item in enumerate(found, start=1):
             if read > self._caps.file_pairs:

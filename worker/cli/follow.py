@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,7 @@ from worker.sources.records import DEFAULT, identity, read
 from worker.sources.report import Report
 from worker.sources.streams import STANDARD_INPUT, source_name
 
+Records = Iterator[Document | Rejection]
 POLL_S = 0.2
 SAY_S = 10.0
 
@@ -167,10 +169,10 @@ def queue(
             bounded=lambda: is_worked(client),
         )
 
-        def records() -> Iterator[Document | Rejection]:
+        def records() -> Records:
             report.clear()
-            for name in names:
-                yield from read(name, limits=limits, options=options, report=report)
+            reading = partial(read, limits=limits, options=options, report=report)
+            yield from _all(names, reading)
 
         try:
             client.producer.fill(job, records, hooks=hooks, report=report)
@@ -181,6 +183,18 @@ def queue(
                 raise _cancelled(client, job) from None
             raise
         return None
+
+
+def _all(names: Sequence[str], reading: Callable[[str], Records]) -> Records:
+    """The records of all sources; where some break off, that is raised behind the last one."""
+    failures = []
+    for name in names:
+        try:
+            yield from reading(name)
+        except SourceError as error:
+            failures.append(str(error))
+    if failures:
+        raise SourceError("; ".join(failures))
 
 
 def _cancelled(client: Client, job: Job) -> WorkerError:

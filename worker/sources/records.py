@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from schemas.document import Document
 from schemas.job import NO_DOI, Rejection
-from worker.errors import SourceError
+from worker.errors import NoRecord, SourceError
 from worker.settings import LimitSettings
 from worker.sources.columns import DOCUMENT, Columns, Vocabulary
 from worker.sources.encodings import SAMPLE_BYTES, likely_encoding
@@ -86,6 +86,19 @@ def records(
     return (found for _, found in reader.records(parse))
 
 
+def as_rejections(found: Iterator[T | Rejection], report: Report) -> Iterator[T | Rejection]:
+    """Records as they come; that a source gave rejections alone is a note, and ends nothing."""
+    rejected = False
+    try:
+        for item in found:
+            rejected = rejected or isinstance(item, Rejection)
+            yield item
+    except NoRecord as error:
+        if not rejected:
+            raise
+        report.note(str(error))
+
+
 def identity(sources: Sequence[str], options: SourceOptions = DEFAULT) -> str | None:
     """What tells whether sources give the same: a SHA-256 (hex) of paths, sizes, times, options.
 
@@ -142,7 +155,7 @@ class _Reader:
                 if source.head.strip() or not source.is_whole:
                     yield from self._held(source, parse, columns)
         except SourceError as error:
-            raise SourceError(f"{self._name}: {error}") from error
+            raise type(error)(f"{self._name}: {error}") from error
 
     def _held(
         self, source: Opened, parse: Callable[[Any], T], columns: Columns
@@ -207,11 +220,11 @@ class _Reader:
     def _no_record(self, columns: Columns) -> SourceError:
         """That there was something, but nothing that a record could be made of, and why."""
         if self._foreign:
-            return SourceError(self._guess())
+            return NoRecord(self._guess())
         if missing := columns.missing():
             if columns.are_tags and self._first == NO_DOI:
-                return SourceError(f"none of its {self._rejected:,} records has a DOI: {missing}")
-            return missing
+                return NoRecord(f"none of its {self._rejected:,} records has a DOI: {missing}")
+            return NoRecord(str(missing))
         if not self._rejected:
-            return SourceError("it holds no record")
-        return SourceError(f"none of its {self._rejected:,} records can be read: {self._first}")
+            return NoRecord("it holds no record")
+        return NoRecord(f"none of its {self._rejected:,} records can be read: {self._first}")

@@ -79,9 +79,10 @@ def test_a_title_is_text_on_any_terminal(shell: Shell) -> None:
     source.write_text(json.dumps({"doi": DOI, "title": title}) + f'\n"{DOI}2"\n')
     shell.worker("ingest", str(source))
     hits = shell.worker("search", f"{DOI}2", "--all", PYTHONIOENCODING="ascii")
-    assert hits.endswith(r"[/] na\u00efve \u001b[31m\u202e" + "\n")
+    clean = title.replace("\x1b", " ")
+    assert hits.endswith(r"[/] na\u00efve [31m\u202e" + "\n")
     found = shell.worker("search", f"{DOI}2", "--all", "--json", PYTHONIOENCODING="ascii")
-    assert json.loads(found)[0]["metadata"]["title"] == title
+    assert json.loads(found)[0]["metadata"]["title"] == " ".join(clean.split())
 
 
 def test_streams_may_be_closed(shell: Shell) -> None:
@@ -105,6 +106,7 @@ READERS += ["doi-trainer pairs import", "doi-trainer metadata import"]
 def test_rejects_never_overwrite_what_is_read(shell: Shell, command: str) -> None:
     source = shell.folder / "a.jsonl"
     source.write_text('"bad"\n')
+    code = 1 if "worker" in command else 3  # an import is told what it rejects at its end
     (shell.folder / "hard.jsonl").hardlink_to(source)
     (shell.folder / "soft.jsonl").symlink_to(source)
     for name in ("a.jsonl", "./a.jsonl", "hard.jsonl", "soft.jsonl"):
@@ -112,7 +114,7 @@ def test_rejects_never_overwrite_what_is_read(shell: Shell, command: str) -> Non
         assert f"--rejects {Path(name)} is one of the files to read" in said
     bash(shell, f"{command} --rejects hard.jsonl - < a.jsonl", expect=2)
     assert source.read_text() == '"bad"\n'
-    bash(shell, f"{command} --rejects new.jsonl a.jsonl", expect=3)
+    bash(shell, f"{command} --rejects new.jsonl a.jsonl", expect=code)
     assert '"bad' in json.loads((shell.folder / "new.jsonl").read_text())["raw"]
 
 

@@ -83,7 +83,7 @@ def test_wrong_options_are_wrong_usage(shell: Shell) -> None:
 
 def test_a_source_without_a_record_is_an_error_and_what_came_before_settles(shell: Shell) -> None:
     good = write(shell, "a.txt", f"{NUMPY}\n")
-    done = shell.run(WORKER, "ingest", good, write(shell, "b.csv", "doi,title\n,A\n"), expect=1)
+    done = shell.run(WORKER, "ingest", write(shell, "b.csv", "doi,title\n,A\n"), good, expect=1)
     assert "b.csv: none of its 1 records can be read: no DOI" in done.stderr
     assert "read 2 = accepted 1 + repeated 0 + invalid 0 + without a DOI 1" in done.stdout
     done = shell.run(WORKER, "queue", write(shell, "c.txt", "numpy\n"), expect=1)

@@ -72,3 +72,28 @@ def test_of_a_doi_that_comes_again_whatever_is_new_is_kept(ledger: Ledger) -> No
     ]
     found = ledger.job(job)
     assert (found.read, found.accepted, found.repeated, found.invalid) == (10, 5, 5, 0)
+
+
+def test_poor_fields_and_rows_without_a_doi_are_counted_apart(ledger: Ledger) -> None:
+    producer = producer_of(ledger)
+    nothing: dict[str, Any] = {"title": "A book", "doi": None}
+    given = [
+        {"doi": GOOD, "title": ["One", "Two"], "year": "in press", "venue": 3, "abstract": "We"},
+        nothing,
+        {"DOI": "nonsense"},
+        {"DOI": "10.1000/b", "issued": {"date-parts": [[2020]]}, "year": float("nan")},
+    ]
+    job = ledger.job(producer.enqueue(given))
+    assert (job.read, job.accepted, job.invalid, job.without_doi) == (4, 2, 1, 1)
+    assert [r.line for r in ledger.rejections(job.id)] == [3]
+    assert job.reading.fields_dropped == 4
+    assert [(d.line, d.field, d.value) for d in job.reading.first_dropped] == [
+        (1, "title", "Two"),
+        (1, "year", "in press"),
+        (1, "venue", "3"),
+        (4, "year", "nan"),
+    ]
+    claim = ledger.claim(job.id, 0)
+    assert claim is not None
+    first = claim.batch.documents[0]
+    assert (first.title, first.abstract, first.year, first.venue) == ("One", "We", None, None)

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from schemas.document import Document
-from schemas.job import DeadLetter, Job, JobState, Rejection, State
+from schemas.job import ColumnUse, DeadLetter, Job, JobState, Reading, Rejection, State
 from tests.support.servers import RedisServer, wait_until
 from worker.errors import (
     ConfigurationError,
@@ -150,9 +150,12 @@ def test_a_job_is_sealed_when_all_batches_are_there(ledger: Ledger) -> None:
     assert not ledger.seal("job", 3, repeated=0, invalid=0)
     assert ledger.job("job").state is JobState.OPEN
     ledger.accept("job", 1, DOCUMENTS)
-    assert ledger.seal("job", 3, repeated=0, invalid=1)
+    columns = (ColumnUse("a.csv", {"doi": ("DOI",)}, ("Key",)),)
+    reading = Reading(columns=columns, fields_dropped=2)
+    assert ledger.seal("job", 3, repeated=0, invalid=1, without_doi=4, reading=reading)
     job = ledger.job("job")
-    assert (job.state, job.read, job.accepted, job.invalid) == (JobState.SEALED, 31, 30, 1)
+    assert (job.state, job.read, job.accepted, job.invalid) == (JobState.SEALED, 35, 30, 1)
+    assert (job.without_doi, job.reading) == (4, reading)
     assert ledger.accept("job", 3, DOCUMENTS).verdict == "closed", "a sealed job takes no more"
     assert ledger.accept("job", 2, DOCUMENTS).verdict == "known"
 
