@@ -178,7 +178,7 @@ def test_no_strangers_code_is_run(kind: str, strange: Path, request: pytest.Fixt
         PATH=f":{os.environ['PATH']}",  # an empty part is the current folder
     )
     assert "dead 0" in shell.worker("ingest", "dois.txt")
-    assert shell.worker("search", "--text", "10.1038", "-k", "1")
+    assert shell.worker("search", "--all", "--text", "10.1038", "-k", "1")
     shell.run(TRAINER, "versions")
     assert_nothing_told(strange)
 
