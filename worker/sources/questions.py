@@ -6,6 +6,7 @@ from schemas.job import Rejection
 from schemas.search import Question
 from worker.errors import SourceError
 from worker.settings import LimitSettings
+from worker.sources.parsing import attempt
 from worker.sources.streams import decoded, lines, opened, source_name
 
 
@@ -20,7 +21,7 @@ def questions(source: str, *, limits: LimitSettings) -> Iterator[Question | Reje
         with opened(source) as found:
             for number, raw in lines(found.stream, limit=limit):
                 try:
-                    text = decoded(raw, limit)
+                    text = attempt(decoded, raw, limit)
                 except ValueError as error:
                     shown = raw.decode(errors="backslashreplace")
                     yield Rejection(source_name(source), number, shown, str(error))

@@ -45,7 +45,7 @@ class Shelf:
             vectors([document.doi for document in documents]),
             [{**payload(document, sequence=NOW), **more} for document in documents],
         )
-        self.store.upsert(into or self.live, write, sequence=NOW, bare=False)
+        self.store.upsert(into or self.live, write, revisions=())
 
     @property
     def contents(self) -> Contents:

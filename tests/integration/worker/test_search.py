@@ -59,9 +59,12 @@ class Bench:
         """Store documents as a worker does; unless `says`, as it did before `text_from`."""
         texts = [render(d, self.templates) or "" for d in documents]
         made_of = [{"text_from": text_from(d, self.templates)} if says else {} for d in documents]
-        given = [payload(d, sequence=NOW) | m for d, m in zip(documents, made_of, strict=True)]
+        whole = [payload(document, sequence=NOW) for document in documents]
+        for said in whole:
+            del said["text_from"]
+        given = [said | m for said, m in zip(whole, made_of, strict=True)]
         write = Write([point_id(d.doi) for d in documents], self.encoder.encode(texts), given)
-        self.store.upsert(self.collection, write, sequence=NOW, bare=False)
+        self.store.upsert(self.collection, write, revisions=())
         self.encoder.calls.clear()
 
 

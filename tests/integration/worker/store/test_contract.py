@@ -492,9 +492,9 @@ def test_a_query_is_answered_by_what_its_filter_allows(
     store: VectorStore, collection: str, only: Filter, expected: str
 ) -> None:
     points = write([*PAPERS, OLDER])
-    made_of = [{"text_from": "title" if d.title else "doi"} for d in PAPERS]
-    payloads = [{**p, **m} for p, m in zip(points.payloads, [*made_of, {}], strict=True)]
-    store.upsert(collection, points._replace(payloads=payloads), sequence=NOW, bare=False)
+    *payloads, older = points.payloads
+    payloads.append({name: value for name, value in older.items() if name != "text_from"})
+    store.upsert(collection, points._replace(payloads=payloads), revisions=())
     hits = nearest(store, collection, points.vectors[0], k=10, only=only)
     assert sorted(hit.doi[-1] for hit in hits) == list(expected)
 
@@ -567,7 +567,7 @@ def test_poison_is_rejected_and_leaves_the_store_usable(
         "dimension": {"vectors": vectors([NUMPY], dimension=8)},
     }
     with pytest.raises(StoreRejected):
-        store.upsert(collection, points._replace(**change[poison]), sequence=NOW, bare=True)
+        store.upsert(collection, points._replace(**change[poison]), revisions=())
     assert store.count(collection) == 0
     put(store, collection, bare(), NOW)
     store.close()

@@ -84,7 +84,9 @@ def web_server(body: bytes) -> Iterator[str]:
 
 
 def put(store: ServerStore, name: str, sequence: int = NOW) -> None:
-    store.upsert(name, write(bare(), sequence=sequence), revisions=())
+    there = store.read(name, [point_id(doi) for doi in DOIS]).values()
+    read = {stored.revision for stored in there}
+    store.upsert(name, write(bare(), sequence=sequence), revisions=read)
 
 
 def test_payload_indexes_are_there_before_any_client_can_write(
