@@ -127,7 +127,7 @@ def test_python_and_a_plain_qdrant_client(deployment: Deployment) -> None:
     assert payload is not None
     assert set(payload) == {
         *("doi", "registrant", "content_hash", "sequence", "job", "accepted_at"),
-        *("schema_version", "text_from"),
+        *("schema_version", "text_from", "fields", "revision"),
     }
     collection = aliases["dois"]
     assert aliases == {"dois": collection, collection.replace("-", "@"): collection}
