@@ -102,6 +102,16 @@ def test_a_list_may_hold_some_lines_that_are_none(tmp_path: Path) -> None:
     assert [r.line for r in found if isinstance(r, Rejection)] == [2, 6]
 
 
+@pytest.mark.parametrize("line", ["@misc{x, title={y}}", "PMID- 123", "%0 Journal", "TY  - JOUR"])
+@pytest.mark.parametrize("name", ["a.txt", "a.list"])
+def test_a_list_stays_one_whatever_a_line_of_it_looks_like(
+    tmp_path: Path, line: str, name: str
+) -> None:
+    (tmp_path / name).write_text(f"{A}\n{line}\n{B}\n")
+    found = list(read(str(tmp_path / name), limits=LIMITS))
+    assert [getattr(r, "doi", None) for r in found] == [A, None, B]
+
+
 def test_a_header_is_looked_for_before_the_first_doi_alone(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{A}\ndoi\n{B}\n")
     found = list(read(str(tmp_path / "a.txt"), limits=LIMITS))
