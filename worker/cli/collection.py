@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -66,28 +67,29 @@ def delete(sources: tuple[str, ...], as_json: bool) -> int:
     settings = read_settings()
     dois = Dois(sources, limits=settings.limits)
     absent: list[str] = []
-    is_done = True
+    count, is_done = 0, True  # of a DOI that is given twice, once
     with bootstrap.connect(settings, command="delete") as client:
-        for doi, was_there in bootstrap.delete(client, dois):
+        for count, (doi, was_there) in enumerate(bootstrap.delete(client, dois), start=1):
             is_done = was_there is not None
             if was_there is False:
                 absent.append(doi)
                 if not as_json:
                     console.say(f"{doi} was not there")
     dois.tell_rejected()
-    _tell_deleted(dois, absent, is_done=is_done, as_json=as_json)
+    answer = {"dois": count, "invalid": dois.rejected}
+    _tell_deleted(answer, absent, is_done=is_done, as_json=as_json)
     return EXIT_LOSSES if dois.rejected else 0
 
 
-def _tell_deleted(dois: Dois, absent: list[str], *, is_done: bool, as_json: bool) -> None:
-    there = dois.count - len(absent)
+def _tell_deleted(
+    answer: dict[str, Any], absent: list[str], *, is_done: bool, as_json: bool
+) -> None:
+    there = answer["dois"] - len(absent)
     words = f"{there:,} DOIs removed, {len(absent):,} were not there"
     if not is_done:
         words = f"{there:,} DOIs will be removed with the running worker's next sweep"
-    answer = {"dois": dois.count, "removed": is_done, "there": there, "absent": absent}
-    if not is_done:
-        answer |= {"there": None, "absent": None}
-    console.say_answer(answer | {"invalid": dois.rejected}, words, as_json=as_json)
+    what = {"there": there, "absent": absent} if is_done else {"there": None, "absent": None}
+    console.say_answer(answer | {"removed": is_done, **what}, words, as_json=as_json)
 
 
 @commands.example("doi-worker missing references.csv")

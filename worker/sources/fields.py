@@ -1,7 +1,10 @@
 """Fields of foreign records, as documents: a poor field is dropped, and never costs the record."""
 
+import json
 import re
+from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +17,9 @@ from worker.sources.columns import DOCUMENT, Columns
 from worker.sources.objects import plain, unwrapped
 from worker.sources.text import clean
 
+# An object or a list, written as JSON or as Python does: OpenAlex's inverted abstracts in tables.
+WRITTEN = re.compile(r"""\s*(?:\{\s*["'].*\}|\[\s*["'{].*\])\s*""", re.DOTALL)
+WRITTEN_CHARACTERS = 200_000
 YEAR = re.compile(r"([0-9]{4})(?:\.0*|[-/ ].*)?", re.DOTALL)
 FIRST_YEAR, LAST_YEAR = 1000, 2999
 # What exports write where they know nothing.
@@ -85,7 +91,9 @@ def document(raw: Any, *, limits: LimitSettings) -> Found:
     _limit_size((doi, *raw.values()), limits.record_bytes)
     dropped: list[Dropped] = []
     fields = {
-        name: _value(name, raw[name], dropped=dropped) for name in METADATA_FIELDS if name in raw
+        name: _value(name, _unwritten(name, raw[name]), dropped=dropped)
+        for name in METADATA_FIELDS
+        if name in raw
     }
     canonical = normalize(doi, max_bytes=limits.doi_bytes)
     return Found(Document(doi=canonical, **fields), tuple(dropped))
@@ -98,6 +106,18 @@ def _doi(value: Any) -> str:
         raise ValueError(NO_DOI)
     if not isinstance(value, str):
         raise ValueError("the doi is not a text")  # noqa: TRY004
+    return value
+
+
+def _unwritten(field: str, value: Any) -> Any:
+    """The value of a cell that an object or a list was written to; else it, as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
+        return value
+    if len(value) > WRITTEN_CHARACTERS or not WRITTEN.fullmatch(value):
+        return value
+    for parse in (json.loads, literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return plain(field, parse(value))
     return value
 
 

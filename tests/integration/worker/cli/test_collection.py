@@ -79,7 +79,7 @@ def test_what_became_of_a_doi_that_is_not_there(shell: Shell) -> None:
 
 
 def test_delete_says_what_was_there(shell: Shell) -> None:
-    (shell.folder / "gone.txt").write_text(f"{NUMPY}\n{ABSENT}\n")
+    (shell.folder / "gone.txt").write_text(f"{NUMPY}\n{ABSENT}\n{NUMPY}\n{ABSENT}\n")
     done = shell.run(WORKER, "delete", BARE, "gone.txt")
     assert done.stdout == f"{ABSENT} was not there\n2 DOIs removed, 1 were not there\n"
     again = json.loads(shell.worker("delete", "gone.txt", "--json"))
