@@ -67,9 +67,10 @@ def delete(sources: tuple[str, ...], as_json: bool) -> int:
     settings = read_settings()
     dois = Dois(sources, limits=settings.limits)
     absent: list[str] = []
-    count, is_done = 0, True  # of a DOI that is given twice, once
+    count, is_done = 0, True
     with bootstrap.connect(settings, command="delete") as client:
-        for count, (doi, was_there) in enumerate(bootstrap.delete(client, dois), start=1):
+        for doi, was_there in bootstrap.delete(client, dois):
+            count += 1  # here a DOI that is given twice comes once
             is_done = was_there is not None
             if was_there is False:
                 absent.append(doi)
