@@ -253,8 +253,8 @@ _REFUSED = [
         (r"<(?![^<>]*:)(?![0-9]\.[0-9]\.(?:co|tx))", "holds '<' outside a SICI"),
         (r">(?![0-9]\.[0-9]\.(?:co|tx))", "holds '>' outside a SICI"),
         (r"[?&][a-z_.]+=|[?#][a-z]|&$", "the query or fragment of an address follows"),
-        # 10.1038/nphys1170;Measured is a line of a table; SICIs have semicolons, and of a million others
-        # three, with colons: 10.1076/1380-3611(200003)6:1;1-i;ft083.
+        # 10.1038/nphys1170;Measured is a line of a table. SICIs have semicolons, and of a million
+        # other DOIs three, with colons: 10.1076/1380-3611(200003)6:1;1-i;ft083.
         (r"^[^:]*(?<!\.co)(?<!\.tx);[^:]*$", "a semicolon that need not be part of it"),
         (rf"[0-9](?:{'|'.join(LINK_WORDS)})", "a word follows that need not be part of it"),
         (r"\.(?:pdf|html?)$", "ends in the name of a file that need not be part of it"),

@@ -112,6 +112,15 @@ def test_a_list_stays_one_whatever_a_line_of_it_looks_like(
     assert [getattr(r, "doi", None) for r in found] == [A, None, B]
 
 
+def test_columns_of_a_list_that_are_not_used_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{A}\n{B}\tTwo, with a title\n{A}\tOne\n")
+    report = Report()
+    found = list(read(str(tmp_path / "a.txt"), limits=LIMITS, report=report))
+    assert [getattr(r, "doi", None) for r in found] == [A, B, A]
+    [note] = report.reading.notes
+    assert "line 2 has several columns: of each line the DOI alone is used" in note
+
+
 def test_a_header_is_looked_for_before_the_first_doi_alone(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{A}\ndoi\n{B}\n")
     found = list(read(str(tmp_path / "a.txt"), limits=LIMITS))
