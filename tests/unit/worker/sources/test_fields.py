@@ -129,3 +129,9 @@ def test_a_cell_may_hold_an_object_or_a_list() -> None:
     assert found(abstract='{"a": "b"}').dropped[0].reason == "not a text"
     for title in ("[Title of an article in Dutch]", "{E}vidence", "['He said'] and left", "{'"):
         assert found(title=title).document.title == title
+
+
+def test_a_word_for_nothing_does_not_hide_another_columns_value() -> None:
+    assert found(title="N/A", display_name="A title").document.title == "A title"
+    assert given({"DOI": "N/A", "doi link": NUMPY}, limits=LIMITS).document.doi == NUMPY
+    assert [d.reason for d in found(title="N/A", display_name="").dropped] == ["says nothing"]

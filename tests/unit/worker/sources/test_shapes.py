@@ -113,10 +113,10 @@ def test_a_list_stays_one_whatever_a_line_of_it_looks_like(
 
 
 def test_columns_of_a_list_that_are_not_used_are_told(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(f"{A}\n{B}\tTwo, with a title\n{A}\tOne\n")
+    (tmp_path / "a.txt").write_text(f"{A}\n10.1038/nphys1170\tMeasured, by us\n{B}\t\n")
     report = Report()
     found = list(read(str(tmp_path / "a.txt"), limits=LIMITS, report=report))
-    assert [getattr(r, "doi", None) for r in found] == [A, B, A]
+    assert [getattr(r, "doi", None) for r in found] == [A, "10.1038/nphys1170", B]
     [note] = report.reading.notes
     assert "line 2 has several columns: of each line the DOI alone is used" in note
 
