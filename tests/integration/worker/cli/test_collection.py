@@ -104,6 +104,15 @@ def test_delete_reads_standard_input_and_goes_on_past_bad_lines(shell: Shell) ->
     assert shell.worker("missing", NUMPY, expect=3) == f"{NUMPY}  absent\n"
 
 
+def test_a_list_is_read_as_one_says(shell: Shell) -> None:
+    (shell.folder / "list.csv").write_bytes(
+        f"N\xfcmmer;Link\n1;{NUMPY}\n2;{ABSENT}\n".encode("cp1252")
+    )
+    said = ("--encoding", "cp1252", "--column", "doi=Link")
+    assert shell.worker("missing", "list.csv", *said, expect=3) == f"{ABSENT}  absent\n"
+    assert "1 DOIs removed, 1 were not there" in shell.worker("delete", "list.csv", *said)
+
+
 def test_delete_of_what_is_neither_a_doi_nor_a_file_removes_nothing(shell: Shell) -> None:
     error = shell.worker("delete", NUMPY, "missing.txt", expect=1)
     assert "'missing.txt' is neither a file nor a DOI" in error
