@@ -169,8 +169,14 @@ def queue(
 
         def records() -> Iterator[Document | Rejection]:
             report.clear()
+            failures = []  # each costs its own source alone
             for name in names:
-                yield from read(name, limits=limits, options=options, report=report)
+                try:
+                    yield from read(name, limits=limits, options=options, report=report)
+                except SourceError as error:
+                    failures.append(str(error))
+            if failures:
+                raise SourceError("; ".join(failures))
 
         try:
             client.producer.fill(job, records, hooks=hooks, report=report)
