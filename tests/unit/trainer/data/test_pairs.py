@@ -121,7 +121,7 @@ def test_all_formats_and_the_original_models_columns_are_read(tmp_path, name, wr
         (f"{A},{A.upper()},1,,", "a pair of a DOI with itself"),
         (f"{A},,1,,", "no `doi_b`"),
         (f"{A},nonsense,1,,", "doi_b: no registrant prefix 10.NNNN/"),
-        (f"{A},{B},true,,", "the label is neither 0 nor 1"),
+        (f"{A},{B},yes,,", "the label is neither 0 nor 1"),
         (f"{A},{B},0.5,,", "the label is neither 0 nor 1"),
         (f"{A},{B},,,", "the label is neither 0 nor 1"),
         (f"{A},{B},1,:cites,", "the source has no name before its colon"),
