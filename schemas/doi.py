@@ -12,7 +12,7 @@ import re
 from uuid import NAMESPACE_URL, uuid5
 
 from schemas.doi_cell import clean, find
-from schemas.doi_suffix import GLUED_WORD, VIEWS, read
+from schemas.doi_suffix import GLUED_WORD, LINK_WORDS, VIEWS, read
 from schemas.doi_text import InvalidDoi, refuse
 
 __all__ = ["InvalidDoi", "normalize", "point_id", "registrant"]
@@ -28,7 +28,8 @@ _CLEAN = re.compile(
     rf"(?:/(?!(?i:{VIEWS}))[A-Za-z0-9]+|\([0-9]{{2}}\)[A-Za-z0-9]+)?"
     r"(?:[-._][A-Za-z0-9]+)*)"
     r"(?:(?<=[0-9])(?<![0-9][vV][0-9])(?<![0-9][vV][0-9][0-9])"  # 10.1101/123456v2
-    r"|(?<![0-9])(?i:(?<!\.(?:com|org|net|edu|gov|pdf|htm))(?<!\.html)(?<!\.ecollection)))"
+    r"|(?<![0-9])(?i:(?<!\.(?:com|org|net|edu|gov|pdf|htm))(?<!\.html)(?<!\.ecollection)"
+    rf"{''.join(f'(?<!{word})' for word in LINK_WORDS)}))"
 )
 
 

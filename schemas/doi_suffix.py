@@ -49,14 +49,16 @@ _QUOTE = re.compile("[\"'`](?=[^\"'`\\s]*$)")
 _CUT_QUERY = _dropping(r"\?[a-z_.]+=.*|;[a-z_]+=.*|#[a-z:~_.-]+=.*|(?<!;[0-9]-)#$|(?<![-?])\?+$")
 # https://www.tandfonline.com/doi/full/10.1080/10668926.2019.1610672?scroll=top
 _CUT_ADDRESS_QUERY = _dropping(r"[?&].*|;[a-z_]+=.*|(?<!;[0-9]-)#.*")
+# What stands behind DOIs in lists of references: 10.1038/nphys1170CrossRefGoogle Scholar
+LINK_WORDS = ("crossref", "google", "pubmed", "epub", "published", "abstract")
 GLUED_WORD = re.compile("(?:accessed|retrieved).*")  # 10.1056/nejmoa1406470accessed
 _CUT_APPENDED = _dropping(
     r"(?<!\.)\.{4,}[^.].*"  # 10.1038/25931...................395137(1998)
     r"|[ .]?pmc?id:.*"  # 10.1038/nbt.2199.pmid:22565958
     r"|\.ecollection(?![a-z0-9._-]).*"  # 10.7717/peerj-cs.804.eCollection 2021.
     r"|\(epub.*"  # 10.1111/dme.13431(epubaheadofprint)
-    rf"|[(\[]?{GLUED_WORD.pattern}"  # 10.2307/844838>accessed21
-    r"|\[(?:doi|pii)\].*"  # 10.1002/pds.1348[doi].eng
+    rf"|[(\[_-]?{GLUED_WORD.pattern}"  # 10.2307/844838>accessed21
+    r"|\[(?:doi|pii|cross ?ref|pubmed|medline|google scholar)\].*"  # 10.1002/pds.1348[doi].eng
     r"|\((?:19|20)[0-9]{2}$"  # 10.1007/s11219-016-9353-3(2018
     # 10.1177/1069072716653376journals.sagepub.com/home/jca
     r"|(?<=[0-9])[a-z]+(?:\.[a-z-]+)*\.(?:com|org|net|edu|gov)(?![a-z0-9._-]).*"
@@ -251,6 +253,10 @@ _REFUSED = [
         (r"<(?![^<>]*:)(?![0-9]\.[0-9]\.(?:co|tx))", "holds '<' outside a SICI"),
         (r">(?![0-9]\.[0-9]\.(?:co|tx))", "holds '>' outside a SICI"),
         (r"[?&][a-z_.]+=|[?#][a-z]|&$", "the query or fragment of an address follows"),
+        # 10.1038/nphys1170;Measured is a line of a table. SICIs have semicolons, and of a million
+        # other DOIs three, with colons: 10.1076/1380-3611(200003)6:1;1-i;ft083.
+        (r"^[^:]*(?<!\.co)(?<!\.tx);[^:]*$", "a semicolon that need not be part of it"),
+        (rf"[0-9](?:{'|'.join(LINK_WORDS)})", "a word follows that need not be part of it"),
         (r"\.(?:pdf|html?)$", "ends in the name of a file that need not be part of it"),
         (r"[0-9a-z]10\.[0-9]{4,9}/", "two DOIs run together"),
     )

@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,9 +13,11 @@ from worker.cli import console, details
 from worker.cli.lists import Dois
 from worker.cli.options import Group, as_json, in_a_folder
 from worker.cli.program import EXIT_LOSSES
+from worker.cli.sources import source_options
 from worker.contents import Lack
 from worker.embedded.owner import refuse_any_owner
 from worker.settings import read_settings
+from worker.sources.options import SourceOptions
 from worker.sources.parsing import attempt
 from worker.sources.streams import STANDARD_INPUT
 
@@ -56,44 +59,48 @@ def adopt(as_json: bool) -> int:
 
 @commands.example("doi-worker delete 10.1038/s41586-020-2649-2 withdrawn.txt")
 @click.argument("sources", nargs=-1, required=True, metavar="DOI|SOURCE...")
+@source_options
 @as_json
-def delete(sources: tuple[str, ...], as_json: bool) -> int:
+def delete(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> int:
     """Remove DOIs from the collection, for good: late messages don't bring them back.
 
     SOURCE is a file as `ingest` reads it, or - for standard input. What wasn't there is named, and
     kept away all the same. The exit code is 3 where a source had lines without a DOI.
     """
     settings = read_settings()
-    dois = Dois(sources, limits=settings.limits)
+    dois = Dois(sources, limits=settings.limits, options=options)
     absent: list[str] = []
-    is_done = True
+    count, is_done = 0, True
     with bootstrap.connect(settings, command="delete") as client:
         for doi, was_there in bootstrap.delete(client, dois):
+            count += 1  # here a DOI that is given twice comes once
             is_done = was_there is not None
             if was_there is False:
                 absent.append(doi)
                 if not as_json:
                     console.say(f"{doi} was not there")
     dois.tell_rejected()
-    _tell_deleted(dois, absent, is_done=is_done, as_json=as_json)
+    answer = {"dois": count, "invalid": dois.rejected}
+    _tell_deleted(answer, absent, is_done=is_done, as_json=as_json)
     return EXIT_LOSSES if dois.rejected else 0
 
 
-def _tell_deleted(dois: Dois, absent: list[str], *, is_done: bool, as_json: bool) -> None:
-    there = dois.count - len(absent)
+def _tell_deleted(
+    answer: dict[str, Any], absent: list[str], *, is_done: bool, as_json: bool
+) -> None:
+    there = answer["dois"] - len(absent)
     words = f"{there:,} DOIs removed, {len(absent):,} were not there"
     if not is_done:
         words = f"{there:,} DOIs will be removed with the running worker's next sweep"
-    answer = {"dois": dois.count, "removed": is_done, "there": there, "absent": absent}
-    if not is_done:
-        answer |= {"there": None, "absent": None}
-    console.say_answer(answer | {"invalid": dois.rejected}, words, as_json=as_json)
+    what = {"there": there, "absent": absent} if is_done else {"there": None, "absent": None}
+    console.say_answer(answer | {"removed": is_done, **what}, words, as_json=as_json)
 
 
 @commands.example("doi-worker missing references.csv")
 @click.argument("sources", nargs=-1, required=True, metavar="DOI|SOURCE...")
+@source_options
 @as_json
-def missing(sources: tuple[str, ...], as_json: bool) -> int:
+def missing(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> int:
     """Print which DOIs of a list the collection lacks, or has without a title.
 
     SOURCE is a file as `ingest` reads it, or - for standard input. A line for each: the DOI,
@@ -101,7 +108,7 @@ def missing(sources: tuple[str, ...], as_json: bool) -> int:
     DOI; 0 where nothing is missing.
     """
     settings = read_settings()
-    dois = Dois(sources, limits=settings.limits)
+    dois = Dois(sources, limits=settings.limits, options=options)
     lacking: Counter[Lack] = Counter()
     with bootstrap.open_contents(settings) as contents:
         for doi, lack in contents.missing(dois):

@@ -9,6 +9,7 @@ from schemas.job import Rejection
 from worker.cli import console
 from worker.errors import SourceError
 from worker.settings import LimitSettings
+from worker.sources.options import SourceOptions
 from worker.sources.parsing import attempt
 from worker.sources.records import read
 from worker.sources.streams import STANDARD_INPUT
@@ -17,12 +18,16 @@ from worker.sources.streams import STANDARD_INPUT
 class Dois:
     """The canonical DOIs of some arguments, read when asked for, and what was read so far.
 
-    An argument is a source where there is a file of that name, or `-`; else it is a DOI. Raises
+    An argument is a source where there is a file of that name, or `-`; else it is a DOI. `options`
+    say how sources are to be read. Raises
     `SourceError` at once for one that is neither.
     """
 
-    def __init__(self, arguments: Sequence[str], *, limits: LimitSettings) -> None:
+    def __init__(
+        self, arguments: Sequence[str], *, limits: LimitSettings, options: SourceOptions
+    ) -> None:
         self._limits = limits
+        self._options = options
         self._named = [(a, None if _is_source(a) else _doi(a)) for a in arguments]
         self._rejections: list[Rejection] = []
         self.count = 0
@@ -41,7 +46,7 @@ class Dois:
         console.print_rejections(self._rejections, self.rejected)
 
     def _read(self, source: str) -> Iterator[str]:
-        for record in read(source, limits=self._limits):
+        for record in read(source, limits=self._limits, options=self._options):
             if isinstance(record, Rejection):
                 self.rejected += 1
                 if len(self._rejections) < console.SHOWN_REJECTIONS:

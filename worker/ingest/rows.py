@@ -73,8 +73,10 @@ class Reader:
         """The documents of a batch that say something which `collection` doesn't know yet."""
         ids = {point_id(d.doi): d for d in documents}
         buried = self._patience(self._ledger.buried, list(ids))
+        # Before the store is read: an older record that comes between the two would be missed.
+        telling = [d.doi for d in documents if not d.is_bare]
+        contested = self._patience(self._ledger.contested, claim.batch, telling)
         seen = self._patience(self._store.read, collection, list(ids))
-        contested = self._contested(claim, documents)
         left = {}
         for i, document in ids.items():
             tombstone = buried.get(i, 0)
@@ -119,15 +121,6 @@ class Reader:
             else:
                 outcome.end([document], State.UNCHANGED if i in found else State.SUPERSEDED)
         return rows
-
-    def _contested(self, claim: Claim, documents: Sequence[Document]) -> set[str]:
-        """The DOIs of which an older record may still be written: by another batch, or a replay."""
-        telling = [d.doi for d in documents if not d.is_bare]
-        if claim.contested:
-            return set(telling)
-        again = claim.batch.again.intersection(telling) if claim.contested_within else set()
-        dead: set[str] = self._patience(self._ledger.dead_among, telling)
-        return dead.union(again)
 
     def _there(self, collection: str, ids: Sequence[str]) -> dict[str, There]:
         payloads = self._patience(self._store.payloads, collection, ids) if ids else {}

@@ -1,6 +1,6 @@
 """Dead letters: records that could not be stored, kept by job and DOI, and queued again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 from typing import cast
 
@@ -20,18 +20,6 @@ class DeadLetters(SharedState):
             for name in [job] if job else self.jobs_with_dead():
                 for _, letters in self._redis.hscan_iter(f"doivec:dead:{name}", count=500):
                     yield from _read(letters)
-
-    def dead_among(self, dois: Sequence[str]) -> set[str]:
-        """Those of `dois` of which there are dead letters, which may be replayed."""
-        with translated_errors():
-            jobs = self.jobs_with_dead()
-            if not jobs or not dois:
-                return set()
-            with self._redis.pipeline(transaction=False) as pipe:
-                for job in jobs:
-                    pipe.hmget(f"doivec:dead:{job}", list(dois))
-                found = pipe.execute()
-        return {doi for row in found for doi, letter in zip(dois, row, strict=True) if letter}
 
     def letters(self, doi: str) -> list[DeadLetter]:
         """The dead letters of one DOI."""

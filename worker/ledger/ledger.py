@@ -34,19 +34,15 @@ GONE = "its producer ended before it had read all: queue the source again for th
 class Claim(NamedTuple):
     """A batch under lease.
 
-    `deaths` counts, by index, how often a worker died on that record; `contested` says that an
-    older record of another job may still be written, `contested_within` one of its own job;
-    `epoch` is the newest tombstone, `route` the one that the batch is written by. A batch of a
-    backfill has `copies` instead: the collection that its records are read from, and the one that
-    they are copied to.
+    `deaths` counts, by index, how often a worker died on that record; `epoch` is the newest
+    tombstone, `route` the one that the batch is written by. A batch of a backfill has `copies`
+    instead: the collection that its records are read from, and the one that they are copied to.
     """
 
     batch: Batch
     token: str
     claims: int
     deaths: Mapping[int, int]
-    contested: bool
-    contested_within: bool
     epoch: str
     route: Route
     copies: tuple[str, str] | None
@@ -175,7 +171,7 @@ class Ledger(DeadLetters):
         answer = self._run("claim", job, number, token, self._lease_ms)
         if answer[0] != b"claimed":
             return None
-        _, body, sequence, again, claims, deaths, others, own, epoch, route, *copies = answer
+        _, body, sequence, again, claims, deaths, epoch, route, *copies = answer
         batch = Batch.model_construct(
             job=job,
             number=number,
@@ -186,10 +182,22 @@ class Ledger(DeadLetters):
         )
         counts = {int(index): count for index, count in json.loads(deaths).items()}
         return Claim(
-            *(batch, token, claims, counts, bool(others), bool(own)),
+            *(batch, token, claims, counts),
             *(epoch.decode(), Route.read(route)),
             copies=(copies[0].decode(), copies[1].decode()) if copies[1] else None,
         )
+
+    def contested(self, batch: Batch, dois: Sequence[str]) -> set[str]:
+        """Those of a batch's `dois` of which an older record may still be written.
+
+        What is not among them has been written, where it was, when this returns: look into the
+        store after that.
+        """
+        others, own, *dead = self._run("older", batch.job, batch.sequence, *dois)
+        if others:
+            return set(dois)
+        again = batch.again.intersection(dois) if own else set()
+        return {*again, *(doi.decode() for doi in dead)}
 
     def next_copy(self) -> tuple[str, int] | None:
         """The oldest batch of a backfill that nobody holds, as (job, number)."""

@@ -11,7 +11,7 @@ from bibtexparser.splitter import Splitter
 
 from worker.sources.latex import to_text
 from worker.sources.streams import Line
-from worker.sources.tagged import ONLY_URL
+from worker.sources.tagged import A_DOI, ONLY_URL
 
 BEGIN = re.compile(rb"\s*@[ \t]*([a-zA-Z]+)[ \t]*[{(]")
 NEXT_ON_LINE = re.compile(rb"(?<=\})\s*+(?=@[ \t]*[a-zA-Z]+[ \t]*[{(])")
@@ -113,13 +113,16 @@ class Bibtex:
 
 
 def _blocks(lines: Iterator[Line], *, limit: int) -> Iterator[Line]:
-    """Each `@...{`, with all up to the next."""
+    """Each `@...{`, with all up to the next; and lines with DOIs outside, to be rejected."""
     first, held, size = 0, list[bytes](), 0
     for number, line in lines:
         for piece in NEXT_ON_LINE.split(line) if b"@" in line else (line,):
             begins = BEGIN.match(piece)
             if begins and held:
                 yield first, b"\n".join(held)[: limit + 1]
+            if not begins and _is_outside(piece, held):
+                yield number, piece[: limit + 1]
+                continue
             if begins:
                 first, held, size = number, [], 0
             if begins or (held and size <= limit):
@@ -127,6 +130,13 @@ def _blocks(lines: Iterator[Line], *, limit: int) -> Iterator[Line]:
                 size += len(piece) + 1
     if held:
         yield first, b"\n".join(held)[: limit + 1]
+
+
+def _is_outside(line: bytes, held: Sequence[bytes]) -> bool:
+    """Whether a line holds a DOI that belongs to no entry: above all of them, or in a list."""
+    if not held:
+        return A_DOI.search(line) is not None and not line.lstrip().startswith(b"%")
+    return A_DOI.match(line) is not None and held[-1].rstrip().endswith(b"}")
 
 
 def _blocks_of(text: str) -> Iterable[Any]:

@@ -89,7 +89,7 @@ def folded(name: str) -> str:
 class Columns:
     """Finds our fields in the rows of one source, and knows by which names it found them.
 
-    `chosen` names the column of a field where a person did.
+    `chosen` names the column of a field where a person did. `notes` are for who is told of them.
     """
 
     def __init__(self, vocabulary: Vocabulary, chosen: Mapping[str, str]) -> None:
@@ -103,6 +103,7 @@ class Columns:
         self._seen: dict[str, None] = {}
         self._used: dict[str, dict[str, None]] = {}
         self.are_tags = False  # of a format that says which field is which
+        self.notes: list[str] = []
 
     def know_our_own_alone(self) -> None:
         """From now on know no names but our own, and chosen ones: the format has found its fields.

@@ -1,7 +1,10 @@
 """Fields of foreign records, as documents: a poor field is dropped, and never costs the record."""
 
+import json
 import re
+from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,17 +15,13 @@ from schemas.job import NO_DOI
 from worker.settings import LimitSettings
 from worker.sources.columns import DOCUMENT, Columns
 from worker.sources.objects import plain, unwrapped
-from worker.sources.text import clean
+from worker.sources.text import clean, says_nothing
 
+# An object or a list, written as JSON or as Python does: OpenAlex's inverted abstracts in tables.
+WRITTEN = re.compile(r"""\s*(?:\{\s*["'].*\}|\[\s*["'{].*\])\s*""", re.DOTALL)
+WRITTEN_CHARACTERS = 200_000
 YEAR = re.compile(r"([0-9]{4})(?:\.0*|[-/ ].*)?", re.DOTALL)
 FIRST_YEAR, LAST_YEAR = 1000, 2999
-# What exports write where they know nothing.
-PLACEHOLDERS = {
-    *("na", "n/a", "n.a.", "nan", "nil", "none", "null", "<na>", "-", "--", "?", "unknown"),
-    *("not available", "[not available]", "[not available].", "no title", "[no title]"),
-    *("no abstract", "no abstract available", "no abstract available.", "[no abstract available]"),
-    *("untitled", "n.d.", "nd", "(no title)", "#n/a", "no doi", "undefined"),
-}
 ONE_OF_SEVERAL = "one of several; the first is used"
 
 
@@ -56,14 +55,16 @@ def given(raw: Any, *, limits: LimitSettings) -> Found:
 
 
 def picked(row: Mapping[Any, Any], columns: Columns) -> dict[str, Any]:
-    """Our fields of a foreign mapping: of each the first column that holds something."""
+    """Our fields of a foreign mapping: of each the first column that says something."""
     record = unwrapped(row)
-    found = {}
+    found: dict[str, Any] = {}
     for field, keys in columns.pick(record).items():
         for key in keys:
             if (value := plain(field, record[key])) is not None:
-                found[field] = value
-                break
+                found.setdefault(field, value)
+                if len(keys) == 1 or not (isinstance(value, str) and says_nothing(value)):
+                    found[field] = value
+                    break
     return found
 
 
@@ -85,7 +86,9 @@ def document(raw: Any, *, limits: LimitSettings) -> Found:
     _limit_size((doi, *raw.values()), limits.record_bytes)
     dropped: list[Dropped] = []
     fields = {
-        name: _value(name, raw[name], dropped=dropped) for name in METADATA_FIELDS if name in raw
+        name: _value(name, _unwritten(name, raw[name]), dropped=dropped)
+        for name in METADATA_FIELDS
+        if name in raw
     }
     canonical = normalize(doi, max_bytes=limits.doi_bytes)
     return Found(Document(doi=canonical, **fields), tuple(dropped))
@@ -94,10 +97,22 @@ def document(raw: Any, *, limits: LimitSettings) -> Found:
 def _doi(value: Any) -> str:
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         value = " ".join(value)  # one DOI twice is one; two are refused
-    if value is None or (isinstance(value, str) and _is_nothing(value)):
+    if value is None or (isinstance(value, str) and says_nothing(value)):
         raise ValueError(NO_DOI)
     if not isinstance(value, str):
         raise ValueError("the doi is not a text")  # noqa: TRY004
+    return value
+
+
+def _unwritten(field: str, value: Any) -> Any:
+    """The value of a cell that an object or a list was written to; else it, as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
+        return value
+    if len(value) > WRITTEN_CHARACTERS or not WRITTEN.fullmatch(value):
+        return value
+    for parse in (json.loads, literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return plain(field, parse(value))
     return value
 
 
@@ -120,7 +135,7 @@ def _text(value: Any, *, is_abstract: bool = False) -> str | None:
     if not value or value.isspace():
         return None
     text = clean(value, is_abstract=is_abstract)
-    if _is_nothing(text):
+    if says_nothing(text):
         raise _Poor("says nothing")
     return text
 
@@ -145,11 +160,6 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "abstract": partial(_text, is_abstract=True),
     "year": _year,
 }
-
-
-def _is_nothing(text: str) -> bool:
-    found = text.strip()
-    return not found or (len(found) < 32 and found.casefold() in PLACEHOLDERS)  # noqa: PLR2004
 
 
 def _encodable(text: str) -> bool:

@@ -11,6 +11,7 @@ its values by the file's own column names, of texts also their bytes.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePath
@@ -78,6 +79,7 @@ TEXTS: dict[str, Callable[[], TextFormat]] = {
     "bib": Bibtex,
 }
 BINARIES: dict[str, Rows] = {"parquet": parquet.rows, "xlsx": workbook.rows}
+CELLS = re.compile(rb"\S\t\s*+\S")
 FORMATS = ("txt", *TABLES, "jsonl", "json", *TEXTS, *BINARIES)
 
 
@@ -105,7 +107,20 @@ def cut(
     if name == "jsonl":
         held = (line for line in numbered if line[1].strip())
         return Cut(held, lambda raw: _json(text(raw)))
-    return Cut(comments_dropped(numbered), text)
+    return Cut(_listed(comments_dropped(numbered), columns), text)
+
+
+def _listed(lines: Iterator[Line], columns: Columns) -> Iterator[Line]:
+    """The lines of a list; that some have several columns is noted: all but the DOI are lost."""
+    is_noted = False
+    for number, line in lines:
+        if not is_noted and CELLS.search(line):
+            is_noted = True
+            columns.notes.append(
+                f"line {number} has several columns: of each line the DOI alone is used; "
+                "a first line with their names (such as doi, title) makes it a table"
+            )
+        yield number, line
 
 
 def _suffix(source: str) -> str:

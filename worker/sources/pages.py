@@ -18,6 +18,7 @@ LONG_LIST = 15  # or more: the length follows
 MAGIC_BYTES, LENGTH_BYTES = 4, 4
 # Fields, by their numbers and kinds in parquet.thrift.
 ROW_GROUPS, COLUMNS, META_DATA, PATH = (4, LIST), (1, LIST), (3, STRUCT), (3, LIST)
+ROWS = (3, INT64)
 LENGTH, DATA_OFFSET, DICTIONARY_OFFSET = (7, INT64), (9, INT64), (11, INT64)
 UNCOMPRESSED, COMPRESSED = (2, INT32), (3, INT32)
 DATA_HEADERS, DICTIONARY_HEADER, VALUES = ((5, STRUCT), (8, STRUCT)), (7, STRUCT), (1, INT32)
@@ -35,13 +36,14 @@ class Page(NamedTuple):
 
 
 def pages(path: Path, *, columns: set[str]) -> list[list[Page]]:
-    """The pages of some columns, row group by row group.
+    """The pages of some columns, row group by row group; none of a group without rows.
 
     Raises `SourceError` where the file is damaged; OSError.
     """
     with path.open("rb") as file:
         try:
-            groups = [group[COLUMNS] for group in _footer(file)[ROW_GROUPS]]
+            found = _footer(file)[ROW_GROUPS]
+            groups = [group[COLUMNS] if group[ROWS] else [] for group in found]
             return [
                 [page for chunk in group for page in _chunk(file, chunk[META_DATA], columns)]
                 for group in groups

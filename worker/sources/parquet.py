@@ -61,6 +61,8 @@ def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
                 raise SourceError(f"more than one column `{' '.join(name.split())}`")
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
         for group, found in enumerate(pages(path, columns=set(names))):
+            if not file.metadata.row_group(group).num_rows:
+                continue  # its columns may begin nowhere
             count = _rows_at_once(path, file, group, found)
             for batch in file.iter_batches(count, row_groups=[group], columns=names):
                 table = zip(*map(_values, batch.columns), strict=True)

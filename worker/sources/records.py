@@ -208,6 +208,8 @@ class _Reader:
 
     def _tell(self, columns: Columns) -> None:
         self._report.use(self._name, columns.use)
+        for note in columns.notes:
+            self._report.note(f"{self._name}: {note}")
         if self._foreign:
             self._report.note(f"{self._name}: {self._guess()} ({self._foreign:,} lines)")
 

@@ -69,9 +69,13 @@ def comments_dropped(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, 
 
 
 def _tagged(head: bytes) -> str:
-    if dialect := looks_like(head):
-        return TAGGED[dialect.sign]
-    return "bib" if BIBTEX.search(head) else ""
+    dialect = looks_like(head)
+    sign = re.compile(dialect.sign) if dialect else BIBTEX
+    found = sign.search(head)
+    # Behind DOIs it is a line among others: read as that format, all above it would be lost.
+    if not found or DOI.search(head, 0, found.start()):
+        return ""
+    return TAGGED[dialect.sign] if dialect else "bib"
 
 
 def _binary(head: bytes, kind: str) -> str:

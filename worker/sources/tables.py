@@ -11,6 +11,7 @@ from typing import NamedTuple
 from worker.errors import SourceError
 from worker.sources.columns import Columns
 from worker.sources.streams import Line, Opened, decoded, lines
+from worker.sources.text import says_nothing
 
 DELIMITERS = {"csv": ",;\t|", "tsv": "\t,;|"}  # the likeliest first
 PREAMBLE_LINES = 50
@@ -103,12 +104,14 @@ def _record(text: str, *, delimiter: str, width: int, places: dict[str, list[int
     cells = _cells(text, delimiter)
     if any(cells[width:]):
         raise ValueError(f"{len(cells)} fields where the header line has {width}")
-    found = {}
+    found: Row = {}
     for field, columns in places.items():
         for place in columns:
             if place < len(cells) and (value := cells[place]) and not value.isspace():
-                found[field] = value
-                break
+                found.setdefault(field, value)
+                if len(columns) == 1 or not says_nothing(value):
+                    found[field] = value
+                    break
     return found
 
 

@@ -17,6 +17,7 @@ FIRST_LINE, WITH_DOI = r"([^\n]+)", r"([^\n]*\b10\.[^\n]+)"
 ONLY_URL = rf"(?i)({DOI_URL})[ \t]*(?:\n|\Z)"
 ONLY_DOI = rf"(?i)((?:doi:?\s*)?10\.[0-9]{{4,}}/\S+|{DOI_URL})[ \t]*(?:\n|\Z)"
 MARKED_DOI = r"(?i)(\S+)\s*\[doi\]"
+A_DOI = re.compile(rb"\b10\.[0-9]{4,9}/\S")
 A_YEAR = re.compile(r"(?<![0-9])[12][0-9]{3}(?![0-9])")
 
 Values = dict[str, list[str]]
@@ -40,7 +41,10 @@ class Dialect:
     sign: bytes
 
     def records(self, lines: Iterator[Line], *, limit: int) -> Iterator[Line]:
-        """The records among numbered lines; of one longer than `limit`, the first limit + 1."""
+        """The records among numbered lines; of one longer than `limit`, the first limit + 1.
+
+        Between records, a line that holds a DOI counts as one, which `parse` rejects.
+        """
         held, after_blank = _Held(limit), True
         for number, raw in lines:
             line = raw.lstrip(b"\r").removeprefix(BOM)
@@ -50,11 +54,18 @@ class Dialect:
                 yield from held.taken()
             if tag not in self.ends and (tag or held.lines):
                 held.add(number, line, tag=tag)
+            elif not tag and A_DOI.search(line):
+                yield number, line[: limit + 1]  # to be rejected: it may be a record, damaged
             after_blank = not line.strip()
         yield from held.taken()
 
     def parse(self, text: str) -> dict[str, Any]:
-        """The fields of a record by our names, and by its own tags what they don't use."""
+        """The fields of a record by our names, and by its own tags what they don't use.
+
+        Raises ValueError for what stands outside of records.
+        """
+        if "10." in text and not self._tag(text):
+            raise ValueError("outside of any record")
         values = self._values(text)
         found = {"doi": self._doi(values), "year": _year(values, self.fields["year"])}
         for name in ("title", "abstract", "venue"):

@@ -38,6 +38,13 @@ MATH = _words(
 APART = {"math", "mspace", "mtd"}  # a formula is one word: N=88
 KNOWN = BLOCK | INLINE | MATH
 
+# What exports write where they know nothing.
+PLACEHOLDERS = {
+    *("na", "n/a", "n.a.", "nan", "nil", "none", "null", "<na>", "-", "--", "?", "unknown"),
+    *("not available", "[not available]", "[not available].", "no title", "[no title]"),
+    *("no abstract", "no abstract available", "no abstract available.", "[no abstract available]"),
+    *("untitled", "n.d.", "nd", "(no title)", "#n/a", "no doi", "undefined"),
+}
 CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")  # a soft hyphen and the like: within words
 CROWD = re.compile(rf"[^\w\s\x00-\x7f]{{{MARKS + 1},}}")
@@ -70,6 +77,12 @@ def clean(text: str, *, is_abstract: bool = False) -> str:
     if is_abstract and (headings := HEADINGS.match(text)):
         text = text[headings.end() :]
     return " ".join(text.split())
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text is blank, or a word for nothing, such as `N/A`."""
+    found = text.strip()
+    return not found or (len(found) < 32 and found.casefold() in PLACEHOLDERS)  # noqa: PLR2004
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, time
 from lzma import LZMAError
 from pathlib import Path
@@ -45,18 +45,24 @@ def rows(
     """The rows below a header line, by their numbers: the texts of cells by the columns' names.
 
     The header line is the first, near the top of a sheet, that has all columns that a table must
-    have. A cell of more than `limit` characters is cut after them, so that it is told to be too
-    long. Raises `SourceError` where there is no header line, and for what is no workbook.
+    have; that other sheets have them, too, is noted. A cell of more than `limit` characters is cut
+    after them, so that it is told to be too long. Raises `SourceError` where there is no header
+    line, and for what is no workbook.
     """
     with path.open("rb") as file:
         book = _Book(file)
-        header, found = _table(book.sheets(), columns)
+        sheets = book.sheets()
+        header, found = _table(sheets, columns)
         columns.places(header)
         for number, cells in found:
             if any(cells):
                 cut = [cell and cell[: limit + 1] for cell in cells[: len(header)]]
                 padded = cut + [None] * (len(header) - len(cut))
                 yield number, dict(zip(reversed(header), reversed(padded), strict=True))
+        with suppress(SourceError):  # what is damaged behind them costs no rows
+            if columns.has_all(_table(sheets, columns)[0]):
+                # It may hold other papers, or those that the papers cite.
+                columns.notes.append("another of its sheets has these columns; it is not read")
 
 
 def _table(sheets: Iterator[Iterator[Row]], columns: Columns) -> tuple[list[str], Iterator[Row]]:

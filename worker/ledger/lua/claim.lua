@@ -1,8 +1,7 @@
 -- Lease a batch to a worker.
 -- ARGV: job, number, token, lease_ms. Returns {verdict}, or {'claimed', body, sequence, again,
--- claims, deaths, others, own, epoch, route, copies_from, copies_to}. `others`, `own`: a record of
--- another job, or of this one, that is older may still be written. `epoch`: the newest tombstone.
--- `route`: the number of the route that the batch is written by.
+-- claims, deaths, epoch, route, copies_from, copies_to}. `epoch`: the newest tombstone. `route`: the
+-- number of the route that the batch is written by.
 local job, number, member = ARGV[1], ARGV[2], ARGV[1] .. ':' .. ARGV[2]
 local batch = 'doivec:batch:' .. member
 if redis.call('GETBIT', 'doivec:settled:' .. job, number) == 1 then return {'settled'} end
@@ -24,12 +23,7 @@ if fields[3] then
   redis.call('HSET', batch, 'deaths', fields[4])
   redis.call('HDEL', batch, 'trying')
 end
-local older = redis.call('ZCOUNT', 'doivec:oldest', '-inf', '(' .. fields[2])
-local own = tonumber(redis.call('ZSCORE', 'doivec:oldest', job))
-local is_own = own and own < tonumber(fields[2])
-if is_own then older = older - 1 end
 local copies = redis.call('HMGET', 'doivec:job:' .. job, 'copies_from', 'copies_to')
 return {'claimed', fields[1], fields[2], fields[5] or '', claims, fields[4] or '{}',
-  older > 0 and 1 or 0, is_own and 1 or 0,
   redis.call('GET', 'doivec:epoch') or '0', redis.call('GET', 'doivec:route') or '0 ',
   copies[1] or '', copies[2] or ''}

@@ -27,6 +27,9 @@ end
 if redis.call('EXISTS', dead) == 0 then redis.call('SREM', 'doivec:dead', job) end
 local number = tonumber(redis.call('HGET', key, 'next_number') or '0')
 enter_batch(job, number, ARGV[2], ARGV[4], ARGV[3])
+-- Older letters of the same DOIs may be replayed, too, and be written after this.
+redis.call('HSET', 'doivec:batch:' .. job .. ':' .. number, 'again',
+  table.concat(ARGV, ' ', 5))
 redis.call('HINCRBY', key, 'dead', -ARGV[3])
 redis.call('HDEL', key, 'settled_at')
 for _, name in ipairs({'job', 'accepted', 'settled', 'dead', 'rejects'}) do

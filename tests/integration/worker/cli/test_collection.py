@@ -79,7 +79,7 @@ def test_what_became_of_a_doi_that_is_not_there(shell: Shell) -> None:
 
 
 def test_delete_says_what_was_there(shell: Shell) -> None:
-    (shell.folder / "gone.txt").write_text(f"{NUMPY}\n{ABSENT}\n")
+    (shell.folder / "gone.txt").write_text(f"{NUMPY}\n{ABSENT}\n{NUMPY}\n{ABSENT}\n")
     done = shell.run(WORKER, "delete", BARE, "gone.txt")
     assert done.stdout == f"{ABSENT} was not there\n2 DOIs removed, 1 were not there\n"
     again = json.loads(shell.worker("delete", "gone.txt", "--json"))
@@ -102,6 +102,15 @@ def test_delete_reads_standard_input_and_goes_on_past_bad_lines(shell: Shell) ->
     assert json.loads(out)["there"] == 1
     assert "standard input:1: no registrant prefix" in err
     assert shell.worker("missing", NUMPY, expect=3) == f"{NUMPY}  absent\n"
+
+
+def test_a_list_is_read_as_one_says(shell: Shell) -> None:
+    (shell.folder / "list.csv").write_bytes(
+        f"N\xfcmmer;Link\n1;{NUMPY}\n2;{ABSENT}\n".encode("cp1252")
+    )
+    said = ("--encoding", "cp1252", "--column", "doi=Link")
+    assert shell.worker("missing", "list.csv", *said, expect=3) == f"{ABSENT}  absent\n"
+    assert "1 DOIs removed, 1 were not there" in shell.worker("delete", "list.csv", *said)
 
 
 def test_delete_of_what_is_neither_a_doi_nor_a_file_removes_nothing(shell: Shell) -> None:

@@ -115,6 +115,17 @@ def test_wrong_usage_and_failures_are_one_clear_line(shell: Shell) -> None:
     assert "/nowhere" in error
 
 
+def test_a_source_that_cannot_be_read_costs_no_other(shell: Shell) -> None:
+    (shell.folder / "a.csv").write_text("10.1038/nphys1170,x\n")
+    (shell.folder / "b.txt").write_text("10.1000/b\n")
+    (shell.folder / "c.csv").write_text("name\nx\n")
+    error = shell.worker("ingest", "a.csv", "b.txt", "c.csv", expect=1)
+    assert "a.csv: no header line" in error
+    assert "c.csv: no column `doi` among `name`" in error
+    (job,) = json.loads(shell.worker("status", "--json"))
+    assert job["stored"] == job["accepted"] == 1
+
+
 def test_a_source_that_breaks_off_settles_what_came_before(shell: Shell) -> None:
     source = shell.folder / "cut.txt.gz"
     import gzip  # noqa: PLC0415

@@ -31,7 +31,7 @@ from worker.model.loaded import Deferred, Models, Target
 from worker.search import Searcher
 from worker.settings import IngestSettings, QdrantSettings
 from worker.store.opening import open_store
-from worker.store.protocol import VectorStore
+from worker.store.protocol import Stored, VectorStore
 
 DIMENSION = 32
 OPTIONS = IngestSettings(lease_s=0.2, batch_records=100)
@@ -439,6 +439,62 @@ def test_dead_letters_of_one_doi_in_several_batches_are_all_replayed(bench: Benc
     job = bench.ledger.job("job")
     assert (job.dead, job.stored, list(bench.ledger.dead("job"))) == (0, 2, [])
     assert bench.hash_of() == TITLE.model_copy(update=ABSTRACT.metadata).content_hash
+
+
+def test_replays_of_one_doi_leave_what_was_given_last_in_whatever_order_they_run(
+    bench: Bench,
+) -> None:
+    bench.templates = ("{title}", "{doi}")
+    bench.accept("first", [TITLE])
+    bench.ledger.open("job", identity=None, source="test", batch_records=1)
+    for number, document in enumerate((SECOND, TITLE)):
+        bench.ledger.accept("job", number, [document], again=[DOI] if number else [])
+    bench.ledger.seal("job", 2, repeated=0, invalid=0)
+    for number, document in enumerate((SECOND, TITLE)):
+        bench.encoder.poison = document.title or ""
+        bench.run("job", number)
+    bench.encoder.poison = ""
+    bench.run("first")
+    for number in reversed(bench.ledger.replay("job")):
+        bench.run("job", number)
+    (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert said["title"] == TITLE.title
+
+
+def test_a_letter_that_is_replayed_while_a_newer_batch_looks_overrules_nothing(
+    bench: Bench,
+) -> None:
+    bench.templates = ("{title}", "{doi}")
+    bench.ingest("first", TITLE)
+    bench.encoder.poison = SECOND.title or ""
+    assert bench.ingest("job", SECOND).dead == 1
+    bench.encoder.poison = ""
+    bench.accept("newer", [TITLE])
+    overheard, store = Overheard(bench.store), bench.store
+    bench.store = cast(VectorStore, overheard)
+    worker = bench.worker()
+    bench.store = store
+    overheard.after_read = lambda: [bench.run("job", n) for n in bench.ledger.replay("job")]
+    worker.run("newer", 0)
+    (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
+    assert said["title"] == TITLE.title
+
+
+class Overheard:
+    """A real store; something else happens once, after it was read."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self.after_read: Callable[[], object] = lambda: None
+
+    def read(self, collection: str, ids: Sequence[str]) -> dict[str, Stored]:
+        found = self._store.read(collection, ids)
+        happens, self.after_read = self.after_read, lambda: None
+        happens()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 def test_many_jobs_at_random_leave_of_each_field_what_was_given_last(bench: Bench) -> None:

@@ -350,7 +350,7 @@ def test_backfills_hold_up_nobody(site: Site) -> None:
     site.accept("job", RICH)
     claim = site.ledger.claim("job", 0)
     assert claim
-    assert not claim.contested
+    assert not site.ledger.contested(claim.batch, [RICH[0].doi])
     assert site.ledger.next_copy() == ("backfill-x", 0)
     assert site.ledger.cancel("backfill-x") == 1
     assert site.ledger.next_copy() is None

@@ -234,15 +234,17 @@ def test_a_settling_that_does_not_know_of_a_deletion_is_sent_back(ledger: Ledger
     assert ledger.settle(knowing, {State.STORED: 10}, []) == "settled"
 
 
-def test_a_claim_says_whether_older_records_may_still_be_written(ledger: Ledger) -> None:
+def test_what_may_still_be_written_is_known(ledger: Ledger) -> None:
+    dois = [d.doi for d in DOCUMENTS]
     accept(ledger, job="older")
     accept(ledger, job="newer")
     older, newer = claimed(ledger, job="older"), claimed(ledger, job="newer")
-    assert (older.contested, newer.contested) == (False, True)
+    assert ledger.contested(older.batch, dois) == set()
+    assert ledger.contested(newer.batch, dois) == set(dois)
     ledger.settle(older, {State.STORED: 9, State.DEAD: 1}, [letter(older)])
-    ledger.release(newer)
-    assert not claimed(ledger, job="newer").contested
-    assert ledger.dead_among([d.doi for d in DOCUMENTS]) == {DOCUMENTS[0].doi}, "may be replayed"
+    assert ledger.contested(newer.batch, dois) == {DOCUMENTS[0].doi}, "it may be replayed"
+    ledger.replay("older")
+    assert ledger.contested(newer.batch, dois) == set(dois)
 
 
 def test_the_dead_letters_of_a_doi_are_those_of_all_jobs(ledger: Ledger) -> None:
@@ -260,7 +262,8 @@ def test_an_open_job_without_an_unsettled_batch_contests_nothing(ledger: Ledger)
     accept(ledger, job="open", seal=False)
     ledger.settle(claimed(ledger, job="open"), {State.STORED: 10}, [])
     accept(ledger, job="newer", batches=3)
-    assert not any(claimed(ledger, number, job="newer").contested for number in (2, 1, 0))
+    for number in (2, 1, 0):
+        assert not ledger.contested(claimed(ledger, number, job="newer").batch, [DOCUMENTS[0].doi])
 
 
 def test_one_process_sweeps_at_a_time(ledger: Ledger) -> None:

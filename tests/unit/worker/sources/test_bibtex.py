@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -94,6 +95,14 @@ def test_a_broken_entry_costs_no_other(broken: str) -> None:
     assert second[0] == 2
     assert second[1].startswith("not a BibTeX entry: ")
     assert "\n" not in second[1]
+
+
+def test_a_doi_outside_of_entries_is_told() -> None:
+    entry = "@article{1, doi = {10.1000/b}}"
+    text = f"10.1000/a\n% 10.1000/x\nmine\n{entry}\n10.1000/c\n{entry}"
+    found = sorted(read(text), key=itemgetter(0))
+    assert [number for number, _ in found] == [1, 4, 5, 6]
+    assert [isinstance(reason, str) for _, reason in found] == [True, False, True, False]
 
 
 def test_a_broken_entry_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -116,3 +116,22 @@ def test_other_programs_may_give_the_shapes_of_registries() -> None:
     expected = Document(doi=NUMPY, title="A", venue="Nature", year=2020)
     issued = {"issued": {"date-parts": [[2020, 9, 16]]}}
     assert given({"status": "ok", "message": crossref | issued}, limits=LIMITS).document == expected
+
+
+def test_a_cell_may_hold_an_object_or_a_list() -> None:
+    """As pandas and OpenAlex's clients write them to tables."""
+    for abstract in ('{"We": [0], "measure": [1]}', "{'We': [0], 'measure': [1]}"):
+        assert found(abstract=abstract).document.abstract == "We measure"
+    assert found(title='["A title"]').document.title == "A title"
+    assert found(title="['A title', 'Another']").document.title == "A title"
+    venue = "{'source': {'display_name': 'Nature', 'is_oa': False, 'issn': None}}"
+    assert found(venue=venue).document.venue == "Nature"
+    assert found(abstract='{"a": "b"}').dropped[0].reason == "not a text"
+    for title in ("[Title of an article in Dutch]", "{E}vidence", "['He said'] and left", "{'"):
+        assert found(title=title).document.title == title
+
+
+def test_a_word_for_nothing_does_not_hide_another_columns_value() -> None:
+    assert found(title="N/A", display_name="A title").document.title == "A title"
+    assert given({"DOI": "N/A", "doi link": NUMPY}, limits=LIMITS).document.doi == NUMPY
+    assert [d.reason for d in found(title="N/A", display_name="").dropped] == ["says nothing"]

@@ -75,6 +75,17 @@ def test_a_column_of_another_kind_is_not_used(tmp_path: Path) -> None:
         documents(write(tmp_path, {"doi": [A], "title": [["One"]]}))
 
 
+def test_a_row_group_may_be_empty(tmp_path: Path) -> None:
+    empty = pa.table({"doi": pa.array([], pa.string())})
+    with pq.ParquetWriter(tmp_path / "a.parquet", empty.schema) as file:
+        for table in (empty, pa.table({"doi": [A]}), empty):
+            file.write_table(table)
+    assert documents(str(tmp_path / "a.parquet")) == [Document(doi=A)]
+    pq.write_table(empty, tmp_path / "none.parquet")
+    with pytest.raises(SourceError, match="it holds no record"):
+        documents(str(tmp_path / "none.parquet"))
+
+
 def test_without_a_doi_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no column `doi` among `title`, `url`"):
         documents(write(tmp_path, {"title": ["One"], "url": ["x"]}))

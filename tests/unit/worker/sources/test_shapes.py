@@ -102,6 +102,25 @@ def test_a_list_may_hold_some_lines_that_are_none(tmp_path: Path) -> None:
     assert [r.line for r in found if isinstance(r, Rejection)] == [2, 6]
 
 
+@pytest.mark.parametrize("line", ["@misc{x, title={y}}", "PMID- 123", "%0 Journal", "TY  - JOUR"])
+@pytest.mark.parametrize("name", ["a.txt", "a.list"])
+def test_a_list_stays_one_whatever_a_line_of_it_looks_like(
+    tmp_path: Path, line: str, name: str
+) -> None:
+    (tmp_path / name).write_text(f"{A}\n{line}\n{B}\n")
+    found = list(read(str(tmp_path / name), limits=LIMITS))
+    assert [getattr(r, "doi", None) for r in found] == [A, None, B]
+
+
+def test_columns_of_a_list_that_are_not_used_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{A}\n10.1038/nphys1170\tMeasured, by us\n{B}\t\n")
+    report = Report()
+    found = list(read(str(tmp_path / "a.txt"), limits=LIMITS, report=report))
+    assert [getattr(r, "doi", None) for r in found] == [A, "10.1038/nphys1170", B]
+    [note] = report.reading.notes
+    assert "line 2 has several columns: of each line the DOI alone is used" in note
+
+
 def test_a_header_is_looked_for_before_the_first_doi_alone(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{A}\ndoi\n{B}\n")
     found = list(read(str(tmp_path / "a.txt"), limits=LIMITS))

@@ -46,6 +46,14 @@ def test_what_stands_round_records_is_none() -> None:
     assert [ours(record) for record in found] == [{"doi": "10.1/a"}, {"title": "b"}]
 
 
+def test_a_doi_outside_of_records_is_told() -> None:
+    text = f"10.1000/a\nTY  - JOUR\nDO  - {NUMPY}\nER  - \n TY  - JOUR\n DO  - {SCIPY}\n ER  - \n"
+    found = list(RIS.records(numbered(text), limit=LIMIT))
+    assert [number for number, _ in found] == [1, 2, 6]
+    with pytest.raises(ValueError, match="outside of any record"):
+        RIS.parse(found[2][1].decode())
+
+
 def test_values_run_over_lines() -> None:
     text = "TY  - JOUR\nN2  - one,\nER then two\n\n      three\nDO  -\nKW  - a\nKW  - b\nER  - "
     assert read(RIS, text) == [

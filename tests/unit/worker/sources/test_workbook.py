@@ -106,6 +106,12 @@ def test_the_first_sheet_with_the_columns_is_read(tmp_path: Path) -> None:
     other = [["doi"], ["10.1000/other"]]
     path = write(tmp_path / "a.xlsx", about, data, other)
     assert [(n, row["doi"]) for n, row in read(path)] == [(4, "10.1000/a")]
+    columns = Columns(DOCUMENT, {})
+    list(rows(path, columns=columns, limit=LIMIT))
+    assert columns.notes == ["another of its sheets has these columns; it is not read"]
+    columns = Columns(DOCUMENT, {})
+    list(rows(write(tmp_path / "b.xlsx", data, about), columns=columns, limit=LIMIT))
+    assert not columns.notes
 
 
 def test_a_workbook_without_the_columns_is_refused(tmp_path: Path) -> None:
