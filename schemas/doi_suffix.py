@@ -50,7 +50,8 @@ _CUT_QUERY = _dropping(r"\?[a-z_.]+=.*|;[a-z_]+=.*|#[a-z:~_.-]+=.*|(?<!;[0-9]-)#
 # https://www.tandfonline.com/doi/full/10.1080/10668926.2019.1610672?scroll=top
 _CUT_ADDRESS_QUERY = _dropping(r"[?&].*|;[a-z_]+=.*|(?<!;[0-9]-)#.*")
 # What stands behind DOIs in lists of references: 10.1038/nphys1170CrossRefGoogle Scholar
-LINK_WORDS = ("crossref", "google", "pubmed", "epub", "published", "abstract")
+LINK_WORDS = ("crossref", "google", "scholar", "pubmed", "epub", "published", "abstract")
+_LINK_WORD = "|".join(LINK_WORDS)
 GLUED_WORD = re.compile("(?:accessed|retrieved).*")  # 10.1056/nejmoa1406470accessed
 _CUT_APPENDED = _dropping(
     r"(?<!\.)\.{4,}[^.].*"  # 10.1038/25931...................395137(1998)
@@ -256,7 +257,10 @@ _REFUSED = [
         # 10.1038/nphys1170;Measured is a line of a table. SICIs have semicolons, and of a million
         # other DOIs three, with colons: 10.1076/1380-3611(200003)6:1;1-i;ft083.
         (r"^[^:]*(?<!\.co)(?<!\.tx);[^:]*$", "a semicolon that need not be part of it"),
-        (rf"[0-9](?:{'|'.join(LINK_WORDS)})", "a word follows that need not be part of it"),
+        (
+            rf"[0-9](?:{_LINK_WORD})(?:.*(?:{_LINK_WORD}))?$",
+            "a word follows that need not be part of it",
+        ),
         (r"\.(?:pdf|html?)$", "ends in the name of a file that need not be part of it"),
         (r"[0-9a-z]10\.[0-9]{4,9}/", "two DOIs run together"),
     )
