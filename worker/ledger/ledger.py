@@ -172,13 +172,15 @@ class Ledger(DeadLetters):
         if answer[0] != b"claimed":
             return None
         _, body, sequence, again, claims, deaths, epoch, route, *copies = answer
+        documents = unpack(body)
+        every = (document.doi for document in documents)
         batch = Batch.model_construct(
             job=job,
             number=number,
             sequence=int(sequence),
             accepted_at=_time(sequence),
-            documents=unpack(body),
-            again=frozenset(again.decode().split()),
+            documents=documents,
+            again=frozenset(every if again == b"*" else again.decode().split()),
         )
         counts = {int(index): count for index, count in json.loads(deaths).items()}
         return Claim(

@@ -18,7 +18,11 @@ if redis.call('HGET', key, 'sealed_at') then
 end
 redis.call('ZADD', 'doivec:producing', 'XX', microseconds() / 1000 + ARGV[5], job)
 if is_known then return answer('known') end
+local again = ARGV[6]
+if tonumber(number) < tonumber(redis.call('HGET', key, 'next_number') or '0') then
+  again = '*' -- Redis had lost it: batches that came behind it have lower sequences now
+end
 enter_batch(job, number, next_sequence(), ARGV[4], ARGV[3])
-if ARGV[6] ~= '' then redis.call('HSET', 'doivec:batch:' .. job .. ':' .. number, 'again', ARGV[6]) end
+if again ~= '' then redis.call('HSET', 'doivec:batch:' .. job .. ':' .. number, 'again', again) end
 redis.call('HINCRBY', key, 'accepted', ARGV[3])
 return answer('accepted')

@@ -150,6 +150,10 @@ def test_a_job_is_sealed_when_all_batches_are_there(ledger: Ledger) -> None:
     assert not ledger.seal("job", 3, repeated=0, invalid=0)
     assert ledger.job("job").state is JobState.OPEN
     ledger.accept("job", 1, DOCUMENTS)
+    # What Redis had lost has a later sequence than what came behind it.
+    lost, behind = claimed(ledger, 1), claimed(ledger, 2)
+    assert lost.batch.sequence > behind.batch.sequence
+    assert (len(lost.batch.again), len(behind.batch.again)) == (len(DOCUMENTS), 0)
     columns = (ColumnUse("a.csv", {"doi": ("DOI",)}, ("Key",)),)
     reading = Reading(columns=columns, fields_dropped=2)
     assert ledger.seal("job", 3, repeated=0, invalid=1, without_doi=4, reading=reading)
