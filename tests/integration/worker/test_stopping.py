@@ -97,7 +97,7 @@ def test_a_second_interrupt_ends_a_worker_at_once(
     served = Served(tmp_path, redis_server, WORKER, command)
     source = tmp_path / "long.jsonl"  # one batch, which takes a while
     title = "On the origin of species " * 1200
-    lines = (json.dumps({"doi": doi, "title": title}) + "\n" for doi in DOIS[:400])
+    lines = (json.dumps({"doi": doi, "title": title}) + "\n" for doi in DOIS)
     source.write_text("".join(lines))
     job = served.shell.worker("queue", str(source)).strip()
     served.start(until="received")
