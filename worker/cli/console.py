@@ -180,11 +180,17 @@ def print_summary(job: Job) -> None:
 def print_rejections(rejections: Iterable[Rejection], total: int) -> None:
     """The first few rejected lines, on standard error; an encoding is told in `print_reading`."""
     shown = [r for r in rejections if not r.reason.startswith(NOT_UTF_8)][:SHOWN_REJECTIONS]
-    for r in shown:
-        err.print(f"{r.source}:{r.line}: {r.reason}: {_cut(r.raw)!r}")
+    for rejection in shown:
+        print_rejection(rejection)
     if total > len(shown):
         left = f"… and {total - len(shown):,} more" if shown else f"{total:,}"
         err.print(f"{left} rejected (--rejects FILE keeps them all)")
+
+
+def print_rejection(rejection: Rejection) -> None:
+    """A rejected line, on standard error."""
+    source, line, raw, reason = rejection
+    err.print(f"{source}:{line}: {reason}: {_cut(raw)!r}")
 
 
 def _cut(text: str) -> str:

@@ -43,7 +43,10 @@ class Dois:
 
     def tell_rejected(self) -> None:
         """Say which lines held no DOI."""
-        console.print_rejections(self._rejections, self.rejected)
+        for rejection in self._rejections:
+            console.print_rejection(rejection)
+        if more := self.rejected - len(self._rejections):
+            console.say(f"… and {more:,} more lines hold no DOI", err=True)
 
     def _read(self, source: str) -> Iterator[str]:
         for record in read(source, limits=self._limits, options=self._options):

@@ -129,7 +129,7 @@ def _many(ask: Ask, listed: Iterable[Question | Rejection], *, form: str | None)
             if isinstance(question, Question):
                 yield question
             else:
-                console.print_rejections([question], 1)
+                console.print_rejection(question)
                 unread.append(question)
 
     answers.tell_columns(form=form)
