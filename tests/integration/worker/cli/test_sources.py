@@ -66,7 +66,7 @@ def test_a_source_is_read_as_a_person_says(shell: Shell) -> None:
     assert error.count("not UTF-8 at") == 0
     shell.worker("ingest", source, *words, "--encoding", "cp1252")
     shell.worker("ingest", write(shell, "b.txt", f"{NPHYS}\n"))
-    [hit] = json.loads(shell.worker("search", NPHYS, "--json"))
+    [hit] = json.loads(shell.worker("search", NPHYS, "--all", "--json"))
     assert hit["metadata"]["title"] == "Über Größe"
 
 
