@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 QDRANT := .tools/qdrant
 STAMP := $(VENV)/.installed
 # Tests that run side by side, each with servers of its own; many of them only wait.
-AT_ONCE ?= 3
+AT_ONCE ?= 2
 # Output only where it fails: setuptools has a page to say about editable packages.
 QUIETLY = > $(VENV)/install.log 2>&1 || { cat $(VENV)/install.log; exit 1; }
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
