@@ -154,9 +154,7 @@ def unpack(body: bytes) -> tuple[Document, ...]:
 
 
 def _row(document: Document) -> str | dict[str, Any]:
-    by = {} if document.source == GIVEN else {"source": document.source}
-    return (
-        {"doi": document.doi, **document.metadata, **by}
-        if by or document.metadata
-        else document.doi
-    )
+    said = document.metadata
+    if document.source != GIVEN:
+        said = said | {"source": document.source}
+    return {"doi": document.doi, **said} if said else document.doi

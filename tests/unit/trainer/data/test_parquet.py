@@ -11,6 +11,7 @@ import pytest
 
 from schemas.job import Rejection
 from schemas.pair import LabelledPair
+from tests.support.damage import refusals
 from tests.support.memory import reading
 from trainer.data import pair_files
 from worker.errors import SourceError
@@ -177,15 +178,13 @@ def test_damage_is_told_in_a_line_or_costs_its_row(tmp_path: Path) -> None:
     )
     whole = path.read_bytes()
     dice = random.Random(7)
-    told = []
-    for _ in range(500):
-        damaged = bytearray(whole)
+
+    def damaged(_: int) -> bytes:
+        content = bytearray(whole)
         for _ in range(dice.randrange(1, 3)):
-            damaged[dice.randrange(len(whole))] = dice.randrange(256)
-        path.write_bytes(damaged)
-        try:
-            read(path)
-        except SourceError as error:
-            told.append(str(error))
-    assert len(told) > 100
-    assert not any("\n" in line for line in told)
+            content[dice.randrange(len(whole))] = dice.randrange(256)
+        return bytes(content)
+
+    said = refusals(path, map(damaged, range(500)), read=read)
+    assert len(said) > 100
+    assert not any("\n" in line for line in said)
