@@ -116,3 +116,22 @@ class Busy(WorkerError):
 
 class LeaseLost(WorkerError):
     """This process held a lease, was away for too long, and no longer has it."""
+
+
+class RegistryUnavailable(WorkerError):
+    """A registry of DOIs did not answer, or not with what it should; trying again may help."""
+
+
+class RegistryRefused(WorkerError):
+    """A registry refuses to answer (a block by hand, a wrong key); trying again changes nothing."""
+
+
+class RegistryBlocked(WorkerError):
+    """A registry must not be asked before `until`, in Unix seconds: its budget is spent."""
+
+    def __init__(self, message: str, until: float) -> None:
+        super().__init__(message, until)
+        self.until = until
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -1,5 +1,6 @@
 """The settings: the one place that reads the environment."""
 
+import json
 import os
 import ssl
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -20,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from worker.addresses import qdrant_url, redis_url
 from worker.errors import ConfigurationError
@@ -219,6 +221,77 @@ class IngestSettings(Slice):
     )
 
 
+def _listed(value: Any) -> Any:
+    """A list as people write one: `crossref, openalex`; or JSON."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
+
+
+Live = Literal["crossref", "openalex", "datacite", "agency"]
+
+
+class MetadataSettings(Slice):
+    """Where titles, abstracts, years and venues of bare DOIs are looked up."""
+
+    sources: Annotated[tuple[Live, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="registries that may be asked over the network, such as `crossref,openalex`; "
+        "without any, only the local index is",
+    )
+    mailto: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        description="your e-mail address, by which the registries reach whoever asks them; "
+        "required for each of them",
+    )
+    want: Literal["title", "abstract"] = Field(
+        default="title",
+        description="what a record must lack to be looked up: a title, or an abstract, too",
+    )
+    index: Path | None = Field(
+        default=None,
+        description="the local index, a file; without it, `metadata.sqlite` in the data directory",
+    )
+    keep_abstracts: bool = Field(
+        default=True,
+        description="store looked-up abstracts beside the vectors; `false` embeds them only",
+    )
+    crossref_url: str = Field(default="https://api.crossref.org", description="Crossref, a mirror")
+    crossref_token: SecretStr | None = Field(
+        default=None, description="the token of a Crossref Metadata Plus subscription"
+    )
+    openalex_url: str = Field(default="https://api.openalex.org", description="OpenAlex")
+    openalex_key: SecretStr | None = Field(
+        default=None,
+        description="an OpenAlex API key; without one, its free budget a day is smaller",
+    )
+    openalex_usd_a_day: float = Field(
+        default=0.1, ge=0, description="what OpenAlex may cost in a day (UTC), in US dollars"
+    )
+    datacite_url: str = Field(default="https://api.datacite.org", description="DataCite, a mirror")
+    doi_url: str = Field(
+        default="https://doi.org", description="the resolver of DOIs, which knows their agencies"
+    )
+    timeout_s: float = Field(default=30.0, gt=0, description="deadline of one call, in seconds")
+    found_days: float = Field(
+        default=365.0, gt=0, description="a record that was found is looked up again after so long"
+    )
+    absent_days: float = Field(
+        default=30.0, gt=0, description="one that wasn't, after so long, a fifth more or less"
+    )
+    young_absent_days: float = Field(
+        default=7.0,
+        gt=0,
+        description="the same for DOIs that hold this year or the last one, so are new perhaps",
+    )
+    pause_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="pause of `metadata run` after a pass that found nothing to do, in seconds",
+    )
+
+
 class PairSettings(Slice):
     """What labelled pairs may be at the most: labels are input from outside."""
 
@@ -329,6 +402,7 @@ class Settings(BaseSettings):
     embed: EmbedSettings = EmbedSettings()
     limits: LimitSettings = LimitSettings()
     ingest: IngestSettings = IngestSettings()
+    metadata: MetadataSettings = MetadataSettings()
     pairs: PairSettings = PairSettings()
     gate: GateSettings = GateSettings()
     refine: RefineSettings = RefineSettings()

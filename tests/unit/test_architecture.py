@@ -19,7 +19,7 @@ FLOORS = {
     "worker": [
         {"settings", "addresses", "errors", "files", "patience", "ticker", "telemetry"},
         {"store", "sources"},
-        {"ledger", "contents"},
+        {"ledger", "contents", "metadata"},
         {"model"},
         {"ingest", "search", "export"},
         {"stopping"},

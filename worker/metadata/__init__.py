@@ -1,0 +1,1 @@
+"""What DOIs are called: the local index, snapshots, the registries' APIs, and the resolver."""
