@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from worker.errors import IndexRejected, IndexUnavailable
 
+MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x646F6976  # "doiv"
 VERSION = 1
 WAIT_S = 30.0
@@ -54,7 +55,7 @@ END;
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+def reading(path: Path, *, wait_s: float = WAIT_S) -> Iterator[sqlite3.Connection | None]:
     """A connection that only reads, in one snapshot; None where there is no index yet.
 
     Raises `IndexRejected`, `IndexUnavailable`.
@@ -63,19 +64,20 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
         if not path.exists() or not path.stat().st_size:
             yield None
             return
-        with closing(_read_only(path)) as db:
+        _refuse_foreign(path)
+        with closing(_read_only(path, wait_s)) as db:
             _check(db, path)
             db.execute("BEGIN")
             yield db
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[sqlite3.Connection]:
+def writing(path: Path, *, wait_s: float = WAIT_S) -> Iterator[sqlite3.Connection]:
     """A transaction that is committed at the end, and then durable; the index is made if need be.
 
     Raises `IndexRejected`, `IndexUnavailable`.
     """
-    with _translated(path), closing(_read_write(path)) as db:
+    with _translated(path), closing(_read_write(path, wait_s)) as db:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         db.execute("BEGIN IMMEDIATE")
@@ -88,23 +90,25 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
             raise
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
+def _read_only(path: Path, wait_s: float) -> sqlite3.Connection:
     """A connection to the file as it is; in a folder that can't be written, without WAL's files."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    db = _connected(uri)
+    db = _connected(uri, wait_s)
     try:
         db.execute("SELECT * FROM sqlite_schema LIMIT 1")
     except sqlite3.OperationalError as error:
         db.close()
         if error.sqlite_errorname not in {"SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY"}:
             raise
-        db = _connected(f"{uri}&immutable=1")
+        db = _connected(f"{uri}&immutable=1", wait_s)
     return db
 
 
-def _read_write(path: Path) -> sqlite3.Connection:
+def _read_write(path: Path, wait_s: float) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    db = _connected(f"file:{quote(str(path.absolute()))}")
+    if path.exists():
+        _refuse_foreign(path)
+    db = _connected(f"file:{quote(str(path.absolute()))}", wait_s)
     try:
         if _facts(db) == (0, 0, 0):
             db.execute("PRAGMA journal_mode = WAL")
@@ -116,9 +120,9 @@ def _read_write(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _connected(uri: str) -> sqlite3.Connection:
+def _connected(uri: str, wait_s: float) -> sqlite3.Connection:
     return sqlite3.connect(
-        uri, uri=True, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+        uri, uri=True, timeout=wait_s, isolation_level=None, check_same_thread=False
     )
 
 
@@ -146,6 +150,14 @@ def _facts(db: sqlite3.Connection) -> tuple[int, int, int]:
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     return application, version, db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+
+
+def _refuse_foreign(path: Path) -> None:
+    # SQLite takes a file that is shorter than its header for an empty one, and writes over it.
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC))
+    if head not in {b"", MAGIC}:
+        raise IndexRejected(f"{path} is no index of metadata: it is another program's file")
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
@@ -176,5 +188,5 @@ def _translated(path: Path) -> Iterator[None]:
 
 def _trouble(error: sqlite3.OperationalError) -> str:
     if error.sqlite_errorname in {"SQLITE_BUSY", "SQLITE_LOCKED"}:
-        return f"another process has been writing to it for {WAIT_S:.0f} s"
+        return "another process writes to it, and went on for too long"
     return str(error)

@@ -8,6 +8,8 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +19,7 @@ from worker.errors import IndexRejected
 from worker.metadata import bodies
 from worker.metadata.answers import SOURCES, Answers
 from worker.metadata.bodies import Damaged, Key, Packer, Reader
-from worker.metadata.database import reading, writing
+from worker.metadata.database import WAIT_S, reading, writing
 from worker.metadata.entries import NO_DICTIONARY, Counts, Dictionary, Entry, File
 
 SOURCE_BITS = 3
@@ -46,13 +48,16 @@ INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET val
 class Index:
     """The index in one file; every method may be called from any thread.
 
-    Where there is no file it knows nothing, until something is kept. Each method raises
+    Where there is no file it knows nothing, until something is kept. Where another process writes,
+    it waits for `wait_s`. Each method raises
     `IndexRejected` for a file that is damaged, another program's or newer, and `IndexUnavailable`
     where it is locked, or its disk is full.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait_s: float = WAIT_S) -> None:
         self.path = path
+        self._reading = partial(reading, path, wait_s=wait_s)
+        self._writing = partial(writing, path, wait_s=wait_s)
         self._own = threading.local()  # a decompressor is one thread's
 
     def find(self, dois: Sequence[str]) -> dict[str, list[Document]]:
@@ -72,23 +77,20 @@ class Index:
         keys = {doi: Key.of(doi) for doi in dois}
         positions = {key.hash << SOURCE_BITS: doi for doi, key in keys.items()}
         found: dict[str, list[Entry]] = {}
-        with reading(self.path) as db:
+        with self._reading() as db:
             rows = db.execute(SELECT, [_listed(positions)]).fetchall() if db else []
             reader = self._reader(db) if db and rows else Reader({})
-        for position, source, dated, kept, until, body in rows:
-            doi = positions[position]
-            if bodies.is_of(body, keys[doi]) and source < len(SOURCES):
-                document = None
-                if dated != ABSENT:
-                    document = self._read(reader, doi, body, source=SOURCES[source])
-                entry = Entry(SOURCES[source], document, dated, kept, until)
-                found.setdefault(doi, []).append(entry)
+        with self._told():
+            for at, *row in rows:
+                doi = positions[at]
+                if entry := _entry(reader, doi, keys[doi], row):
+                    found.setdefault(doi, []).append(entry)
         return found
 
     def to_ask(self, dois: Sequence[str], source: str, *, now: float) -> list[str]:
         """Those of which this source has said nothing, or what it said holds no longer."""
         positions = {doi: position(Key.of(doi), source) for doi in dict.fromkeys(dois)}
-        with reading(self.path) as db:
+        with self._reading() as db:
             rows = db.execute(HOLDING, [_listed(positions.values()), now]) if db else ()
             held = {found for (found,) in rows}
         return [doi for doi, at in positions.items() if at not in held]
@@ -101,7 +103,7 @@ class Index:
         A record that is older than the one that is there doesn't replace it, and that a source
         doesn't know a DOI any more doesn't erase what it said before; both hold anew.
         """
-        with writing(self.path) as db:
+        with self._writing() as db:
             dictionary = _dictionary(db)
             packer = Packer(dictionary.number, dictionary.bytes)
             before = _found(db)
@@ -114,7 +116,7 @@ class Index:
     def forget(self, dois: Iterable[str]) -> int:
         """Remove all that is known of DOIs; returns of how many something was."""
         forgotten = 0
-        with writing(self.path) as db:
+        with self._writing() as db:
             for doi in dois:
                 first = Key.of(doi).hash << SOURCE_BITS
                 gone = db.execute(
@@ -125,7 +127,7 @@ class Index:
 
     def counts(self, *, now: float) -> dict[str, Counts]:
         """For each source how much is known of it."""
-        with reading(self.path) as db:
+        with self._reading() as db:
             if not db:
                 return {}
             due = dict(
@@ -142,7 +144,7 @@ class Index:
 
     def files(self) -> dict[tuple[str, str], File]:
         """The files of snapshots that are in the index, by their path and scope."""
-        with reading(self.path) as db:
+        with self._reading() as db:
             rows = db.execute("SELECT * FROM files").fetchall() if db else ()
         return {(row[0], row[1]): File(*row) for row in rows}
 
@@ -152,7 +154,7 @@ class Index:
 
     def recall(self, *names: str) -> dict[str, Any]:
         """What was remembered under some names; those of which nothing was are absent."""
-        with reading(self.path) as db:
+        with self._reading() as db:
             rows = (
                 db.execute(
                     "SELECT key, value FROM state WHERE key IN (SELECT value FROM json_each(?))",
@@ -165,17 +167,17 @@ class Index:
 
     def remember(self, values: Mapping[str, Any]) -> None:
         """Keep values, of which JSON can be made, under names; durable on return."""
-        with writing(self.path) as db:
+        with self._writing() as db:
             db.executemany(REMEMBER, [(name, json.dumps(value)) for name, value in values.items()])
 
     def learned(self) -> int:
         """Of how many records the last dictionary was made; 0 without one."""
-        with reading(self.path) as db:
+        with self._reading() as db:
             return _dictionary(db).samples if db else 0
 
     def dictionary(self, samples: Sequence[bytes]) -> Dictionary:
         """The dictionary for new records: one made of these samples, unless the last had more."""
-        with writing(self.path) as db:
+        with self._writing() as db:
             found = _dictionary(db)
             if found.samples < min(len(samples), bodies.SAMPLES):
                 _learn(db, samples)
@@ -187,22 +189,38 @@ class Index:
         digests = db.execute("SELECT number, digest FROM dictionaries ORDER BY 1").fetchall()
         if getattr(self._own, "digests", None) != digests:
             held = db.execute("SELECT number, bytes FROM dictionaries").fetchall()
-            self._own.reader, self._own.digests = Reader(dict(held)), digests
+            with self._told():
+                self._own.reader = Reader(_checked(dict(held), dict(digests)))
+            self._own.digests = digests
         return cast(Reader, self._own.reader)
 
-    def _read(self, reader: Reader, doi: str, body: bytes, *, source: str) -> Document:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            return reader.document(doi, body, source=source)
+            yield
         except Damaged as error:
             raise IndexRejected(
-                f"the index {self.path} is damaged: {error}, of {doi}; move it away, and index "
-                "the snapshots again"
+                f"the index {self.path} is damaged ({error}): move it away, and index the "
+                "snapshots again"
             ) from error
 
 
 def position(key: Key, source: str) -> int:
     """Where the record of a source lies among all."""
     return key.hash << SOURCE_BITS | SOURCES.index(source)
+
+
+def _entry(reader: Reader, doi: str, key: Key, row: Sequence[Any]) -> Entry | None:
+    """What a row says of a DOI; None where it is another's. Raises `Damaged`."""
+    source, dated, kept, until, body = row
+    are_whole = all(type(value) is int for value in (dated, kept, until or 0))
+    if not are_whole or type(body) is not bytes or source >= len(SOURCES):
+        raise Damaged(f"a row of {doi} is not as it was written")
+    if not bodies.is_of(body, key):
+        return None
+    name = SOURCES[source]
+    found = reader.document(doi, body, source=name) if dated != ABSENT else None
+    return Entry(name, found, dated, kept, until)
 
 
 def _listed(positions: Iterable[int]) -> str:
@@ -252,14 +270,24 @@ def _dictionary(db: sqlite3.Connection) -> Dictionary:
     return Dictionary(*row) if row else NO_DICTIONARY
 
 
+def _checked(held: Mapping[int, Any], digests: Mapping[int, bytes]) -> Mapping[int, bytes]:
+    """Dictionaries that are as they were written; raises `Damaged`."""
+    for number, found in held.items():
+        if type(found) is not bytes or _digest(found) != digests[number]:
+            raise Damaged(f"its dictionary {number} is not as it was written")
+    return held
+
+
+def _digest(dictionary: bytes) -> bytes:
+    return blake2b(dictionary, digest_size=16).digest()
+
+
 def _learn(db: sqlite3.Connection, samples: Sequence[bytes]) -> None:
     """Make a dictionary for what is kept from now on, where that can be done."""
     number = _dictionary(db).number + 1
     if number <= MOST_DICTIONARIES and (made := bodies.trained(samples)):
-        digest = blake2b(made, digest_size=16).digest()
-        db.execute(
-            "INSERT INTO dictionaries VALUES (?, ?, ?, ?)", (number, len(samples), digest, made)
-        )
+        row = (number, len(samples), _digest(made), made)
+        db.execute("INSERT INTO dictionaries VALUES (?, ?, ?, ?)", row)
 
 
 def _present(path: Path) -> Iterator[Path]:
