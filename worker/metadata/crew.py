@@ -25,13 +25,20 @@ DONE = "done"
 
 
 def side_by_side(
-    begin: Callable[[], Work], tasks: Iterator[Any], *, jobs: int
-) -> Iterator[Any | None]:
-    """What `jobs` processes say of tasks, as it comes; None each second in which nothing did.
+    begin: Callable[[], Work], tasks: Iterator[Any], *, jobs: int, hear: Callable[[Any], None]
+) -> None:
+    """Have tasks done by `jobs` processes; with one, by this.
 
-    Each process calls `begin`, and what that gives with each of its tasks. Tasks are asked for one
-    by one. Raises what a process raised, and `WorkerError` where one ended that shouldn't have.
+    Each process calls `begin`, and what that gives with each of its tasks and a function by which
+    it says things, which `hear` is told, and None each second in which nothing was said. Tasks are
+    asked for one by one. Raises what a process raised, and `WorkerError` where one ended that
+    shouldn't have.
     """
+    if jobs == 1:
+        work = begin()
+        for task in tasks:
+            work(task, hear)
+        return
     crew: dict[Connection, BaseProcess] = {}
     try:
         while len(crew) < jobs and (task := next(tasks, None)) is not None:
@@ -39,23 +46,29 @@ def side_by_side(
             crew[hand] = process
             hand.send(task)
         while crew:
-            heard = wait(list(crew), LOOK_S)
-            if not heard:
-                yield None
-            for hand in cast(list[Connection], heard):
-                said = _heard(hand, crew[hand])
-                if said != DONE:
-                    yield said
-                elif (task := next(tasks, None)) is not None:
-                    hand.send(task)
-                else:
-                    hand.close()
-                    crew.pop(hand).join()
+            _listen(crew, tasks, hear)
     finally:
         for process in crew.values():
             process.terminate()
         for process in crew.values():
             process.join()
+
+
+def _listen(
+    crew: dict[Connection, BaseProcess], tasks: Iterator[Any], hear: Callable[[Any], None]
+) -> None:
+    heard = cast(list[Connection], wait(list(crew), LOOK_S))
+    if not heard:
+        hear(None)
+    for hand in heard:
+        said = _heard(hand, crew[hand])
+        if said != DONE:
+            hear(said)
+        elif (task := next(tasks, None)) is not None:
+            hand.send(task)
+        else:
+            hand.close()
+            crew.pop(hand).join()
 
 
 def _started(begin: Callable[[], Work]) -> tuple[Connection, BaseProcess]:

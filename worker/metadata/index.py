@@ -68,7 +68,7 @@ class Index:
         """
         found: dict[str, list[Document]] = {}
         for doi, entries in self.entries(dois).items():
-            if documents := _apart(entry.document for entry in entries if entry.document):
+            if documents := _apart([entry.document for entry in entries if entry.document]):
                 found[doi] = documents
         return found
 
@@ -227,8 +227,10 @@ def _listed(positions: Iterable[int]) -> str:
     return json.dumps(sorted(positions))
 
 
-def _apart(documents: Iterable[Document]) -> list[Document]:
+def _apart(documents: Sequence[Document]) -> list[Document]:
     """Documents without the fields that one before has; those that have none left are dropped."""
+    if len(documents) == 1:  # nearly always
+        return [document for document in documents if not document.is_bare]
     seen: set[str] = set()
     found = []
     for document in documents:

@@ -132,9 +132,13 @@ class Indexing:
             limits=self._limits,
             now=self._now,
         )
-        for said in side_by_side(partial(reader, plan), chain([first], groups), jobs=options.jobs):
+
+        def hear(said: Any) -> None:
             search.hear(said)
             show(search.progress)
+
+        tasks = chain([first], groups)
+        side_by_side(partial(reader, plan), tasks, jobs=options.jobs, hear=hear)
         RunWriter(self._folder).write(search.archives(int(self._now)))
 
     def _samples(self, files: Sequence[Path]) -> list[bytes]:
