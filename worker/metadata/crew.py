@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -44,7 +44,8 @@ def side_by_side(
         while len(crew) < jobs and (task := next(tasks, None)) is not None:
             hand, process = _started(begin)
             crew[hand] = process
-            hand.send(task)
+            with _there(process):
+                hand.send(task)
         while crew:
             _listen(crew, tasks, hear)
     finally:
@@ -61,14 +62,30 @@ def _listen(
     if not heard:
         hear(None)
     for hand in heard:
-        said = _heard(hand, crew[hand])
+        with _there(crew[hand]):
+            said = hand.recv()
+        if isinstance(said, Failed):
+            raise said.error
         if said != DONE:
             hear(said)
         elif (task := next(tasks, None)) is not None:
-            hand.send(task)
+            with _there(crew[hand]):
+                hand.send(task)
         else:
             hand.close()
             crew.pop(hand).join()
+
+
+@contextmanager
+def _there(process: BaseProcess) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        process.join()
+        raise WorkerError(
+            f"a process that read ended (exit code {process.exitcode}; -9 is a kill, such as for "
+            "want of memory): the same command goes on; --jobs takes fewer"
+        ) from error
 
 
 def _started(begin: Callable[[], Work]) -> tuple[Connection, BaseProcess]:
@@ -78,20 +95,6 @@ def _started(begin: Callable[[], Work]) -> tuple[Connection, BaseProcess]:
     process.start()
     theirs.close()
     return ours, process
-
-
-def _heard(hand: Connection, process: BaseProcess) -> Any:
-    try:
-        said = hand.recv()
-    except (EOFError, ConnectionError) as error:
-        process.join()
-        raise WorkerError(
-            f"a process that read ended (exit code {process.exitcode}; -9 is a kill, such as for "
-            "want of memory): the same command goes on; --jobs takes fewer"
-        ) from error
-    if isinstance(said, Failed):
-        raise said.error
-    return said
 
 
 def _serve(hand: Connection, begin: Callable[[], Work]) -> None:

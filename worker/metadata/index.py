@@ -115,15 +115,15 @@ class Index:
 
     def forget(self, dois: Iterable[str]) -> int:
         """Remove all that is known of DOIs; returns of how many something was."""
-        forgotten = 0
+        wanted = [Key.of(doi).hash << SOURCE_BITS for doi in dois]  # before others are locked out
+        if not self.path.exists():
+            return 0
         with self._writing() as db:
-            for doi in dois:
-                first = Key.of(doi).hash << SOURCE_BITS
-                gone = db.execute(
-                    "DELETE FROM records WHERE key BETWEEN ? AND ?", (first, first + 7)
-                )
-                forgotten += gone.rowcount > 0
-        return forgotten
+            gone = (
+                db.execute("DELETE FROM records WHERE key BETWEEN ? AND ?", (first, first + 7))
+                for first in wanted
+            )
+            return sum(done.rowcount > 0 for done in gone)
 
     def counts(self, *, now: float) -> dict[str, Counts]:
         """For each source how much is known of it."""

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -116,6 +118,25 @@ def test_what_cannot_be_read_is_told_and_tried_again(tmp_path: Path, index: Inde
     assert [one.part.at for one in again.outcomes] == [bad]
     assert again.before == 2
     assert title(index, 599)
+
+
+def test_names_are_any_bytes_and_archives_are_done_when_all_of_them_is(
+    tmp_path: Path, index: Index
+) -> None:
+    odd = snapshot(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff::.jsonl.gz")), [work(0)])
+    member = snapshot(tmp_path / "1.jsonl.gz", [work(1)])
+    cut = tmp_path / "2.jsonl.gz"
+    cut.write_bytes(member.read_bytes()[:-9])
+    archives = {"good.tar.gz": member, "bad.tar.gz": cut}
+    for name, held in archives.items():
+        with tarfile.open(tmp_path / name, "w:gz") as made:
+            made.add(held, arcname=b"x/\xff.jsonl.gz".decode(errors="surrogateescape"))
+    sources = [odd, *(tmp_path / name for name in archives)]
+    done = run(index, *sources)
+    assert [bool(one.trouble) for one in done.outcomes] == [False, False, True]
+    assert (title(index, 0), title(index, 1)) == ("A title 0", "A title 1")
+    again = run(index, *sources)
+    assert (again.before, len(again.outcomes)) == (2, 1)
 
 
 def test_one_at_a_time(tmp_path: Path, index: Index) -> None:
