@@ -230,7 +230,8 @@ def _listed(positions: Iterable[int]) -> str:
 def _apart(documents: Sequence[Document]) -> list[Document]:
     """Documents without the fields that one before has; those that have none left are dropped."""
     if len(documents) == 1:  # nearly always
-        return [document for document in documents if not document.is_bare]
+        (one,) = documents
+        return [one] if one.title or one.year or one.venue or one.abstract else []
     seen: set[str] = set()
     found = []
     for document in documents:
