@@ -163,7 +163,7 @@ class Indexing:
         found = runs(self._folder)
         total = sum(file.records for run in found for file in run.files)
         merged = 0
-        for count in merge(found, self._index.path, now=self._now):
+        for count in chain([0], merge(found, self._index.path, now=self._now)):
             merged += count
             show(Progress("merging", merged, max(merged, total), search.progress.records))
 
