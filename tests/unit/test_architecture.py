@@ -59,7 +59,7 @@ UPPER = {
 ROOMS = {
     "torch": {
         *("worker/model/embedder.py", "worker/model/forward.py"),
-        *("trainer/training/train.py", "trainer/training/packed.py"),
+        *(f"trainer/training/{name}.py" for name in ("train", "packed", "graphed")),
     },
     "transformers": {
         *("worker/model/embedder.py", "worker/model/forward.py"),
