@@ -157,4 +157,6 @@ def _row(document: Document) -> str | dict[str, Any]:
     said = document.metadata
     if document.source != GIVEN:
         said = said | {"source": document.source}
+    if document.supplied:
+        said = said | {"supplied": document.supplied}
     return {"doi": document.doi, **said} if said else document.doi

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import redis
 
-from schemas.document import GIVEN, Document
+from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import JobState, State
 from schemas.model import collection_name
@@ -38,7 +38,7 @@ from worker.store.protocol import VectorStore, Write
 DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
 TITLES = (None, "one title", "another title", "poison")
 YEARS = (None, None, 2001, 2002)
-SOURCES = (GIVEN, GIVEN, GIVEN, "crossref")
+SUPPLIED: tuple[dict[str, str], ...] = ({}, {}, {}, {"title": "crossref"}, {"year": "openalex"})
 STEPS = 150
 DEEPEST = 2
 BATCH_RECORDS = 4
@@ -203,7 +203,9 @@ class Walk:
 
     def _draw(self, doi: str) -> Document:
         choose = self._drawn.choice
-        return Document(doi=doi, title=choose(TITLES), year=choose(YEARS), source=choose(SOURCES))
+        document = Document(doi=doi, title=choose(TITLES), year=choose(YEARS))
+        supplied = {n: s for n, s in choose(SUPPLIED).items() if n in document.metadata}
+        return document.model_copy(update={"supplied": supplied})
 
     def _again(self) -> None:
         """The same list once more, from its first batch."""

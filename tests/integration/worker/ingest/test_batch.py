@@ -304,7 +304,9 @@ def test_the_sweep_removes_what_a_stale_worker_brought_back(bench: Bench) -> Non
 
 TITLE = Document(doi=DOI, title="Measured measurement", year=2009)
 ABSTRACT = Document(doi=DOI, abstract="We measure.", venue="Nature Physics")
-LOOKED_UP = Document(doi=DOI, title="Measured Measurement", year=2010, source="crossref")
+LOOKED_UP = Document(
+    doi=DOI, title="Measured Measurement", year=2010, supplied={"title": "crossref"}
+)
 
 
 @pytest.mark.parametrize(
@@ -507,7 +509,7 @@ def test_many_jobs_at_random_leave_of_each_field_what_was_given_last(bench: Benc
                 title=moves.choice([None, "a title", "another title"]),
                 abstract=moves.choice([None, None, "an abstract"]),
                 year=moves.choice([None, 2001, 2002]),
-                source=moves.choice(["given", "given", "crossref"]),
+                supplied=moves.choice([{}, {}, {"title": "crossref"}]),
             )
             for d in moves.sample(OTHERS, 8)
         }
