@@ -1,0 +1,186 @@
+"""Looking DOIs up: in the local index first, then at one registry after the other."""
+
+import logging
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import islice
+from typing import NamedTuple
+
+from schemas.document import Document
+from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable
+from worker.metadata.answers import Answers, Registry
+from worker.metadata.index import Index
+from worker.metadata.supplements import Want, kept, lacks
+from worker.settings import MetadataSettings
+
+PAGE_DOIS = 1000  # so that what one registry leaves fills lists of the next
+PAGES = 3  # at once: while one is at the last registry, the first has another
+DAY_S = 86400.0
+JITTER = 0.2  # or all that was not found on one day would be asked for again on one day
+REST_S = 60.0  # after a registry didn't answer, with all its tries
+log = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """DOIs that were looked up, and of those with what is wanted what is known of them."""
+
+    dois: Sequence[str]
+    found: dict[str, list[Document]]
+
+
+class Rest(NamedTuple):
+    """Until when a registry isn't asked, in Unix seconds, and why."""
+
+    until: float
+    why: str
+
+
+class Resolver:
+    """Looks DOIs up, and keeps in the index what every registry said.
+
+    What was answered is kept before it is given back: who is killed asks again only for what was
+    under way. A registry that didn't answer is left alone for a minute, one whose budget is spent
+    until it says, one that refuses for good; the others are asked meanwhile.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        registries: Sequence[Registry],
+        *,
+        settings: MetadataSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._index = index
+        self._registries = registries
+        self._settings = settings
+        self._want: Want = settings.want
+        self._clock = clock
+        self._asking = {
+            registry.name: ThreadPoolExecutor(registry.threads, f"doivec-{registry.name}")
+            for registry in registries
+        }
+        self._paging = ThreadPoolExecutor(PAGES, "doivec-page")
+        self._lock = threading.Lock()
+        self.resting: dict[str, Rest] = {}
+        self.tally: Counter[str] = Counter()
+
+    def resolve(self, dois: Iterable[str]) -> Iterator[Page]:
+        """Look canonical DOIs up, page by page, in their order.
+
+        `tally` counts meanwhile those that are done (`looked_up`), those `found` and of them those
+        the index `known`, and for each registry its `asked:NAME`, `found:NAME`, `absent:NAME`.
+        """
+        left, running = iter(dois), deque[Future[Page]]()
+        try:
+            while True:
+                while len(running) < PAGES and (page := list(islice(left, PAGE_DOIS))):
+                    running.append(self._paging.submit(self._page, page))
+                if not running:
+                    return
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+
+    def documents(self, dois: Iterable[str]) -> Iterator[Document]:
+        """Of those with what is wanted what was found, a document each, signed by its sources."""
+        for page in self.resolve(dois):
+            for first, *others in page.found.values():
+                yield first.supplemented(others)
+
+    def close(self) -> None:
+        """End what is under way, and let go of connections."""
+        for registry in self._registries:
+            registry.close()
+        for pool in (*self._asking.values(), self._paging):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _page(self, dois: Sequence[str]) -> Page:
+        found = self._index.find(dois)
+        left = self._left(dois, found)
+        self._count(known=len(dois) - len(left))
+        for registry in self._registries:
+            if not left:
+                break
+            now = self._clock()
+            asked = self._index.to_ask(left, registry.name, now=now)
+            if asked and self._may_ask(registry.name, now):
+                self._ask_all(registry, asked)
+                found |= self._index.find(asked)
+                left = self._left(left, found)
+        whole = {doi: kept(found[doi], self._want) for doi in dois if doi in found}
+        whole = {doi: documents for doi, documents in whole.items() if documents}
+        self._count(looked_up=len(dois), found=len(dois) - len(left))
+        return Page(dois, whole)
+
+    def _left(self, dois: Sequence[str], found: dict[str, list[Document]]) -> list[str]:
+        return [doi for doi in dois if lacks(_fields(found.get(doi, [])), self._want)]
+
+    def _ask_all(self, registry: Registry, dois: Sequence[str]) -> None:
+        groups = [dois[n : n + registry.most] for n in range(0, len(dois), registry.most)]
+        list(self._asking[registry.name].map(lambda group: self._ask(registry, group), groups))
+
+    def _ask(self, registry: Registry, dois: Sequence[str]) -> None:
+        name, now = registry.name, self._clock()
+        if not self._may_ask(name, now):
+            return
+        try:
+            answers = registry.ask(dois)
+        except RegistryBlocked as blocked:
+            self._rest(name, blocked.until, str(blocked))
+        except RegistryUnavailable as error:
+            self._rest(name, now + REST_S, str(error))
+        except RegistryRefused as error:
+            self._rest(name, float("inf"), str(error))
+        else:
+            until = self._until(answers, now)
+            self._index.keep(name, answers, asked_at=now, until=until)
+            self._count(
+                **{
+                    f"asked:{name}": len(dois),
+                    f"found:{name}": len(answers.found),
+                    f"absent:{name}": len(answers.absent),
+                }
+            )
+
+    def _may_ask(self, name: str, now: float) -> bool:
+        with self._lock:
+            return name not in self.resting or self.resting[name].until <= now
+
+    def _rest(self, name: str, until: float, why: str) -> None:
+        with self._lock:
+            told = self.resting.get(name)
+            self.resting[name] = Rest(until, why)
+        if told is None or told.why != why:
+            log.warning("%s is left alone %s: %s", name, _words(until), why)
+
+    def _until(self, answers: Answers, now: float) -> dict[str, float]:
+        """Until when each answer holds."""
+        found_s = self._settings.found_days * DAY_S
+        until = dict.fromkeys(answers.found, now + found_s)
+        years = {str(datetime.fromtimestamp(now, UTC).year - ago) for ago in (0, 1)}
+        for doi in answers.absent:
+            is_young = any(year in doi for year in years)
+            days = self._settings.young_absent_days if is_young else self._settings.absent_days
+            until[doi] = now + days * DAY_S * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+        return until
+
+    def _count(self, **counts: int) -> None:
+        with self._lock:
+            self.tally.update(counts)
+
+
+def _fields(documents: Iterable[Document]) -> set[str]:
+    return {name for document in documents for name in document.metadata}
+
+
+def _words(until: float) -> str:
+    if until == float("inf"):
+        return "from now on"
+    return f"until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
