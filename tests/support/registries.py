@@ -27,6 +27,11 @@ PROBLEM_HTML = (
     "<html><body><h1>429 Too Many Requests</h1>\n"
     "You have sent too many requests in a given amount of time.\n</body></html>\n"
 )
+NOT_VALID = {
+    "status": "failed",
+    "message-type": "validation-failure",
+    "message": [{"type": "filter-not-available", "value": "doi", "message": "not a DOI"}],
+}
 Fields = Mapping[str, Any]
 
 
@@ -173,6 +178,21 @@ class Fake:
             return self.faults.popleft() if self.faults else self.always
 
 
+class Spending:
+    """A budget that a test may look at; `usd` is what may be spent, for ever."""
+
+    def __init__(self, usd: float = 1.0) -> None:
+        self.usd = usd
+
+    def take(self, usd: float, now: float) -> bool:
+        """Spend so much, if it is there."""
+        assert now > 1.7e9, "Unix seconds"
+        if self.usd - usd < -1e-9:
+            return False
+        self.usd -= usd
+        return True
+
+
 class Registries:
     """The server; each registry under a path of its own. `elsewhere` is another server's address.
 
@@ -252,6 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
         kind = "list" if len(path) == 1 else "ra" if path[0] == "ra" else "alone"
         with fake.counted(kind, self.path, self.headers) as is_fine:
             right = ROUTES[name](registries, path, query)
+            if any(bad in unquote(self.path) for bad in fake.bad_dois):
+                right = Answer(NOT_VALID, 400)
             fault = fake.fault() if is_fine else TOO_MANY_HTML
             answer = fault(right) if fault else right
             if is_fine and kind in fake.pools:
@@ -291,10 +313,6 @@ def crossref(all_of_them: Registries, path: list[str], query: dict[str, str]) ->
     fake = all_of_them.crossref
     dois = path[1:] or [value.partition(":")[2] for value in query["filter"].split(",")]
     fake.count(dois)
-    if fake.bad_dois & set(dois):
-        failures = [{"type": "filter-not-available", "value": "doi", "message": "not a DOI"}]
-        refusal = {"status": "failed", "message-type": "validation-failure", "message": failures}
-        return Answer(refusal, 400)
     if len(path) > 1:
         work = fake.records.get(path[1].lower())
         return Answer(shapes.crossref_one(work)) if work else not_found(TEXT)

@@ -25,12 +25,33 @@ PREFIX, RECORD = "prefix", "record"  # the kinds of requests
 LIMITS = {PREFIX: Limit(5, 1.0, at_once=1), RECORD: Limit(2, 1.0, at_once=1)}
 
 
+def open_agencies(
+    settings: MetadataSettings,
+    *,
+    mailto: str,
+    agencies: MutableMapping[str, str],
+    first_pause_s: float = FIRST_PAUSE_S,
+) -> "Agencies":
+    """The other agencies; `agencies` keeps which one a prefix is of."""
+    pace = Pace(threads=1, limits=LIMITS)
+    doi_org, others = (
+        Client(
+            settings.doi_url,
+            pace=pace,
+            identity=identity,
+            timeout_s=settings.timeout_s,
+            first_pause_s=first_pause_s,
+        )
+        for identity in (known(mailto), stranger())
+    )
+    return Agencies(doi_org, others, agencies=agencies)
+
+
 class Agencies:
     """A `Registry` of all agencies but Crossref and DataCite, which are asked themselves.
 
-    `agencies` keeps which agency a prefix is of. Who leads on from doi.org may be anybody: an
-    agency, a publisher's page, a server that is gone. So what follows there is not told who asks,
-    is tried once, and costs its own DOI only.
+    Who leads on from doi.org may be anybody: an agency, a publisher's page, a server that is gone.
+    So what follows there is not told who asks, is tried once, and costs its own DOI only.
     """
 
     name = "agency"
@@ -38,25 +59,11 @@ class Agencies:
     threads = 1
 
     def __init__(
-        self,
-        settings: MetadataSettings,
-        *,
-        mailto: str,
-        agencies: MutableMapping[str, str],
-        first_pause_s: float = FIRST_PAUSE_S,
+        self, doi_org: Client, others: Client, *, agencies: MutableMapping[str, str]
     ) -> None:
+        self._doi_org = doi_org
+        self._others = others
         self._agencies = agencies
-        pace = Pace(threads=self.threads, limits=LIMITS)
-        self._doi_org, self._others = (
-            Client(
-                settings.doi_url,
-                pace=pace,
-                identity=identity,
-                timeout_s=settings.timeout_s,
-                first_pause_s=first_pause_s,
-            )
-            for identity in (known(mailto), stranger())
-        )
 
     def ask(self, dois: Sequence[str]) -> Answers:
         """What it says of canonical DOIs, as a `Registry`; where it fails, what it said so far."""

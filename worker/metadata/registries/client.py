@@ -260,4 +260,5 @@ def _name(address: str | httpx2.URL) -> str:
 
 
 def _tell(state: RetryCallState) -> None:
-    log.info("trying again: %s", state.outcome.exception() if state.outcome else None)
+    passing = state.outcome.exception() if state.outcome else None
+    log.info("trying again: %s", passing.args[0] if passing else None)

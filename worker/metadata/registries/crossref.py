@@ -30,8 +30,7 @@ def open_crossref(
         timeout_s=settings.timeout_s,
         first_pause_s=first_pause_s,
     )
-    manner = Manner("crossref", MOST, threads, _list_path, _path, _rows, _row, crossref)
-    return Catalogue(manner, client, url=settings.crossref_url)
+    return Catalogue(MANNER._replace(threads=threads), client, url=settings.crossref_url)
 
 
 def _list_path(dois: Sequence[str]) -> str:
@@ -51,3 +50,6 @@ def _rows(body: Any) -> Rows:
 
 def _row(body: Any) -> Any:
     return held(body, "message", kind=dict)
+
+
+MANNER = Manner("crossref", MOST, POLITE, _list_path, _path, _rows, _row, crossref)

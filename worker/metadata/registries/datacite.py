@@ -30,8 +30,7 @@ def open_datacite(
         timeout_s=settings.timeout_s,
         first_pause_s=first_pause_s,
     )
-    manner = Manner("datacite", MOST, THREADS, _list_path, _path, _rows, _row, datacite)
-    return Catalogue(manner, client, url=settings.datacite_url)
+    return Catalogue(MANNER, client, url=settings.datacite_url)
 
 
 def _list_path(dois: Sequence[str]) -> str:
@@ -51,3 +50,6 @@ def _rows(body: Any) -> Rows:
 
 def _row(body: Any) -> Any:
     return held(body, "data", kind=dict)
+
+
+MANNER = Manner("datacite", MOST, THREADS, _list_path, _path, _rows, _row, datacite)

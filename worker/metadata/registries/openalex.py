@@ -49,11 +49,8 @@ def open_openalex(
         first_pause_s=first_pause_s,
         before=pay,
     )
-    manner = Manner(
-        *("openalex", MOST, THREADS, _list_path, _path, _rows, _row, openalex), html_is_404=True
-    )
     lists = settings.openalex_usd_a_day >= LIST_USD
-    return Catalogue(manner, client, url=settings.openalex_url, lists=lists)
+    return Catalogue(MANNER, client, url=settings.openalex_url, lists=lists)
 
 
 def _list_path(dois: Sequence[str]) -> str:
@@ -72,3 +69,8 @@ def _rows(body: Any) -> Rows:
 
 def _row(body: Any) -> Any:
     return held(body, kind=dict)
+
+
+MANNER = Manner(
+    *("openalex", MOST, THREADS, _list_path, _path, _rows, _row, openalex), html_is_404=True
+)

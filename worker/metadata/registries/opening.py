@@ -4,7 +4,7 @@ from collections.abc import Callable, MutableMapping
 
 from worker.errors import ConfigurationError
 from worker.metadata.answers import SOURCES, Registry
-from worker.metadata.registries.agency import Agencies
+from worker.metadata.registries.agency import open_agencies
 from worker.metadata.registries.client import FIRST_PAUSE_S
 from worker.metadata.registries.crossref import open_crossref
 from worker.metadata.registries.datacite import open_datacite
@@ -37,7 +37,7 @@ def open_registries(
             settings, mailto=mailto, budget=budget, first_pause_s=first_pause_s
         ),
         "datacite": lambda: open_datacite(settings, mailto=mailto, first_pause_s=first_pause_s),
-        "agency": lambda: Agencies(
+        "agency": lambda: open_agencies(
             settings, mailto=mailto, agencies=agencies, first_pause_s=first_pause_s
         ),
     }
