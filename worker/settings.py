@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from worker.addresses import qdrant_url, redis_url
+from worker.addresses import qdrant_url, redis_url, registry_url
 from worker.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -56,6 +56,8 @@ def _header(key: SecretStr) -> SecretStr:
 
 
 Certificates = Annotated[Path, AfterValidator(_certificates)]
+HeaderKey = Annotated[SecretStr, AfterValidator(_header)]
+RegistryUrl = Annotated[str, AfterValidator(registry_url)]
 
 
 class RedisSettings(Slice):
@@ -115,9 +117,7 @@ class QdrantSettings(Slice):
         description="with https://, who alone may vouch for the server, in place of those that the "
         "clients bring: a file of certificates, in PEM",
     )
-    api_key: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
-        default=None, description="the server's API key"
-    )
+    api_key: HeaderKey | None = Field(default=None, description="the server's API key")
     timeout_s: float = Field(default=30.0, gt=0, description="deadline of one call, in seconds")
     collection: dict[str, Any] = Field(
         default_factory=dict,
@@ -241,7 +241,7 @@ class MetadataSettings(Slice):
     )
     mailto: str | None = Field(
         default=None,
-        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        pattern=r"^[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+$",
         description="your e-mail address, by which the registries reach whoever asks them; "
         "required for each of them",
     )
@@ -257,20 +257,24 @@ class MetadataSettings(Slice):
         default=True,
         description="store looked-up abstracts beside the vectors; `false` embeds them only",
     )
-    crossref_url: str = Field(default="https://api.crossref.org", description="Crossref, a mirror")
-    crossref_token: SecretStr | None = Field(
+    crossref_url: RegistryUrl = Field(
+        default="https://api.crossref.org", description="Crossref, a mirror"
+    )
+    crossref_token: HeaderKey | None = Field(
         default=None, description="the token of a Crossref Metadata Plus subscription"
     )
-    openalex_url: str = Field(default="https://api.openalex.org", description="OpenAlex")
-    openalex_key: SecretStr | None = Field(
+    openalex_url: RegistryUrl = Field(default="https://api.openalex.org", description="OpenAlex")
+    openalex_key: HeaderKey | None = Field(
         default=None,
         description="an OpenAlex API key; without one, its free budget a day is smaller",
     )
     openalex_usd_a_day: float = Field(
         default=0.1, ge=0, description="what OpenAlex may cost in a day (UTC), in US dollars"
     )
-    datacite_url: str = Field(default="https://api.datacite.org", description="DataCite, a mirror")
-    doi_url: str = Field(
+    datacite_url: RegistryUrl = Field(
+        default="https://api.datacite.org", description="DataCite, a mirror"
+    )
+    doi_url: RegistryUrl = Field(
         default="https://doi.org", description="the resolver of DOIs, which knows their agencies"
     )
     timeout_s: float = Field(default=30.0, gt=0, description="deadline of one call, in seconds")

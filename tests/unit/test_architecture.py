@@ -87,6 +87,10 @@ ROOMS = {
     "tokenizers": {"worker/model/checkpoint.py"},
     "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},
     "grpc": {"worker/store/failures.py"},
+    "httpx2": {
+        *("worker/metadata/registries/client.py", "worker/metadata/registries/redirects.py"),
+    },
+    "tenacity": {"worker/patience.py", "worker/metadata/registries/client.py"},
     "kombu": {"worker/app.py", "trainer/tasks.py"},
     "qdrant_client": {
         f"worker/store/{name}.py"
