@@ -23,7 +23,7 @@ class Spool:
     """DOIs in a temporary file, read as often as wanted; it goes with the context."""
 
     def __init__(self, dois: Iterable[str]) -> None:
-        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", prefix="doivec-")
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - see __exit__
         self.count = 0
         for doi in dois:
             self._file.write(f"{doi}\n")
@@ -68,7 +68,9 @@ class Completion:
         *,
         contents: Callable[[], AbstractContextManager[Contents]],
         wanted: Collection[str],
+        check: Callable[[], None],
     ) -> None:
+        self._check = check
         self._resolver = resolver
         self._producer = producer
         self._contents = contents
@@ -104,5 +106,6 @@ class Completion:
         for document in self._resolver.documents(dois):
             key = hash((document.doi, document.content_hash))
             if key not in self._queued:
+                self._check()
                 self._found.add(key)
                 yield document

@@ -16,14 +16,14 @@ class Agencies:
     def __init__(self, index: Index) -> None:
         self._index = index
 
-    def get(self, prefix: str) -> str | None:
-        """The agency's name; None for a prefix that nobody asked for."""
-        name = f"agency:{prefix}"
-        agency: str | None = self._index.recall(name).get(name)
-        return agency
+    def __contains__(self, prefix: object) -> bool:
+        return bool(self._index.recall(f"agency:{prefix}"))
 
-    def keep(self, prefix: str, agency: str) -> None:
-        """Keep it, durably."""
+    def __getitem__(self, prefix: str) -> str:
+        name = f"agency:{prefix}"
+        return str(self._index.recall(name)[name])
+
+    def __setitem__(self, prefix: str, agency: str) -> None:
         self._index.remember({f"agency:{prefix}": agency})
 
 

@@ -60,7 +60,8 @@ def plan(index: Index, dois: Iterable[str], *, settings: MetadataSettings, now: 
         known += len(page) - len(lacking)
         for name in asked:
             asked[name] += len(index.to_ask(lacking, name, now=now))
-    return Plan(count, known, tuple(_estimate(name, asked[name]) for name in RATES if name in asked))
+    estimates = (_estimate(name, asked[name]) for name in RATES if name in asked)
+    return Plan(count, known, tuple(estimates))
 
 
 def _lacking(index: Index, dois: Sequence[str], *, settings: MetadataSettings) -> list[str]:

@@ -15,6 +15,7 @@ from schemas.document import Document
 from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable
 from worker.metadata.answers import Answers, Registry
 from worker.metadata.index import Index
+from worker.metadata.memory import note
 from worker.metadata.supplements import Want, kept, lacks
 from worker.settings import MetadataSettings
 
@@ -22,6 +23,7 @@ PAGE_DOIS = 1000  # so that what one registry leaves fills lists of the next
 PAGES = 3  # at once: while one is at the last registry, the first has another
 DAY_S = 86400.0
 JITTER = 0.2  # or all that was not found on one day would be asked for again on one day
+NOTE_S = 5.0
 REST_S = 60.0  # after a registry didn't answer, with all its tries
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Resolver:
         }
         self._paging = ThreadPoolExecutor(PAGES, "doivec-page")
         self._lock = threading.Lock()
+        self._noted = 0.0
         self.resting: dict[str, Rest] = {}
         self.tally: Counter[str] = Counter()
 
@@ -74,7 +77,7 @@ class Resolver:
         """Look canonical DOIs up, page by page, in their order.
 
         `tally` counts meanwhile those that are done (`looked_up`), those `found` and of them those
-        the index `known`, and for each registry its `asked:NAME`, `found:NAME`, `absent:NAME`.
+        the index `known`, those left `unanswered`, and for each registry its `asked:NAME`, `found:NAME`, `absent:NAME`.
         """
         left, running = iter(dois), deque[Future[Page]]()
         try:
@@ -93,6 +96,21 @@ class Resolver:
         for page in self.resolve(dois):
             for first, *others in page.found.values():
                 yield first.supplemented(others)
+
+    def resting_now(self) -> dict[str, Rest]:
+        """The registries that are left alone now."""
+        with self._lock:
+            now = self._clock()
+            return {name: rest for name, rest in self.resting.items() if rest.until > now}
+
+    def note(self, *, lacking: int) -> None:
+        """Leave in the index how far this is, for others to see; every few seconds."""
+        now = self._clock()
+        if now - self._noted < NOTE_S and self.tally["looked_up"] < lacking:
+            return
+        self._noted = now
+        resting = {name: list(rest) for name, rest in self.resting_now().items()}
+        note(self._index, {"at": now, "lacking": lacking, **self.tally, "resting": resting})
 
     def close(self) -> None:
         """End what is under way, and let go of connections."""
@@ -114,10 +132,17 @@ class Resolver:
                 self._ask_all(registry, asked)
                 found |= self._index.find(asked)
                 left = self._left(left, found)
+        self._count(unanswered=len(self._unanswered(left)))
         whole = {doi: kept(found[doi], self._want) for doi in dois if doi in found}
         whole = {doi: documents for doi, documents in whole.items() if documents}
         self._count(looked_up=len(dois), found=len(dois) - len(left))
         return Page(dois, whole)
+
+    def _unanswered(self, dois: Sequence[str]) -> set[str]:
+        """Those of which some registry has yet to say anything."""
+        now = self._clock()
+        asked = (self._index.to_ask(dois, r.name, now=now) for r in self._registries if dois)
+        return {doi for page in asked for doi in page}
 
     def _left(self, dois: Sequence[str], found: dict[str, list[Document]]) -> list[str]:
         return [doi for doi in dois if lacks(_fields(found.get(doi, [])), self._want)]

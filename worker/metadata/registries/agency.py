@@ -4,8 +4,8 @@ https://www.doi.org/the-identifier/resources/factsheets/doi-resolution-documenta
 https://citation.doi.org/docs.html (content negotiation).
 """
 
-from collections.abc import MutableMapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from schemas.doi import registrant
@@ -25,11 +25,24 @@ PREFIX, RECORD = "prefix", "record"  # the kinds of requests
 LIMITS = {PREFIX: Limit(5, 1.0, at_once=1), RECORD: Limit(2, 1.0, at_once=1)}
 
 
+class AgenciesKept(Protocol):
+    """The agency of each prefix that was asked for; it outlives the process."""
+
+    def __contains__(self, prefix: object) -> bool:
+        """Whether it was."""
+
+    def __getitem__(self, prefix: str) -> str:
+        """The agency's name."""
+
+    def __setitem__(self, prefix: str, agency: str) -> None:
+        """Keep it, durably."""
+
+
 def open_agencies(
     settings: MetadataSettings,
     *,
     mailto: str,
-    agencies: MutableMapping[str, str],
+    agencies: AgenciesKept,
     first_pause_s: float = FIRST_PAUSE_S,
 ) -> "Agencies":
     """The other agencies; `agencies` keeps which one a prefix is of."""
@@ -58,9 +71,7 @@ class Agencies:
     most = MOST
     threads = 1
 
-    def __init__(
-        self, doi_org: Client, others: Client, *, agencies: MutableMapping[str, str]
-    ) -> None:
+    def __init__(self, doi_org: Client, others: Client, *, agencies: AgenciesKept) -> None:
         self._doi_org = doi_org
         self._others = others
         self._agencies = agencies

@@ -1,10 +1,10 @@
 """The registries that the settings name, opened."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 
 from worker.errors import ConfigurationError
 from worker.metadata.answers import SOURCES, Registry
-from worker.metadata.registries.agency import open_agencies
+from worker.metadata.registries.agency import AgenciesKept, open_agencies
 from worker.metadata.registries.client import FIRST_PAUSE_S
 from worker.metadata.registries.crossref import open_crossref
 from worker.metadata.registries.datacite import open_datacite
@@ -16,7 +16,7 @@ def open_registries(
     settings: MetadataSettings,
     *,
     budget: Budget,
-    agencies: MutableMapping[str, str],
+    agencies: AgenciesKept,
     first_pause_s: float = FIRST_PAUSE_S,
 ) -> list[Registry]:
     """The registries of `settings.sources`, the most trusted first; nothing is asked yet.
