@@ -1,12 +1,9 @@
 """One refine at a time: on all machines that share a Redis, else in this data directory."""
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
-from worker.errors import Busy
+from worker.files import locked
 from worker.ledger.ledger import Ledger
 from worker.ledger.sole import sole
 from worker.settings import Settings
@@ -31,20 +28,3 @@ def alone(settings: Settings, name: str) -> Iterator[Check]:
         sole(ledger, name, lease_s=settings.ingest.lease_s) as lease,
     ):
         yield lease.check
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock in this file, which ends with the process; raises `Busy` at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            whose = file.read().strip() or "another process"
-            raise Busy(f"{whose} is at it: one {path.stem} at a time") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        yield

@@ -28,6 +28,7 @@ from worker.ledger.identity import There
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Ledger
 from worker.ledger.state import Identity
+from worker.metadata.index import Index
 from worker.model.loaded import Models
 from worker.model.registered import Registered, Source
 from worker.patience import Patience
@@ -132,6 +133,11 @@ def open_contents(settings: Settings) -> Iterator[Contents]:
     """What the live collection of the settings holds."""
     with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
         yield Contents(store, alias=settings.collection)
+
+
+def metadata_index(settings: Settings) -> Index:
+    """The local index of what DOIs are called."""
+    return Index(settings.metadata.index or settings.data_dir / "metadata.sqlite")
 
 
 def adopt(client: Client) -> Identity:

@@ -135,3 +135,11 @@ class RegistryBlocked(WorkerError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class IndexUnavailable(WorkerError):
+    """The local index is locked, or its disk is full or fails; trying again may help."""
+
+
+class IndexRejected(WorkerError):
+    """The local index is damaged, another program's, or newer; trying again changes nothing."""

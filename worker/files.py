@@ -1,9 +1,12 @@
-"""Files that survive a crash: there in whole or not at all."""
+"""Files that survive a crash, there in whole or not at all; and files that one process holds."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from worker.errors import Busy
 
 
 def write_text(path: Path, text: str) -> None:
@@ -35,3 +38,20 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock in this file, which ends with the process; raises `Busy` at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            whose = file.read().strip() or "another process"
+            raise Busy(f"{whose} is at it: one {path.stem} at a time") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield

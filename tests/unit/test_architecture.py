@@ -82,7 +82,7 @@ ROOMS = {
     "bibtexparser": {"worker/sources/bibtex.py"},
     "pylatexenc": {"worker/sources/latex.py"},
     "openpyxl": {"worker/sources/workbook.py"},
-    "zstandard": {"worker/sources/compression.py"},
+    "zstandard": {"worker/sources/compression.py", "worker/metadata/bodies.py"},
     "safetensors": {"worker/model/forward.py", "trainer/training/train.py"},
     "tokenizers": {"worker/model/checkpoint.py"},
     "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},

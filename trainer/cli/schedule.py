@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from trainer.alone import REFINING, alone, locked
+from trainer.alone import REFINING, alone
 from trainer.bootstrap import make_refine
 from trainer.cli import show_life as shown
 from trainer.cli.stopping import told_to_stop
@@ -12,6 +12,7 @@ from trainer.history import History
 from trainer.refinement.pending import Wishes
 from worker.cli.options import Group, as_json
 from worker.errors import ConfigurationError
+from worker.files import locked
 from worker.settings import Settings, read_settings
 
 life = Group("life")

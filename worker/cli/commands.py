@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from schemas.doi import InvalidDoi
-from worker.cli import collection, jobs, program, search
+from worker.cli import collection, jobs, metadata, program, search
 from worker.cli.options import Group
 from worker.errors import WorkerError
 
@@ -27,7 +27,7 @@ def cli() -> None:
     """
 
 
-for subject in (jobs, collection, search):
+for subject in (jobs, collection, search, metadata):
     for command in subject.commands.commands.values():
         cli.add_command(command)
 
