@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from celery import Celery
 
 from worker.app import INGEST, make_app, restore_unacknowledged, sender
+from worker.completion import Completion
 from worker.contents import Contents
 from worker.embedded.owner import Owner
 from worker.embedded.server import redis_settings
 from worker.errors import ConfigurationError, StoreBusy, StoreUnavailable
+from worker.files import locked
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
@@ -27,8 +29,13 @@ from worker.ledger import identity
 from worker.ledger.identity import There
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Ledger
+from worker.ledger.sole import sole
 from worker.ledger.state import Identity
 from worker.metadata.index import Index
+from worker.metadata.memory import Agencies, Spending
+from worker.metadata.registries.opening import open_registries
+from worker.metadata.resolver import Resolver
+from worker.metadata.supplements import Supplements
 from worker.model.loaded import Models
 from worker.model.registered import Registered, Source
 from worker.patience import Patience
@@ -138,6 +145,37 @@ def open_contents(settings: Settings) -> Iterator[Contents]:
 def metadata_index(settings: Settings) -> Index:
     """The local index of what DOIs are called."""
     return Index(settings.metadata.index or settings.data_dir / "metadata.sqlite")
+
+
+@contextmanager
+def open_resolver(settings: Settings) -> Iterator[Resolver]:
+    """What looks DOIs up, one on an index at a time; raises `Busy` and `ConfigurationError`."""
+    index = metadata_index(settings)
+    registries = open_registries(
+        settings.metadata,
+        budget=Spending(index, usd_a_day=settings.metadata.openalex_usd_a_day),
+        agencies=Agencies(index),
+    )
+    resolver = Resolver(index, registries, settings=settings.metadata)
+    with closing(resolver), locked(index.path.with_name("resolver.lock")):
+        yield resolver
+
+
+@contextmanager
+def completing(client: Client, resolver: Resolver) -> Iterator[Completion]:
+    """What brings titles to the client's live collection, one at a time for a ledger.
+
+    Raises `Busy`.
+    """
+    settings = client.settings
+    with sole(client.ledger, "resolver", lease_s=settings.ingest.lease_s) as lease:
+        yield Completion(
+            resolver,
+            client.producer,
+            contents=lambda: open_contents(settings),
+            wanted={"title", settings.metadata.want},
+            check=lease.check,
+        )
 
 
 def adopt(client: Client) -> Identity:
@@ -278,6 +316,7 @@ def _producer(
         options=settings.ingest,
         limits=settings.limits,
         patience=patience,
+        supplement=Supplements(metadata_index(settings), want=settings.metadata.want),
     )
 
 

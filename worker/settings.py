@@ -253,10 +253,6 @@ class MetadataSettings(Slice):
         default=None,
         description="the local index, a file; without it, `metadata.sqlite` in the data directory",
     )
-    keep_abstracts: bool = Field(
-        default=True,
-        description="store looked-up abstracts beside the vectors; `false` embeds them only",
-    )
     crossref_url: RegistryUrl = Field(
         default="https://api.crossref.org", description="Crossref, a mirror"
     )

@@ -16,8 +16,7 @@ from schemas.job import Job, JobState, Rejection
 from worker import bootstrap
 from worker.cli import console, follow
 from worker.cli.lookups import LookupProgress
-from worker.cli.metadata import metadata
-from worker.cli.options import as_json
+from worker.cli.options import Group, as_json
 from worker.cli.program import EXIT_LOSSES
 from worker.cli.sources import source_options
 from worker.completion import Begun, Completion
@@ -35,9 +34,12 @@ from worker.sources.records import read
 
 SETTLED = {JobState.SETTLED, JobState.PAUSED, JobState.REJECTED}
 POLL_S = 0.5
+MINUTE_S, HOUR_S, FEW = 60, 3600, 2
+
+commands = Group("commands")
 
 
-@metadata.example("doi-worker metadata resolve dois.txt -o titled.jsonl.gz")
+@commands.example("doi-worker metadata resolve dois.txt -o titled.jsonl.gz")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option(
     "-o",
@@ -82,7 +84,7 @@ def resolve(
     return _tell(resolver, done, as_json=as_json)
 
 
-@metadata.example("DOIVEC_METADATA__SOURCES=crossref,openalex doi-worker metadata run")
+@commands.example("DOIVEC_METADATA__SOURCES=crossref,openalex doi-worker metadata run")
 def run() -> int:
     """Look up, for ever, what the live collection has without a title; for servers.
 
@@ -272,28 +274,31 @@ def _asked(settings: Settings, sources: Sequence[str], options: SourceOptions) -
 def _tell(resolver: Resolver, done: Done, *, as_json: bool) -> int:
     """Say what came of it; 3 where some could not be asked for."""
     tally, resting = resolver.tally, resolver.resting
-    answer = {
-        "lacking": done.lacking,
-        **{name: tally[name] for name in ("looked_up", "found", "known", "unanswered")},
-        "registries": {
-            name: {what: tally[f"{what}:{name}"] for what in ("asked", "found", "absent")}
-            for name in sorted({key.partition(":")[2] for key in tally if ":" in key})
-        },
-        "left_alone": {name: rest.why for name, rest in resting.items()},
-        "job": done.job.id if done.job else None,
+    registries = {
+        name: {what: tally[f"{what}:{name}"] for what in ("asked", "found", "absent")}
+        for name in sorted({key.partition(":")[2] for key in tally if ":" in key})
     }
     if as_json:
-        console.say_json(answer)
-    else:
-        console.say(
-            f"{done.lacking:,} looked up: found {tally['found']:,} (the index knew "
-            f"{tally['known']:,}), not answered {tally['unanswered']:,}"
+        console.say_json(
+            {
+                "lacking": done.lacking,
+                **{name: tally[name] for name in ("looked_up", "found", "known", "unanswered")},
+                "registries": registries,
+                "left_alone": {name: rest.why for name, rest in resting.items()},
+                "job": done.job.id if done.job else None,
+            }
         )
-        for name, counts in answer["registries"].items():
+    else:
+        unknown = tally["looked_up"] - tally["found"] - tally["unanswered"]
+        console.say(
+            f"of {tally['looked_up']:,} DOIs that were looked up, {tally['found']:,} are found "
+            f"({tally['known']:,} in the index before), {unknown:,} known to no source that was "
+            f"asked, {tally['unanswered']:,} not answered yet"
+        )
+        for name, n in registries.items():
             console.say(
-                "  {}: asked for {asked:,}, found {found:,}, not known there {absent:,}".format(
-                    name, **counts
-                )
+                f"  {name}: asked for {n['asked']:,}, found {n['found']:,}, "
+                f"not known there {n['absent']:,}"
             )
         if done.job:
             console.print_summary(done.job)
@@ -312,8 +317,8 @@ def _say_sources(settings: Settings) -> None:
 
 
 def _span(seconds: float) -> str:
-    if seconds < 90:
+    if seconds < FEW * MINUTE_S:
         return f"{seconds:,.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:,.0f} minutes"
-    return f"{seconds / 3600:,.1f} hours"
+    if seconds < FEW * HOUR_S:
+        return f"{seconds / MINUTE_S:,.0f} minutes"
+    return f"{seconds / HOUR_S:,.1f} hours"

@@ -52,6 +52,7 @@ CREATE TRIGGER uncounted AFTER DELETE ON records BEGIN
     WHERE source = old.key & 7;
 END;
 """
+NOTHING = (0, 0, 0)  # what the facts of an empty file are
 
 
 @contextmanager
@@ -66,8 +67,11 @@ def reading(path: Path, *, wait_s: float = WAIT_S) -> Iterator[sqlite3.Connectio
             return
         _refuse_foreign(path)
         with closing(_read_only(path, wait_s)) as db:
-            _check(db, path)
             db.execute("BEGIN")
+            if _facts(db) == NOTHING:  # another process is about to make it
+                yield None
+                return
+            _check(db, path)
             yield db
 
 
@@ -110,7 +114,7 @@ def _read_write(path: Path, wait_s: float) -> sqlite3.Connection:
         _refuse_foreign(path)
     db = _connected(f"file:{quote(str(path.absolute()))}", wait_s)
     try:
-        if _facts(db) == (0, 0, 0):
+        if _facts(db) == NOTHING:
             db.execute("PRAGMA journal_mode = WAL")
             _create(db)
         _check(db, path)
@@ -128,7 +132,7 @@ def _connected(uri: str, wait_s: float) -> sqlite3.Connection:
 
 def _create(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
-    if _facts(db) == (0, 0, 0):  # another process may have been faster
+    if _facts(db) == NOTHING:  # another process may have been faster
         for statement in _statements():
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION}")

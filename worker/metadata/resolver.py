@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
+from math import isfinite
 from typing import NamedTuple
 
 from schemas.document import Document
@@ -77,7 +78,8 @@ class Resolver:
         """Look canonical DOIs up, page by page, in their order.
 
         `tally` counts meanwhile those that are done (`looked_up`), those `found` and of them those
-        the index `known`, those left `unanswered`, and for each registry its `asked:NAME`, `found:NAME`, `absent:NAME`.
+        the index `known`, those left `unanswered`, and for each registry its `asked:NAME`,
+        `found:NAME`, `absent:NAME`.
         """
         left, running = iter(dois), deque[Future[Page]]()
         try:
@@ -109,15 +111,20 @@ class Resolver:
         if now - self._noted < NOTE_S and self.tally["looked_up"] < lacking:
             return
         self._noted = now
-        resting = {name: list(rest) for name, rest in self.resting_now().items()}
+        resting = {
+            name: {"until": rest.until if isfinite(rest.until) else None, "why": rest.why}
+            for name, rest in self.resting_now().items()
+        }
         note(self._index, {"at": now, "lacking": lacking, **self.tally, "resting": resting})
 
     def close(self) -> None:
-        """End what is under way, and let go of connections."""
+        """End what is under way, keeping what was answered, and let go of connections."""
         for registry in self._registries:
             registry.close()
-        for pool in (*self._asking.values(), self._paging):
+        for pool in (self._paging, *self._asking.values()):
             pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._paging, *self._asking.values()):
+            pool.shutdown()
 
     def _page(self, dois: Sequence[str]) -> Page:
         found = self._index.find(dois)
