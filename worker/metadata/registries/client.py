@@ -97,6 +97,7 @@ class Client:
         self._base = url
         self._pace = pace
         self._identity = identity
+        self._stranger = stranger()
         self._timeout_s = timeout_s
         self._before = before
         self._http = _connections(timeout_s)
@@ -158,7 +159,7 @@ class Client:
     def _exchange(self, url: httpx2.URL, *, kind: str, accept: str) -> _Response:
         """One request and its answer, the body whole where it is one that counts."""
         is_ours = is_same(self._url, url)
-        identity = self._identity if is_ours else stranger()
+        identity = self._identity if is_ours else self._stranger
         headers = {"accept": accept, "accept-encoding": "gzip", **identity.headers}
         with self._pace.turn(kind), self._translated(str(url)):
             deadline = time.monotonic() + self._timeout_s
@@ -226,14 +227,20 @@ class Client:
 
 
 def _connections(timeout_s: float) -> httpx2.Client:
-    """A client that goes by the environment's proxies; raises `ConfigurationError`."""
+    """A client that goes by the environment's proxies and certificates.
+
+    Raises `ConfigurationError` where they can't be used, which may not quote them: a proxy's
+    address may hold a password.
+    """
     try:
         return httpx2.Client(timeout=timeout_s, follow_redirects=False)
-    except (ImportError, ValueError, httpx2.InvalidURL) as error:  # which may quote a password
-        raise ConfigurationError(
-            "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names can't be used: "
-            f"{'socks5 is not understood' if isinstance(error, ImportError) else 'no http:// URL'}"
-        ) from None
+    except OSError as error:
+        what = f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR name: {error.strerror}"
+    except ImportError:
+        what = "the proxy that ALL_PROXY names: a SOCKS proxy is not understood"
+    except (ValueError, httpx2.InvalidURL):
+        what = "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names: not an http:// URL"
+    raise ConfigurationError(f"the environment can't be used: {what}")
 
 
 def asked_pause_s(retry_after: str | None) -> float:

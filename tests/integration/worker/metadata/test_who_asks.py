@@ -124,7 +124,7 @@ def test_a_compressed_answer_is_read(server: Registries, opened: Open) -> None:
     assert opened("crossref").ask(["10.1000/a"]).found["10.1000/a"].document.title == "Packed"
 
 
-def test_a_proxy_that_can_t_be_used_is_a_setting(
+def test_an_environment_that_can_t_be_used_is_told(
     server: Registries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for proxy in (f"socks5://u:{SECRET}@localhost:1", f"ftp://u:{SECRET}@localhost"):
@@ -132,3 +132,7 @@ def test_a_proxy_that_can_t_be_used_is_a_setting(
         with pytest.raises(ConfigurationError, match="ALL_PROXY") as raised:
             open_registries(server.settings("crossref"), budget=Spending(), agencies={})
         assert SECRET not in str(raised.value)
+    monkeypatch.delenv("ALL_PROXY")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        open_registries(server.settings("crossref"), budget=Spending(), agencies={})
