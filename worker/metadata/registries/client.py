@@ -129,7 +129,7 @@ class Client:
             before_sleep=_tell,
             reraise=True,
         )
-        address = path if "://" in path else f"{self._base}{path}"
+        address = f"{self._base}{path}" if path.startswith("/") else path
         try:
             return retrying(self._try, address, kind=kind, accept=accept, follow=follow, read=read)
         except _Passing as passing:
