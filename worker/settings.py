@@ -276,7 +276,10 @@ class MetadataSettings(Slice):
         description="an OpenAlex API key; without one, its free budget a day is smaller",
     )
     openalex_usd_a_day: float = Field(
-        default=0.1, ge=0, description="what OpenAlex may cost in a day (UTC), in US dollars"
+        default=0.1,
+        ge=0,
+        description="what OpenAlex may cost in a day (UTC), in US dollars; with 0, each DOI is "
+        "looked up alone, which costs nothing and takes longer",
     )
     datacite_url: RegistryUrl = Field(
         default="https://api.datacite.org", description="DataCite, a mirror"

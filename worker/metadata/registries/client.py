@@ -185,7 +185,9 @@ class Client:
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             words = self._shown(str(error).encode())
             raise _Passing(f"{_name(address)}: {type(error).__name__} {words}") from error
-        except RuntimeError as error:  # closed by another thread
+        except RuntimeError as error:
+            if not self._http.is_closed:
+                raise
             raise Stopped(f"{_name(address)} is asked no more") from error
 
     def _redirected(self, here: httpx2.URL, location: str) -> httpx2.URL:
@@ -199,16 +201,17 @@ class Client:
         """What an answer says, or the error that it is."""
         status, host = response.status, _name(response.url)
         is_html = "html" in response.headers.get("content-type", "").lower()
-        words = self._shown(response.body)
         if status == OK:
             try:
                 return Reply(OK, read(response.body), moved=moved)
             except Malformed as error:
+                words = self._shown(response.body)
                 raise _Passing(f"{host}: an answer that is {error}: {words}") from error
         if status in NO_SUCH | UNFIT:
             return Reply(status, is_html=is_html, moved=moved)
         if status in REFUSING:
             raise RegistryRefused(f"{host} {REFUSING[status]}")
+        words = self._shown(response.body)
         if status not in PASSING:
             raise RegistryUnavailable(f"{host} answered {status}: {words}")
         pause_s = asked_pause_s(response.headers.get("retry-after"))

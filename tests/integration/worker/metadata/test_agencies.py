@@ -139,3 +139,9 @@ def test_doi_org_itself_may_be_away_or_refuse(led: Registries, quick: Open) -> N
     led.doi.always = instead("", 403, TEXT)
     with pytest.raises(RegistryRefused):
         registry.ask(DOIS)
+
+
+def test_another_server_is_not_taken_for_doi_org(led: Registries, quick: Open) -> None:
+    led.doi.always = instead("<h1>Not Found</h1>", 404, HTML)
+    with pytest.raises(RegistryUnavailable, match="DOI_URL"):
+        quick("agency").ask(DOIS)

@@ -27,7 +27,7 @@ def test_the_rate_and_the_number_at_once_are_those_of_the_answers(
     server.crossref.takes_s = 0.02
     ask_all(opened("crossref"), LISTS, threads=8)
     assert server.crossref.refused == 0
-    assert server.crossref.highest_rate() == 20
+    assert server.crossref.highest_rate() <= 20
     assert server.crossref.highest_at_once == 2
     assert set(server.crossref.asked.values()) == {1}
 
