@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 from tenacity import (
@@ -117,7 +117,7 @@ class Client:
     ) -> Reply:
         """The answer to a request, its value what `read` makes of the body.
 
-        `path` follows the registry's address, or is one. `kind` is one that the pace knows.
+        `path` follows the registry's address, or is another. `kind` is one that the pace knows.
         `read` raises `Malformed` for what is no answer. Raises `RegistryUnavailable`,
         `RegistryRefused`, `RegistryBlocked`, and after `close` `Stopped`.
         """
@@ -147,13 +147,16 @@ class Client:
         with self._translated(address):
             first = target = httpx2.URL(address)
         for _ in range(1 + MOST_REDIRECTS):
+            if why := refusal(self._url, target):
+                raise RegistryUnavailable(f"{_name(first)} {why}")
             response = self._exchange(target, kind=kind, accept=accept)
             location = response.headers.get("location")
             if response.status not in MOVED or location is None:
                 return self._judged(response, read=read, moved=target != first)
-            target = self._redirected(target, location)
             if not follow:
-                return Reply(response.status, moved=True, location=str(target))
+                return Reply(response.status, moved=True, location=_joined(address, location))
+            with self._translated(str(target)):
+                target = target.join(location)
         raise RegistryUnavailable(f"{_name(first)} redirects more than {MOST_REDIRECTS} times")
 
     def _exchange(self, url: httpx2.URL, *, kind: str, accept: str) -> _Response:
@@ -189,13 +192,6 @@ class Client:
             if not self._http.is_closed:
                 raise
             raise Stopped(f"{_name(address)} is asked no more") from error
-
-    def _redirected(self, here: httpx2.URL, location: str) -> httpx2.URL:
-        with self._translated(str(here)):
-            there = here.join(location)
-        if why := refusal(self._url, there):
-            raise RegistryUnavailable(f"{_name(here)} {why}")
-        return there
 
     def _judged(self, response: _Response, *, read: Callable[[bytes], Any], moved: bool) -> Reply:
         """What an answer says, or the error that it is."""
@@ -264,9 +260,18 @@ def _timely(pieces: Iterable[bytes], deadline: float) -> Iterator[bytes]:
             raise Malformed("too slow")
 
 
+def _joined(address: str, location: str) -> str:
+    """Where a redirect leads; what is no address stays as it is."""
+    with suppress(ValueError):
+        return urljoin(address, location)
+    return location
+
+
 def _name(address: str | httpx2.URL) -> str:
     """The host of an address, and its port where it has one."""
-    return urlsplit(str(address)).netloc.rpartition("@")[2]
+    with suppress(ValueError):
+        return urlsplit(str(address)).netloc.rpartition("@")[2]
+    return "no address"
 
 
 def _tell(state: RetryCallState) -> None:
