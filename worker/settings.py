@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -53,6 +54,13 @@ def _header(key: SecretStr) -> SecretStr:
     if not text.isascii() or not text.isprintable() or text != text.strip():
         raise ValueError("a key of visible ASCII characters is expected, without a line break")
     return key
+
+
+def _mailto(address: str) -> str:
+    # A header can't hold other characters.
+    if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", address):
+        raise ValueError("an e-mail address of visible ASCII characters is expected")
+    return address
 
 
 Certificates = Annotated[Path, AfterValidator(_certificates)]
@@ -239,9 +247,8 @@ class MetadataSettings(Slice):
         description="registries that may be asked over the network, such as `crossref,openalex`; "
         "without any, only the local index is",
     )
-    mailto: str | None = Field(
+    mailto: Annotated[str, AfterValidator(_mailto)] | None = Field(
         default=None,
-        pattern=r"^[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+$",
         description="your e-mail address, by which the registries reach whoever asks them; "
         "required for each of them",
     )
@@ -265,7 +272,10 @@ class MetadataSettings(Slice):
         description="an OpenAlex API key; without one, its free budget a day is smaller",
     )
     openalex_usd_a_day: float = Field(
-        default=0.1, ge=0, description="what OpenAlex may cost in a day (UTC), in US dollars"
+        default=0.1,
+        ge=0,
+        description="what OpenAlex may cost in a day (UTC), in US dollars; with 0, each DOI is "
+        "looked up alone, which costs nothing and takes longer",
     )
     datacite_url: RegistryUrl = Field(
         default="https://api.datacite.org", description="DataCite, a mirror"

@@ -12,7 +12,7 @@ from schemas.doi import registrant
 from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable
 from worker.metadata.answers import Answers
 from worker.metadata.registries.bodies import Malformed, parsed
-from worker.metadata.registries.client import FIRST_PAUSE_S, MOVED, OK, Client
+from worker.metadata.registries.client import FIRST_PAUSE_S, MOVED, NO_SUCH, OK, Client
 from worker.metadata.registries.identity import known, stranger
 from worker.metadata.registries.pacing import Limit, Pace
 from worker.metadata.shapes import agency
@@ -113,6 +113,8 @@ class Agencies:
         """The name of a prefix's agency; None for a prefix that doi.org doesn't know."""
         if prefix not in self._agencies:
             reply = self._doi_org.get(f"/ra/{quote(prefix)}", kind=PREFIX, read=_agency_name)
+            if reply.status in NO_SUCH:
+                raise RegistryUnavailable(f"{self.name}: DOIVEC_METADATA__DOI_URL is no doi.org")
             if reply.status != OK or reply.value is None:
                 return None
             self._agencies[prefix] = reply.value

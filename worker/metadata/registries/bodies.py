@@ -53,7 +53,7 @@ def parsed(body: bytes) -> Any:
 
 def shown(body: bytes, *, without: Iterable[str]) -> str:
     """The beginning of a foreign text, escaped, on one line, with none of our secrets."""
-    text = body.decode(errors="replace")
+    text = body[: PIECE_BYTES // 16].decode(errors="replace")
     for secret in without:
         text = text.replace(secret, "...")
     return repr(" ".join(text[: 8 * SHOWN_CHARACTERS].split())[:SHOWN_CHARACTERS])

@@ -32,7 +32,7 @@ class Manner(NamedTuple):
     `list_path` and `path` are what follows its address, escaped, for several DOIs and for one.
     `rows` and `row` find the records in the JSON of the answers, and raise `Malformed` where it is
     none; `answer` gives what a record says, None where it is none of a DOI. `html_is_404` says
-    that an unknown DOI is told by a page of HTML, which elsewhere means a wrong address.
+    that an unknown DOI is told by a page of HTML; all others are another server's.
     """
 
     name: str
@@ -154,8 +154,8 @@ class Catalogue:
 
     def _ask_alone(self, doi: str, *, tries: int) -> Answers:
         reply = self._client.get(self._manner.path(doi), kind=ALONE, read=self._row, tries=tries)
-        if reply.status in NO_SUCH and reply.is_html and not self._manner.html_is_404:
-            raise RegistryUnavailable(f"{self.name} answered 404 with a page of HTML")
+        if reply.is_html and not (reply.status in NO_SUCH and self._manner.html_is_404):
+            raise RegistryUnavailable(f"{self.name} answered {reply.status} with a page of HTML")
         if reply.status != OK:
             return Answers({}, {doi})
         answer = self._answer(reply.value)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 from tenacity import (
@@ -97,6 +97,7 @@ class Client:
         self._base = url
         self._pace = pace
         self._identity = identity
+        self._stranger = stranger()
         self._timeout_s = timeout_s
         self._before = before
         self._http = _connections(timeout_s)
@@ -116,7 +117,7 @@ class Client:
     ) -> Reply:
         """The answer to a request, its value what `read` makes of the body.
 
-        `path` follows the registry's address, or is one. `kind` is one that the pace knows.
+        `path` follows the registry's address, or is another. `kind` is one that the pace knows.
         `read` raises `Malformed` for what is no answer. Raises `RegistryUnavailable`,
         `RegistryRefused`, `RegistryBlocked`, and after `close` `Stopped`.
         """
@@ -128,7 +129,7 @@ class Client:
             before_sleep=_tell,
             reraise=True,
         )
-        address = path if "://" in path else f"{self._base}{path}"
+        address = f"{self._base}{path}" if path.startswith("/") else path
         try:
             return retrying(self._try, address, kind=kind, accept=accept, follow=follow, read=read)
         except _Passing as passing:
@@ -146,19 +147,22 @@ class Client:
         with self._translated(address):
             first = target = httpx2.URL(address)
         for _ in range(1 + MOST_REDIRECTS):
+            if why := refusal(self._url, target):
+                raise RegistryUnavailable(f"{_name(first)} {why}")
             response = self._exchange(target, kind=kind, accept=accept)
             location = response.headers.get("location")
             if response.status not in MOVED or location is None:
                 return self._judged(response, read=read, moved=target != first)
-            target = self._redirected(target, location)
             if not follow:
-                return Reply(response.status, moved=True, location=str(target))
+                return Reply(response.status, moved=True, location=_joined(address, location))
+            with self._translated(str(target)):
+                target = target.join(location)
         raise RegistryUnavailable(f"{_name(first)} redirects more than {MOST_REDIRECTS} times")
 
     def _exchange(self, url: httpx2.URL, *, kind: str, accept: str) -> _Response:
         """One request and its answer, the body whole where it is one that counts."""
         is_ours = is_same(self._url, url)
-        identity = self._identity if is_ours else stranger()
+        identity = self._identity if is_ours else self._stranger
         headers = {"accept": accept, "accept-encoding": "gzip", **identity.headers}
         with self._pace.turn(kind), self._translated(str(url)):
             deadline = time.monotonic() + self._timeout_s
@@ -184,30 +188,26 @@ class Client:
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             words = self._shown(str(error).encode())
             raise _Passing(f"{_name(address)}: {type(error).__name__} {words}") from error
-        except RuntimeError as error:  # closed by another thread
+        except RuntimeError as error:
+            if not self._http.is_closed:
+                raise
             raise Stopped(f"{_name(address)} is asked no more") from error
-
-    def _redirected(self, here: httpx2.URL, location: str) -> httpx2.URL:
-        with self._translated(str(here)):
-            there = here.join(location)
-        if why := refusal(self._url, there):
-            raise RegistryUnavailable(f"{_name(here)} {why}")
-        return there
 
     def _judged(self, response: _Response, *, read: Callable[[bytes], Any], moved: bool) -> Reply:
         """What an answer says, or the error that it is."""
         status, host = response.status, _name(response.url)
         is_html = "html" in response.headers.get("content-type", "").lower()
-        words = self._shown(response.body)
         if status == OK:
             try:
                 return Reply(OK, read(response.body), moved=moved)
             except Malformed as error:
+                words = self._shown(response.body)
                 raise _Passing(f"{host}: an answer that is {error}: {words}") from error
         if status in NO_SUCH | UNFIT:
             return Reply(status, is_html=is_html, moved=moved)
         if status in REFUSING:
             raise RegistryRefused(f"{host} {REFUSING[status]}")
+        words = self._shown(response.body)
         if status not in PASSING:
             raise RegistryUnavailable(f"{host} answered {status}: {words}")
         pause_s = asked_pause_s(response.headers.get("retry-after"))
@@ -226,14 +226,20 @@ class Client:
 
 
 def _connections(timeout_s: float) -> httpx2.Client:
-    """A client that goes by the environment's proxies; raises `ConfigurationError`."""
+    """A client that goes by the environment's proxies and certificates.
+
+    Raises `ConfigurationError` where they can't be used, which may not quote them: a proxy's
+    address may hold a password.
+    """
     try:
         return httpx2.Client(timeout=timeout_s, follow_redirects=False)
-    except (ImportError, ValueError, httpx2.InvalidURL) as error:  # which may quote a password
-        raise ConfigurationError(
-            "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names can't be used: "
-            f"{'socks5 is not understood' if isinstance(error, ImportError) else 'no http:// URL'}"
-        ) from None
+    except OSError as error:
+        what = f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR name: {error.strerror}"
+    except ImportError:
+        what = "the proxy that ALL_PROXY names: a SOCKS proxy is not understood"
+    except (ValueError, httpx2.InvalidURL):
+        what = "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names: not an http:// URL"
+    raise ConfigurationError(f"the environment can't be used: {what}")
 
 
 def asked_pause_s(retry_after: str | None) -> float:
@@ -254,9 +260,18 @@ def _timely(pieces: Iterable[bytes], deadline: float) -> Iterator[bytes]:
             raise Malformed("too slow")
 
 
+def _joined(address: str, location: str) -> str:
+    """Where a redirect leads; what is no address stays as it is."""
+    with suppress(ValueError):
+        return urljoin(address, location)
+    return location
+
+
 def _name(address: str | httpx2.URL) -> str:
     """The host of an address, and its port where it has one."""
-    return urlsplit(str(address)).netloc.rpartition("@")[2]
+    with suppress(ValueError):
+        return urlsplit(str(address)).netloc.rpartition("@")[2]
+    return "no address"
 
 
 def _tell(state: RetryCallState) -> None:

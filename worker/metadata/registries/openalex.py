@@ -21,7 +21,7 @@ CAREFUL = Limit(5, 1.0, at_once=THREADS)  # of the 30 or 100 a second that it al
 
 
 class Budget(Protocol):
-    """What has been spent in a day, in UTC; it outlives the process."""
+    """What has been spent in a day, in UTC; several threads ask it, and it outlives them."""
 
     def take(self, usd: float, now: float) -> bool:
         """Spend so much at `now`, in Unix seconds; False, and nothing, where it is not there."""

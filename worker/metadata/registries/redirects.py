@@ -24,9 +24,9 @@ def refusal(here: httpx2.URL, there: httpx2.URL) -> str | None:
     may lead to another there.
     """
     if there.scheme not in WEB or not there.host:
-        return "redirects to what is no web address"
+        return "leads to what is no web address"
     if not is_same(here, there) and _is_public(here) and not _is_public(there):
-        return "redirects into a private network"
+        return "leads into a private network"
     return None
 
 

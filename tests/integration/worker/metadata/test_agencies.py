@@ -121,6 +121,20 @@ def test_a_server_that_fails_costs_its_own_doi_only(
     assert set(answers.found) == {DOIS[1]}
 
 
+LOCATIONS = ["file:///etc/passwd", "http://[::1", "http://127.0.0.1:1/", "\xe9://\xff", "mailto:x"]
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_a_doi_that_leads_nowhere_costs_itself_only(
+    led: Registries, quick: Open, location: str
+) -> None:
+    led.agencies["10.3280"] = "mEDRA"
+    led.doi.faults.extend([None, instead("", 302, TEXT, location=location)])
+    answers = quick("agency").ask(DOIS)
+    assert set(answers.found) == {DOIS[1]}
+    assert answers.absent <= {DOIS[0]}
+
+
 def test_a_record_names_its_doi_in_one_of_three_ways(led: Registries, quick: Open) -> None:
     for name in ("id", "URL"):
         record = dict(led.agency.records[DOIS[0]])
@@ -139,3 +153,9 @@ def test_doi_org_itself_may_be_away_or_refuse(led: Registries, quick: Open) -> N
     led.doi.always = instead("", 403, TEXT)
     with pytest.raises(RegistryRefused):
         registry.ask(DOIS)
+
+
+def test_another_server_is_not_taken_for_doi_org(led: Registries, quick: Open) -> None:
+    led.doi.always = instead("<h1>Not Found</h1>", 404, HTML)
+    with pytest.raises(RegistryUnavailable, match="DOI_URL"):
+        quick("agency").ask(DOIS)

@@ -273,11 +273,19 @@ def test_a_refused_list_is_halved_down_to_the_doi(
     assert max(count for doi, count in fake.asked.items() if doi != DOIS[5]) <= 5
 
 
-@pytest.mark.parametrize("name", ["crossref", "datacite"])
-def test_a_page_that_is_not_found_is_no_absence(server: Registries, quick: Open, name: str) -> None:
-    getattr(server, name).always = instead("<h1>404 nginx</h1>", 404, HTML)
-    with pytest.raises(RegistryUnavailable, match="HTML"):
-        quick(name).ask(DOIS[:1])
+@LISTS
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("many", [1, 10])
+def test_another_server_s_page_is_no_absence(
+    server: Registries, quick: Open, name: str, status: int, many: int
+) -> None:
+    if (name, status, many) == ("openalex", 404, 1):
+        return  # its own way to say so
+    fake = getattr(server, name)
+    fake.always = instead("<h1>Bad Request</h1> <h2>nginx</h2>", status, HTML)
+    with pytest.raises(RegistryUnavailable):
+        quick(name).ask(DOIS[:many])
+    assert len(fake.paths) <= 12
 
 
 @LISTS
@@ -344,7 +352,7 @@ def test_openalex_s_own_budget_blocks_until_it_is_filled(stocked: Registries, qu
     stocked.openalex.budget_usd = 0.0
     with pytest.raises(RegistryBlocked, match="Insufficient budget") as blocked:
         quick("openalex").ask(DOIS)
-    assert abs(blocked.value.until % 86400 - 0) < 3 or blocked.value.until % 86400 > 86397
+    assert (blocked.value.until + 10) % 86400 < 20, "midnight"
     assert len(stocked.openalex.paths) == 1
 
 
@@ -361,11 +369,11 @@ def test_openalex_costs_nothing_where_it_must_not(stocked: Registries, opened: O
 
 def test_a_slow_body_is_given_up(stocked: Registries, quick: Open) -> None:
     stocked.datacite.always = slow(0.04)
-    with pytest.raises(RegistryUnavailable, match="too slow"):
+    with pytest.raises(RegistryUnavailable, match=r"too slow|Timeout"):
         quick("datacite", timeout_s=0.1).ask(DOIS[:2])
 
 
 def test_a_registry_that_says_nothing_is_given_up(stocked: Registries, quick: Open) -> None:
     stocked.datacite.takes_s = 1.0
-    with pytest.raises(RegistryUnavailable, match="ReadTimeout"):
+    with pytest.raises(RegistryUnavailable, match="Timeout"):
         quick("datacite", timeout_s=0.1).ask(DOIS[:1])

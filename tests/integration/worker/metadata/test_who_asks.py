@@ -4,12 +4,15 @@ import gzip
 import json
 import logging
 import pickle
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from tests.integration.worker.metadata.conftest import Open
+from tests.support import registry_records as shapes
 from tests.support.registries import HTML, JSON, MAILTO, TEXT, Registries, Spending, instead
+from tests.support.tls import Authority, tls_front
 from worker.errors import ConfigurationError, RegistryUnavailable, WorkerError
 from worker.metadata.registries.opening import open_registries
 from worker.settings import MetadataSettings
@@ -124,7 +127,7 @@ def test_a_compressed_answer_is_read(server: Registries, opened: Open) -> None:
     assert opened("crossref").ask(["10.1000/a"]).found["10.1000/a"].document.title == "Packed"
 
 
-def test_a_proxy_that_can_t_be_used_is_a_setting(
+def test_an_environment_that_can_t_be_used_is_told(
     server: Registries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for proxy in (f"socks5://u:{SECRET}@localhost:1", f"ftp://u:{SECRET}@localhost"):
@@ -132,3 +135,25 @@ def test_a_proxy_that_can_t_be_used_is_a_setting(
         with pytest.raises(ConfigurationError, match="ALL_PROXY") as raised:
             open_registries(server.settings("crossref"), budget=Spending(), agencies={})
         assert SECRET not in str(raised.value)
+    monkeypatch.delenv("ALL_PROXY")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        open_registries(server.settings("crossref"), budget=Spending(), agencies={})
+
+
+def test_a_registry_that_nobody_vouches_for_is_not_told_who_asks(
+    server: Registries, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+    monkeypatch.setenv("SSL_CERT_FILE", str(ours.file))
+    server.datacite.know([{"doi": DOIS[0], "title": "Sealed"}], shapes.datacite_doi)
+    _, port = server.url.rsplit(":", 1)
+    for authority in (ours, theirs):
+        with tls_front(authority, behind=int(port)) as front:
+            registry = opened("datacite", datacite_url=f"https://127.0.0.1:{front.port}/datacite")
+            if authority is ours:
+                assert registry.ask(DOIS[:1]).found[DOIS[0]].document.title == "Sealed"
+                continue
+            with pytest.raises(RegistryUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+                registry.ask(DOIS[:1])
+            assert front.heard == b""
