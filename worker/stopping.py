@@ -26,10 +26,12 @@ class Stopping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
                 return
             state.should_stop = 0 if number == signal.SIGTERM else 128 + number
             name = signal.Signals(number).name
-            signals.worker_shutting_down.send(
+            answers = signals.worker_shutting_down.send(
                 sender=worker.hostname, sig=name, how="Warm", exitcode=state.should_stop
             )
-            _say(f"{name}: Warm shutdown: what is in hand is finished first; Ctrl-C ends at once")
+            told = [words for _, words in answers if isinstance(words, str)]
+            what = "; ".join(told) or "finishing what is in hand; Ctrl-C again ends at once"
+            _say(f"{name}: shutdown: {what}")
 
         signal.signal(signal.SIGTERM, once)
         signal.signal(signal.SIGINT, once)

@@ -1,0 +1,122 @@
+"""How far something long is: a bar on a terminal, elsewhere a line every half minute."""
+
+import threading
+import time
+from typing import Self
+
+from rich.progress import BarColumn, Progress
+
+from worker.cli.console import Plain, Words, err, shortened
+from worker.telemetry import Pace
+from worker.ticker import Ticker
+
+LINE_S = 30.0
+LABEL_CHARACTERS = 24
+MINUTE_S, HOUR_S = 60, 3600
+
+
+class Bar:
+    """A bar on standard error: how much is done, of how much, how fast, and the time left.
+
+    Without a terminal it is a line every half minute, and one at the end. `unit` is what is
+    counted; `about` says that the total is an estimate.
+    """
+
+    def __init__(
+        self, label: str, *, unit: str = "", line_s: float = LINE_S, err: Plain = err
+    ) -> None:
+        self._err = err
+        self._unit = unit
+        self._label = label
+        self._pace = Pace()
+        self._began = time.monotonic()
+        self._first: int | None = None
+        self._done = 0
+        self._total: int | None = None
+        self._about = False
+        self._words = ""
+        self._lock = threading.Lock()
+        columns = (Words(style="bold"), BarColumn(bar_width=None), Words("figures"))
+        self._progress = Progress(*columns, console=err, expand=True)
+        self._task = self._progress.add_task("", total=None, figures="")
+        self._lines = Ticker("progress", self._say, pause_s=line_s)
+
+    def __enter__(self) -> Self:
+        if self._err.is_terminal:
+            self._progress.start()
+        else:
+            self._lines.start()
+        self._draw()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draw(is_over=True)
+        if self._err.is_terminal:
+            self._progress.stop()
+        self._lines.stop()
+        if not self._err.is_terminal and self._first is not None:
+            self._say(is_over=True)
+
+    def name(self, label: str) -> None:
+        """Begin anew, under another name."""
+        with self._lock:
+            self._label, self._pace, self._first = label, Pace(), None
+            self._began = time.monotonic()
+            self._total, self._words = None, ""
+        self._draw()
+
+    def show(self, done: int, total: int | None, *, about: bool = False, words: str = "") -> None:
+        """Show how many are done, of how many where that is known, and `words` besides."""
+        with self._lock:
+            if self._first in {None, done}:
+                self._first, self._began = done, time.monotonic()
+            self._done, self._total, self._about, self._words = done, total, about, words
+            self._pace.note(done)
+        self._draw()
+
+    def _draw(self, *, is_over: bool = False) -> None:
+        with self._lock:
+            self._progress.update(
+                self._task,
+                description=shortened(self._label, LABEL_CHARACTERS),
+                completed=self._done if self._first is not None else 0,
+                total=self._total,
+                figures=self._figures(is_over=is_over),
+            )
+
+    def _say(self, *, is_over: bool = False) -> None:
+        with self._lock:
+            line = f"{self._label}: {self._figures(is_over=is_over)}"
+        self._err.print(line)
+
+    def _figures(self, *, is_over: bool) -> str:
+        done = f"{self._done:,}"
+        if self._total is not None:
+            about = "about " if self._about else ""
+            done += f" of {about}{self._total:,}"
+        per_s = self._mean() if is_over else self._pace.per_s
+        parts = [f"{done} {self._unit}".rstrip(), _speed(per_s), self._words]
+        if not is_over and per_s and self._total is not None and self._total > self._done:
+            parts.append(f"{span((self._total - self._done) / per_s)} left")
+        return ", ".join(part for part in parts if part)
+
+    def _mean(self) -> float:
+        seconds = time.monotonic() - self._began
+        return (self._done - (self._first or 0)) / seconds if seconds else 0.0
+
+
+def span(seconds: float) -> str:
+    """A time as people say it: `8 s`, `3 min`, `2 h 5 min`, `4 d`."""
+    whole = round(seconds)
+    if whole < 2 * MINUTE_S:
+        return f"{whole} s"
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S} min"
+    hours, minutes = divmod(whole // MINUTE_S, 60)
+    return f"{hours // 24} d" if hours >= 48 else f"{hours} h {minutes} min"  # noqa: PLR2004
+
+
+def _speed(per_s: float) -> str:
+    if not per_s:
+        return ""
+    return f"{per_s:,.0f}/s" if per_s >= 10 else f"{per_s:,.1f}/s"  # noqa: PLR2004 - two digits
