@@ -12,7 +12,7 @@ from worker.ticker import Ticker
 
 LINE_S = 30.0
 LABEL_CHARACTERS = 24
-MINUTE_S, HOUR_S = 60, 3600
+MINUTE_S, HOUR_S, DAY_H = 60, 3600, 24
 
 
 class Bar:
@@ -106,14 +106,16 @@ class Bar:
 
 
 def span(seconds: float) -> str:
-    """A time as people say it: `8 s`, `3 min`, `2 h 5 min`, `4 d`."""
+    """A time as people say it: `8 s`, `3 min`, `2 h 5 min`, `12 h`, `4 d`."""
     whole = round(seconds)
     if whole < 2 * MINUTE_S:
         return f"{whole} s"
     if whole < HOUR_S:
         return f"{whole // MINUTE_S} min"
     hours, minutes = divmod(whole // MINUTE_S, 60)
-    return f"{hours // 24} d" if hours >= 48 else f"{hours} h {minutes} min"  # noqa: PLR2004
+    if hours >= 2 * DAY_H:
+        return f"{hours // DAY_H} d"
+    return f"{hours} h" if hours >= 10 else f"{hours} h {minutes} min"  # noqa: PLR2004 - short
 
 
 def _speed(per_s: float) -> str:

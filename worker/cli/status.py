@@ -175,7 +175,7 @@ def _figures(job: Job, workers: Sequence[WorkerState], now_s: float) -> str:
     end = job.settled_at or job.moved_at
     over_s = (end - job.began_at).total_seconds() if end and job.began_at else 0.0
     rate = f"{job.settled / over_s:,.0f}/s" if over_s > 0 and job.settled else ""
-    return f"{job.state:<8} {age:>10} {share:>5} {done:>9,} {rate:>8}"
+    return f"{job.state:<8} {age:>10} {share:>5} {done:>7,} {rate:>7}"
 
 
 def _named(name: str, words: str) -> str:
