@@ -2,15 +2,17 @@
 
 import threading
 import time
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Self, TypeVar
 
 from rich.progress import BarColumn, Progress
 
-from worker.cli.console import Plain, Words, err, shortened
+from worker.cli.console import Plain, Words, err, out, shortened
 from worker.telemetry import Pace
 from worker.ticker import Ticker
 
-LINE_S = 30.0
+T = TypeVar("T")
+LINE_S, DRAW_S = 30.0, 0.1
 LABEL_CHARACTERS = 24
 MINUTE_S, HOUR_S, DAY_H = 60, 3600, 24
 
@@ -18,15 +20,24 @@ MINUTE_S, HOUR_S, DAY_H = 60, 3600, 24
 class Bar:
     """A bar on standard error: how much is done, of how much, how fast, and the time left.
 
-    Without a terminal it is a line every half minute, and one at the end. `unit` is what is
-    counted; `about` says that the total is an estimate.
+    Without a terminal it is a line every half minute, and one at the end; where it is `brief`, the
+    last one only after another, and a bar doesn't stay. `unit` is what is counted.
     """
 
     def __init__(
-        self, label: str, *, unit: str = "", line_s: float = LINE_S, err: Plain = err
+        self,
+        label: str,
+        *,
+        unit: str = "",
+        line_s: float = LINE_S,
+        brief: bool = False,
+        err: Plain = err,
     ) -> None:
         self._err = err
         self._unit = unit
+        self._brief = brief
+        self._has_spoken = False
+        self._drawn = 0.0
         self._label = label
         self._pace = Pace()
         self._began = time.monotonic()
@@ -37,7 +48,7 @@ class Bar:
         self._words = ""
         self._lock = threading.Lock()
         columns = (Words(style="bold"), BarColumn(bar_width=None), Words("figures"))
-        self._progress = Progress(*columns, console=err, expand=True)
+        self._progress = Progress(*columns, console=err, expand=True, transient=brief)
         self._task = self._progress.add_task("", total=None, figures="")
         self._lines = Ticker("progress", self._say, pause_s=line_s)
 
@@ -54,7 +65,8 @@ class Bar:
         if self._err.is_terminal:
             self._progress.stop()
         self._lines.stop()
-        if not self._err.is_terminal and self._first is not None:
+        is_worth_it = self._first is not None and (self._has_spoken or not self._brief)
+        if is_worth_it and not self._err.is_terminal:
             self._say(is_over=True)
 
     def name(self, label: str) -> None:
@@ -66,16 +78,19 @@ class Bar:
         self._draw()
 
     def show(self, done: int, total: int | None, *, about: bool = False, words: str = "") -> None:
-        """Show how many are done, of how many where that is known, and `words` besides."""
+        """Show how many are done, of how many (`about`: by an estimate), and `words` besides."""
         with self._lock:
             if self._first in {None, done}:
                 self._first, self._began = done, time.monotonic()
             self._done, self._total, self._about, self._words = done, total, about, words
             self._pace.note(done)
-        self._draw()
+            is_due = time.monotonic() - self._drawn > DRAW_S
+        if is_due:
+            self._draw()
 
     def _draw(self, *, is_over: bool = False) -> None:
         with self._lock:
+            self._drawn = time.monotonic()
             self._progress.update(
                 self._task,
                 description=shortened(self._label, LABEL_CHARACTERS),
@@ -87,9 +102,12 @@ class Bar:
     def _say(self, *, is_over: bool = False) -> None:
         with self._lock:
             line = f"{self._label}: {self._figures(is_over=is_over)}"
+        self._has_spoken = True
         self._err.print(line)
 
     def _figures(self, *, is_over: bool) -> str:
+        if self._first is None:
+            return self._words
         done = f"{self._done:,}"
         if self._total is not None:
             about = "about " if self._about else ""
@@ -103,6 +121,24 @@ class Bar:
     def _mean(self) -> float:
         seconds = time.monotonic() - self._began
         return (self._done - (self._first or 0)) / seconds if seconds else 0.0
+
+
+def counted(
+    items: Iterable[T], label: str, *, unit: str, size: Callable[[T], int] = lambda _: 1
+) -> Iterator[T]:
+    """Items as they are taken, and how many that were so far.
+
+    Nothing of that where a person sees the answers come, which a bar would stand between.
+    """
+    if out.is_terminal and err.is_terminal:
+        yield from items
+        return
+    done = 0
+    with Bar(label, unit=unit, brief=True) as bar:
+        for item in items:
+            yield item
+            done += size(item)
+            bar.show(done, None)
 
 
 def span(seconds: float) -> str:

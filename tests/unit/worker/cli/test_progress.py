@@ -50,6 +50,17 @@ def test_what_showed_nothing_says_nothing() -> None:
     assert file.getvalue() == ""
 
 
+def test_what_is_brief_says_nothing_at_its_end() -> None:
+    err, file = console_of(is_terminal=False)
+    with Bar("exporting", unit="records", brief=True, err=err) as bar:
+        bar.show(3, None)
+    assert file.getvalue() == ""
+    with Bar("exporting", unit="records", brief=True, line_s=0.01, err=err) as bar:
+        bar.show(3, None)
+        wait_until(lambda: "exporting: 3 records" in file.getvalue())
+    assert file.getvalue().count("exporting: 3 records") > 1
+
+
 def test_a_bar_fits_into_80_columns() -> None:
     err, file = console_of(is_terminal=True)
     with Bar("a_rather_long_name_of_a_list_2024-11-26.txt", unit="DOIs", err=err) as bar:
