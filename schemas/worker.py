@@ -18,7 +18,7 @@ class InHand(BaseModel):
 
 
 class WorkerState(BaseModel):
-    """A worker's own words, renewed every second while it is alive.
+    """A worker's own words, renewed each second while it works.
 
     `name` is its host and process. `waiting` is what it waits for, `trouble` why it is unhealthy;
     both are empty where all is well. `points` is how many the live collection had a moment ago;

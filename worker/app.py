@@ -69,7 +69,6 @@ def options(settings: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_send_task_events": True,  # for Flower
-        "task_send_sent_event": True,
     }
 
 

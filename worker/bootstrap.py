@@ -142,14 +142,14 @@ def open_contents(settings: Settings) -> Iterator[Contents]:
 
 
 def held(settings: Settings) -> tuple[str | None, int | None]:
-    """The live collection of the settings and how many points it has, asked of the store.
+    """The live collection of the settings and about how many points it has, asked of the store.
 
     Raises `StoreBusy`, `StoreUnavailable`, `ConfigurationError`.
     """
     brief = settings.qdrant.model_copy(update={"timeout_s": min(LOOK_S, settings.qdrant.timeout_s)})
     with closing(open_store(brief, data_dir=settings.data_dir)) as store:
         live = store.live(settings.collection)
-        return live, store.count(live) if live else None
+        return live, store.count(live, exact=False) if live else None
 
 
 def model_words(settings: Settings, collection: str) -> str:

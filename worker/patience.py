@@ -64,7 +64,7 @@ class Patience:
     ) -> None:
         self._silence_s = silence_s
         self._said = Said()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler asks, too
         self._asked: set[object] = set()
         self._waits: dict[object, tuple[str, str]] = {}
         self._until = stop_never if give_up_s is None else stop_after_delay(give_up_s)

@@ -1,5 +1,6 @@
 """How Celery's workers are told to stop: once in good order, twice at once."""
 
+import logging
 import os
 import signal
 from contextlib import suppress
@@ -44,5 +45,9 @@ def _at_once(number: int, _frame: object = None) -> NoReturn:
 
 
 def _say(words: str) -> None:
+    """Log a line past the log's locks, which whatever was interrupted may hold."""
+    record = logging.LogRecord(__name__, logging.WARNING, "", 0, words, (), None)
+    handlers = logging.getLogger().handlers
+    line = handlers[0].format(record) if handlers else words
     with suppress(OSError):  # nobody reads it any more
-        os.write(2, f"\nworker: {words}\n".encode())
+        os.write(2, f"{line}\n".encode())

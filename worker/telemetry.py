@@ -119,7 +119,7 @@ class Desk:
 
     def __init__(self, trace: Trace | None = None) -> None:
         self._trace = trace or Trace()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler asks, too
         self._works: list[Work] = []
         self._settled = 0
         self._pace = Pace()
@@ -155,9 +155,8 @@ class Desk:
     def records_per_s(self) -> float:
         """How many records a second it embedded or settled lately, as it was asked for that."""
         with self._lock:
-            done = self._settled + sum(work.embedded for work in self._works)
-        self._pace.note(done)
-        return self._pace.per_s
+            self._pace.note(self._settled + sum(work.embedded for work in self._works))
+            return self._pace.per_s
 
     def close(self) -> None:
         """Close the file of the trace."""

@@ -19,7 +19,6 @@ from worker.errors import LedgerUnavailable, StoreBusy, WorkerError
 
 WATCH_S, LINES_S = 2.0, 30.0
 SHORTEST_SOURCE = 12
-SILENT_S = 3.0  # it speaks every second
 INDENT = " " * 4
 
 
@@ -75,7 +74,7 @@ def lines(client: bootstrap.Client) -> Iterator[str]:
     parts += [f"{backlog.parked:,} of paused jobs"] if backlog.parked else []
     parts += [f"{backlog.dead:,} dead letters"] if backlog.dead else []
     yield _named("work", "; ".join(parts))
-    yield from _of_workers(workers)
+    yield from _of_workers(workers, silent_s=client.settings.ingest.lease_s / 2)
     yield ""
     yield from _of_jobs(client, client.ledger.jobs(), workers)
     if candidate := client.ledger.route().candidate:
@@ -111,13 +110,13 @@ def _held(client: bootstrap.Client, workers: Sequence[WorkerState]) -> Held:
         return Held(trouble=str(error))
 
 
-def _of_workers(workers: Sequence[WorkerState]) -> Iterator[str]:
+def _of_workers(workers: Sequence[WorkerState], *, silent_s: float) -> Iterator[str]:
     if not workers:
         yield _named("workers", "none alive; `doi-worker run` is one")
     for worker in workers:
         parts = [worker.name]
         parts += [worker.phase] if worker.phase != "working" else []
-        parts += [f"silent for {span(worker.silent_s)}"] if worker.silent_s > SILENT_S else []
+        parts += [f"silent for {span(worker.silent_s)}"] if worker.silent_s > silent_s else []
         parts += [f"{len(worker.in_hand)} in hand"]
         parts += [f"{worker.records_per_s:,.0f} records/s"] if worker.records_per_s else []
         yield _named("worker", ", ".join(parts))

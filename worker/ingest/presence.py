@@ -1,4 +1,4 @@
-"""What a worker says of itself to all who ask: every second, in the ledger."""
+"""What a worker says of itself to all who ask: in the ledger."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ class Vitals(NamedTuple):
 
 
 class Presence:
-    """A worker's state, renewed in the ledger each second for as long as it is alive.
+    """A worker's state, kept in the ledger for as long as it is alive: each second while it works.
 
     Every ten seconds it looks at the ledger and the store besides (`vitals`): not more often, and
     not when somebody asks for them, so that a server that is away holds nobody up.
@@ -47,6 +47,9 @@ class Presence:
         self.phase: Phase = "starting"
         self.vitals = Vitals()
         self._has_begun = False
+        self._said: WorkerState | None = None
+        self._said_at = 0.0
+        self._quiet_s = settings.ingest.lease_s / 4  # each word is a write to Redis's disk
         self._ledger = ledger
         self._queues = queues
         self._stalled_s = settings.metrics.stalled_s
@@ -78,9 +81,16 @@ class Presence:
         self.phase = "working"
 
     def beat(self) -> None:
-        """Say once how it is; who is away now is waited for by others, who say so."""
+        """Say how it is, where that is news, or was said a while ago.
+
+        Who is away now is waited for by others, who say so.
+        """
+        state, now = self.state(), time.monotonic()
+        if state == self._said and not state.in_hand and now - self._said_at < self._quiet_s:
+            return
         with suppress(*TRANSIENT):
-            self._ledger.present(self.state())
+            self._ledger.present(state)
+            self._said, self._said_at = state, now
 
     def look(self) -> None:
         """Look once at the ledger and the store."""
@@ -92,7 +102,7 @@ class Presence:
         if self._store:
             with suppress(*TRANSIENT):
                 live = self._store.live(self.alias)
-                points = self._store.count(live) if live else None
+                points = self._store.count(live, exact=False) if live else None
                 seen = seen._replace(collection=live, points=points)
         self.vitals = seen
 
