@@ -22,10 +22,10 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path, DOIVEC_MODEL__NAME=str(make_tiny_model(tmp_path / "model")))
 
 
-def long_list(folder: Path, *, batches: int) -> Path:
-    """Texts that take the tiny model seconds a batch of 40."""
+def long_list(folder: Path) -> Path:
+    """160 texts, which take the tiny model some seconds."""
     source, title = folder / "long.jsonl", "On the origin of species " * 1200
-    rows = ({"doi": f"10.1000/{n}", "title": title} for n in range(40 * batches))
+    rows = ({"doi": f"10.1000/{n}", "title": title} for n in range(160))
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return source
 
@@ -73,23 +73,23 @@ def test_a_queued_job_is_followed_by_its_beginning(shell: Shell) -> None:
 def test_interrupted_once_it_finishes_what_is_in_hand_and_gives_the_rest_back(
     shell: Shell,
 ) -> None:
-    shell.environment |= {"DOIVEC_INGEST__BATCH_RECORDS": "40", "DOIVEC_INGEST__CONCURRENCY": "1"}
-    process = shell.start(WORKER, "ingest", str(long_list(shell.folder, batches=4)))
+    shell.environment |= {"DOIVEC_INGEST__BATCH_RECORDS": "8", "DOIVEC_INGEST__CONCURRENCY": "1"}
+    process = shell.start(WORKER, "ingest", str(long_list(shell.folder)))
     job = begun(shell, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "finishing 1 batch in hand" in err
-    assert "\nlong.jsonl: " in err.partition("finishing")[2], "the bar went on"
+    assert "long.jsonl: " in err.partition("finishing")[2], "the bar went on"
     counts = shell.json(WORKER, "status", job)
-    assert 0 < counts["settled_batches"] < 4
-    assert counts["stored"] == 40 * counts["settled_batches"], "what was in hand has settled"
+    assert 0 < counts["settled_batches"] < 20
+    assert counts["stored"] == 8 * counts["settled_batches"], "what was in hand has settled"
     wait_until(lambda: not processes_of(shell.data))
 
 
 def test_interrupted_twice_it_leaves_nothing_behind(shell: Shell) -> None:
     shell.environment |= {"DOIVEC_INGEST__BATCH_RECORDS": "4000"}
-    process = shell.start(WORKER, "ingest", str(long_list(shell.folder, batches=20)))
+    process = shell.start(WORKER, "ingest", str(long_list(shell.folder)))
     job = begun(shell, process)
     process.send_signal(signal.SIGINT)
     assert process.stderr
