@@ -17,7 +17,10 @@ MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py
 # it, never what stands above it or on its own line; the ground's modules may import each other.
 FLOORS = {
     "worker": [
-        {"settings", "addresses", "errors", "files", "patience", "ticker", "telemetry"},
+        {
+            *("settings", "addresses", "errors", "files", "patience", "ticker"),
+            *("telemetry", "metrics", "exposition", "logs"),
+        },
         {"store", "sources"},
         {"ledger", "contents", "metadata"},
         {"model"},
@@ -84,6 +87,10 @@ ROOMS = {
     "pylatexenc": {"worker/sources/latex.py"},
     "openpyxl": {"worker/sources/workbook.py"},
     "zstandard": {"worker/sources/compression.py", "worker/metadata/bodies.py"},
+    "prometheus_client": {
+        *("worker/metrics.py", "worker/exposition.py", "worker/ingest/vitals.py"),
+        "trainer/refinement/vitals.py",
+    },
     "safetensors": {"worker/model/forward.py", "trainer/training/train.py"},
     "tokenizers": {"worker/model/checkpoint.py"},
     "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},

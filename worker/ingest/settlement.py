@@ -7,15 +7,18 @@ from schemas.document import GIVEN, Document
 from schemas.job import Batch, DeadLetter, State
 from schemas.record import Record, Stamp
 from worker.store.protocol import Stored
+from worker.telemetry import Work
 
 
 class Outcome:
     """The state in which each record of a batch ended, by DOI.
 
-    `untaken` are the DOIs of records that the candidate of a promotion could not take.
+    `untaken` are the DOIs of records that the candidate of a promotion could not take. `work` is
+    the batch in hand, which is told how far it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work) -> None:
+        self.work = work
         self.states: dict[str, State] = {}
         self.dead: dict[str, DeadLetter] = {}
         self.untaken: list[str] = []

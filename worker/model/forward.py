@@ -248,6 +248,23 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
+def gpu_memory() -> Iterator[tuple[str, str, int]]:
+    """Each CUDA device that torch has in use: total, free, and what this process holds, in bytes.
+
+    Nothing where no model is on one: to ask for another would take memory there.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return
+    device = torch.cuda.current_device()
+    free, total = torch.cuda.mem_get_info(device)
+    for kind, size in (
+        ("total", total),
+        ("free", free),
+        ("held", torch.cuda.memory_reserved(device)),
+    ):
+        yield f"cuda:{device}", kind, size
+
+
 def threads() -> int:
     """How many threads torch would use, as the process is set up."""
     return torch.get_num_threads()
