@@ -131,11 +131,13 @@ def test_trainer_and_beat_are_the_workers_image_with_its_data_and_servers(name: 
     "name", sorted(set(SERVICES) - {"redis", "qdrant", "worker", "worker-cpu"})
 )
 def test_each_command_of_a_service_exists(name: str) -> None:
-    from trainer.cli.commands import cli  # noqa: PLC0415 - as below
+    from trainer.cli.commands import cli as trainer  # noqa: PLC0415 - as below
+    from worker.cli.commands import cli as worker  # noqa: PLC0415
 
-    program, command = SERVICES[name]["command"]
-    assert program == "doi-trainer"
-    assert command in cli.commands
+    program, *words = SERVICES[name]["command"]
+    command: Any = {"doi-trainer": trainer, "doi-worker": worker}[program]
+    for word in words:
+        command = command.commands[word]
 
 
 def setting_exists(name: str) -> bool:

@@ -157,8 +157,8 @@ def _missing(document: Document, templates: Sequence[str]) -> str:
     least = min(lacking, key=len)
     names = " and ".join(dict.fromkeys(least))
     return (
-        f"missing_metadata: it has no {names}; ingest it again with its {names}, or promote a "
-        "model that reads {doi}, then `doi-worker dead replay`"
+        f"missing_metadata: it has no {names}; bring it (`doi-worker metadata`) or ingest it again "
+        f"with its {names}, or promote a model that reads {{doi}}, then `doi-worker dead replay`"
     )
 
 

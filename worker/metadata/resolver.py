@@ -25,6 +25,7 @@ PAGES = 3  # at once: while one is at the last registry, the first has another
 DAY_S = 86400.0
 JITTER = 0.2  # or all that was not found on one day would be asked for again on one day
 NOTE_S = 5.0
+SILENCE_S = 3600.0  # after a registry answered, but not for this DOI
 REST_S = 60.0  # after a registry didn't answer, with all its tries
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Resolver:
         self._paging = ThreadPoolExecutor(PAGES, "doivec-page")
         self._lock = threading.Lock()
         self._noted = 0.0
+        self._silent: dict[tuple[str, str], float] = {}
         self.resting: dict[str, Rest] = {}
         self.tally: Counter[str] = Counter()
 
@@ -134,7 +136,9 @@ class Resolver:
             if not left:
                 break
             now = self._clock()
-            asked = self._index.to_ask(left, registry.name, now=now)
+            asked = self._not_silent(
+                registry.name, self._index.to_ask(left, registry.name, now=now), now=now
+            )
             if asked and self._may_ask(registry.name, now):
                 self._ask_all(registry, asked)
                 found |= self._index.find(asked)
@@ -171,6 +175,7 @@ class Resolver:
         except RegistryRefused as error:
             self._rest(name, float("inf"), str(error))
         else:
+            self._hear_silence(name, dois, answers, now=now)
             until = self._until(answers, now)
             self._index.keep(name, answers, asked_at=now, until=until)
             self._count(
@@ -180,6 +185,19 @@ class Resolver:
                     f"absent:{name}": len(answers.absent),
                 }
             )
+
+    def _not_silent(self, name: str, dois: Sequence[str], *, now: float) -> list[str]:
+        with self._lock:
+            return [doi for doi in dois if self._silent.get((name, doi), 0.0) <= now]
+
+    def _hear_silence(
+        self, name: str, dois: Sequence[str], answers: Answers, *, now: float
+    ) -> None:
+        """Note the DOIs that a registry which answers doesn't answer for."""
+        with self._lock:
+            self._silent = {key: at for key, at in self._silent.items() if at > now}
+            silent = set(dois) - answers.found.keys() - answers.absent
+            self._silent.update(((name, doi), now + SILENCE_S) for doi in silent)
 
     def _may_ask(self, name: str, now: float) -> bool:
         with self._lock:

@@ -213,3 +213,22 @@ def test_a_day_costs_what_it_may_and_the_next_begins_anew(index: Index) -> None:
     assert not again.take(0.0001, NOW)
     assert again.spent(NOW) == pytest.approx(0.001)
     assert again.take(0.0001, NOW + DAY_S)
+
+
+def test_a_doi_that_an_answering_registry_leaves_open_is_asked_for_again_in_an_hour(
+    desk: Desk,
+) -> None:
+    class Deaf(Shelf):
+        def ask(self, dois: Sequence[str]) -> Answers:
+            found, absent = super().ask(dois)
+            return Answers(found, absent - {DOIS[0]})
+
+    shelf = Deaf("agency", titled(DOIS[1:5], "agency"))
+    resolver = desk.resolver(shelf)
+    for _ in range(3):
+        list(resolver.resolve(DOIS[:10]))
+    assert shelf.asked == Counter(DOIS[:10])
+    assert resolver.tally["unanswered"] == 3
+    desk.now = NOW + 3601
+    list(resolver.resolve(DOIS[:10]))
+    assert shelf.asked == Counter(DOIS[:10] + DOIS[:1])
