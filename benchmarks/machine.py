@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DATA = ROOT.parent / "shared" / "data"
@@ -28,9 +30,11 @@ def describe() -> dict[str, Any]:
     )
     return {
         "cpu": model[0].split(":")[1].strip() if model else platform.processor(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "python": platform.python_version(),
+        "torch": torch.__version__,
         "system": f"{platform.system()} {platform.release()}",
         "commit": commit.stdout.strip(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

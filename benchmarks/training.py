@@ -7,7 +7,7 @@ import argparse
 import csv
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from benchmarks.machine import DATA, dois, write_result
 from trainer.training import recipe as recipes
+from trainer.training.graphed import GraphedEncoder, Pass, pad
 from trainer.training.packed import PackedEncoder
 from trainer.training.tables import tokens_of
 from trainer.training.train import PackedTrainer, arguments_of, loss_of
@@ -36,6 +37,15 @@ class StockDropout(PackedEncoder):
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
         return functional.dropout(x, self._dropout, training=self._bert.training)
+
+
+class Unrecorded(GraphedEncoder):
+    """The pass for CUDA, its kernels started one by one."""
+
+    def __call__(self, columns: Sequence[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
+        """Vectors float32 [texts, width] for each column."""
+        made = Pass(self._bert).train(self._bert.training)
+        return list(made(*pad(columns)).chunk(len(columns)))
 
 
 class Clock(transformers.TrainerCallback):
@@ -57,9 +67,12 @@ class Clock(transformers.TrainerCallback):
 
 
 # By name: the optimizer, and what computes the vectors, given the model and its tables.
-VARIANTS: dict[str, tuple[str, Callable[[Any, Any], PackedEncoder | None]]] = {
+Encoder = PackedEncoder | GraphedEncoder
+STOCK: dict[str, tuple[str, Callable[[Any, Any], Encoder | None]]] = {
     "stock": ("adamw_torch", lambda _, __: None),
     "stock_fused": ("adamw_torch_fused", lambda _, __: None),
+}
+ON_CPU: dict[str, tuple[str, Callable[[Any, Any], Encoder | None]]] = {
     "one_pass": ("adamw_torch_fused", lambda model, _: StockDropout(model[0].model)),
     "own_dropout": ("adamw_torch_fused", lambda model, _: PackedEncoder(model[0].model)),
     "doivec": (
@@ -67,6 +80,11 @@ VARIANTS: dict[str, tuple[str, Callable[[Any, Any], PackedEncoder | None]]] = {
         lambda model, table: PackedEncoder(model[0].model, tokens_of(model, table)),
     ),
 }
+ON_CUDA: dict[str, tuple[str, Callable[[Any, Any], Encoder | None]]] = {
+    "one_pass": ("adamw_torch_fused", lambda model, _: Unrecorded(model[0].model)),
+    "doivec": ("adamw_torch_fused", lambda model, _: GraphedEncoder(model[0].model)),
+}
+VARIANTS = STOCK | (ON_CUDA if torch.cuda.is_available() else ON_CPU)
 
 
 class Trained(NamedTuple):

@@ -5,7 +5,7 @@ was measured, and in docs/operations.md those of what a million DOIs take.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from worker.settings import variables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+Teller = Callable[[dict[str, Any]], Iterator[tuple[str, str]]]
 
 
 def settings_table() -> str:
@@ -56,15 +57,26 @@ def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Com
 
 def measured_table() -> str:
     """What `make bench` wrote, in words."""
+    return _measured(TELLERS)
+
+
+def gpu_table() -> str:
+    """The same, where there was a GPU."""
+    return _measured(GPU_TELLERS)
+
+
+def _measured(tellers: Mapping[str, Teller]) -> str:
     rows: list[str] = []
     machine = {"cpu": "nothing measured yet", "cores": 0, "memory_gib": 0}
-    for name, tell in TELLERS.items():
+    for name, tell in tellers.items():
         path = RESULTS / f"{name}.json"
         if path.exists():
             result = json.loads(path.read_text())
             rows += [f"| {what} | {figure} |" for what, figure in tell(result)]
             machine = result["machine"]
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    if machine.get("gpu"):
+        where = f"{machine['gpu']}, torch {machine['torch']}, {where}"
     head = (
         f"Medians, with the lowest and highest round, on: {where}.\n\n| what | figure |\n|---|---|"
     )
@@ -187,6 +199,14 @@ def _figure(figures: dict[str, dict[str, float]], name: str, digits: int = 2) ->
 def _pipeline(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     figures, count = result["figures"], result["dois"]
     rate = count / figures["whole_s"]["median"]
+    if gpu := result["machine"].get("gpu"):
+        alone = (count / figures[f"{part}_s"]["median"] for part in ("embed", "upsert"))
+        yield f"end to end, {count:,} DOIs, one worker, one round", f"{rate:,.0f} DOIs/s"
+        yield (
+            f"embedding alone (on the {gpu}), and Qdrant's upserts alone, one after the other",
+            " and ".join(f"{part:,.0f} DOIs/s" for part in alone),
+        )
+        return
     yield f"end to end, {count:,} DOIs, all on the same cores", f"{rate:,.0f} DOIs/s"
     yield "end to end, CPU time, of the sum of the parts alone", _figure(figures, "cpu_ratio")
     yield "the same list again, time of the first", _figure(figures, "again_ratio", 3)
@@ -242,8 +262,11 @@ def _embedding(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             f"{_range(rates['sentence_transformers'])} a second",
         )
         yield "ratio, round by round", _range(part["doivec_times"]["sentence_transformers"], 2)
-        share = part["share_of_matrix_rate"][dtype]
-        yield f"share of this machine's own {dtype} matrix rate", f"{share:.0%}"
+        for other in part["doivec_times"].keys() - {"sentence_transformers"}:
+            words = other.removeprefix("sentence_transformers_").replace("_", " ")
+            yield f"ratio to sentence-transformers, {words}", _range(part["doivec_times"][other], 2)
+        if share := part["share_of_matrix_rate"].get(dtype):
+            yield f"share of this machine's own {dtype} matrix rate", f"{share:.0%}"
     parity = result["parity"]["doivec"]
     yield (
         f"parity with sentence-transformers in float32, {result['parity']['dois']:,} DOIs",
@@ -280,7 +303,7 @@ def _training(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
 
 
-TELLERS = {
+TELLERS: dict[str, Teller] = {
     "reading": _reading,
     "embedding_cpu": _embedding,
     "pipeline": _pipeline,
@@ -289,6 +312,12 @@ TELLERS = {
     "scale": _scale,
     "training_cpu": _training,
     "life": _life,
+}
+
+GPU_TELLERS: dict[str, Teller] = {
+    "embedding_h200": _embedding,
+    "training_h200": _training,
+    "pipeline_h200": _pipeline,
 }
 
 SIZED = {
@@ -300,6 +329,7 @@ NOT_MEASURED: dict[str, Any] = {"a_million": {}}
 TABLES = {
     "settings": settings_table,
     "measured": measured_table,
+    "gpu": gpu_table,
     "sizing": sizing_table,
     "metadata-index": index_table,
 }

@@ -1,7 +1,7 @@
 """A record as doivec ingests it: a DOI and, where given, its metadata."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -16,8 +16,8 @@ GIVEN = "given"
 class Document(BaseModel):
     """One record: a canonical DOI (see `schemas.doi.normalize`) and the metadata known of it.
 
-    `source` says who supplied it: `given` by a person, or the name of where it was looked up. It
-    is no part of the content.
+    `source` says who supplied it: `given` by a person, or the name of where it was looked up;
+    `supplied` names the fields that came from elsewhere. Neither is part of the content.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +28,7 @@ class Document(BaseModel):
     year: int | None = None
     venue: str | None = None
     source: str = GIVEN
+    supplied: Mapping[str, str] = {}
 
     def model_copy(
         self,
@@ -38,9 +39,26 @@ class Document(BaseModel):
         """A record with some fields changed; pydantic's own would keep the hash of the old one."""
         return Document(**{**self.model_dump(), **(update or {})})
 
-    def from_source(self, source: str) -> "Document":
-        """The same record, supplied by `source`."""
-        return self if source == self.source else self.model_copy(update={"source": source})
+    def unsigned(self) -> "Document":
+        """The same record, without who supplied it."""
+        if self.source == GIVEN and not self.supplied:
+            return self
+        return self.model_copy(update={"source": GIVEN, "supplied": {}})
+
+    def source_of(self, field: str) -> str:
+        """Who supplied a field."""
+        return self.supplied.get(field, self.source)
+
+    def supplemented(self, others: Iterable["Document"]) -> "Document":
+        """This record, and of what it lacks what others have, the first first."""
+        found: dict[str, Any] = {}
+        supplied = dict(self.supplied)
+        for other in others:
+            for name in other.metadata.keys() - self.metadata.keys() - found.keys():
+                found[name] = other.metadata[name]
+                if (source := other.source_of(name)) != self.source:
+                    supplied[name] = source
+        return self.model_copy(update={**found, "supplied": supplied}) if found else self
 
     @property
     def is_bare(self) -> bool:

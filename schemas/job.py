@@ -109,7 +109,8 @@ class Batch(BaseModel):
 class Job(BaseModel):
     """A job's counts, as the ledger has them.
 
-    read = accepted + repeated + invalid + without_doi; `reading` tells what else was read.
+    read = accepted + repeated + invalid + without_doi; `reading` tells what else was read. It began
+    when a worker first claimed one of its batches, and moved when the last of them settled.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -118,6 +119,8 @@ class Job(BaseModel):
     source: str
     state: JobState
     created_at: datetime
+    began_at: datetime | None = None
+    moved_at: datetime | None = None
     settled_at: datetime | None = None
     batch_records: int
     batches: int = 0
@@ -157,4 +160,6 @@ def _row(document: Document) -> str | dict[str, Any]:
     said = document.metadata
     if document.source != GIVEN:
         said = said | {"source": document.source}
+    if document.supplied:
+        said = said | {"supplied": document.supplied}
     return {"doi": document.doi, **said} if said else document.doi

@@ -40,11 +40,10 @@ class Record:
     @classmethod
     def of(cls, document: Document, sequence: int) -> "Record":
         """A document as it was given under a sequence."""
-        stamp = Stamp(sequence, document.source)
         return cls(
-            document=document.from_source(GIVEN),
+            document=document.unsigned(),
             sequence=sequence,
-            stamps=dict.fromkeys(document.metadata, stamp),
+            stamps={n: Stamp(sequence, document.source_of(n)) for n in document.metadata},
         )
 
     def merged(self, other: "Record") -> "Record":

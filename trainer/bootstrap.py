@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trainer.data.held_out import HeldOutStore
@@ -13,6 +14,7 @@ from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
 from worker.bootstrap import Client, Runtime, connect, make_runtime
 from worker.embedded.owner import refuse_any_owner
+from worker.exposition import Exposition
 from worker.model.registered import Registered
 from worker.model.registry import Registry
 from worker.settings import Settings
@@ -73,6 +75,16 @@ def open_desk(settings: Settings, *, lost: Callable[[], None]) -> "Desk":
     from trainer.refinement.desk import Desk  # noqa: PLC0415 - imports torch; beat needs none
 
     return Desk(settings, make_refine=make_refine, lost=lost)
+
+
+def expose(settings: Settings) -> None:
+    """Tell how a trainer's worker is, at the port of the settings, until the process ends."""
+    from trainer.refinement.vitals import RefineMetrics  # noqa: PLC0415 - as above
+
+    history = History.below(settings.data_dir)
+    well = partial(str, "")
+    collectors = [RefineMetrics(history)]
+    Exposition(settings.metrics, lives=well, is_ready=well, collectors=collectors)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from kombu.entity import Exchange, Queue
 
 from trainer.refinement.pending import Request
 from trainer.refinement.slots import Slots, latest_slot
-from worker.app import NO_FIXUPS, ending_in_a_line, options
+from worker.app import NO_FIXUPS, ending_in_a_line, log_by, log_workers_of, options
 from worker.settings import Settings, read_settings
 from worker.stopping import Stopping
 
@@ -59,11 +59,19 @@ def beat_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def start_beat(settings: Settings, *, level: str | None) -> None:
+    """Be beat, by these settings, until told to stop; `level` overrules that of the log."""
+    app.conf.update(beat_options(settings))
+    log_by(settings.log, level=level)
+    app.start(["--quiet", "beat", "--loglevel", level or settings.log.level])
+
+
 def make_app(settings: Callable[[], Settings]) -> Celery:
     """A Celery application that reads its settings when it first needs them."""
     made = Celery("doivec-trainer", set_as_current=False, fixups=NO_FIXUPS)
     made.add_defaults(lambda: trainer_options(settings()))
     made.steps["worker"].add(Stopping)
+    log_workers_of(made, settings)
     return made
 
 
@@ -94,9 +102,11 @@ def start(sender: Any, **_: Any) -> None:
         return
     with ending_in_a_line("doi-trainer"):
         # Beat, and whoever asks a worker how it is, need none of it.
-        from trainer.bootstrap import open_desk  # noqa: PLC0415
+        from trainer.bootstrap import expose, open_desk  # noqa: PLC0415
 
-        _desk = open_desk(read_settings(), lost=_end)
+        settings = read_settings()
+        _desk = open_desk(settings, lost=_end)
+        expose(settings)
 
 
 @worker_ready.connect

@@ -45,20 +45,29 @@ def socket_url(path: str) -> str:
 
 def qdrant_url(raw: str) -> str:
     """The HTTP URL of a Qdrant server; raises ValueError."""
-    parts = _split(raw, HTTP)
-    if "@" in raw:  # in the path too: "http://user:12/34@host" is a password with a /
-        raise ValueError("a URL with a user or password: DOIVEC_QDRANT__API_KEY is for the key")
-    if not parts.hostname:
-        raise ValueError("the URL names no host")
-    if parts.query:
-        raise ValueError("a Qdrant URL has no parameters after a ?")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return _http_url(raw, instead=": DOIVEC_QDRANT__API_KEY is for the key")
+
+
+def registry_url(raw: str) -> str:
+    """The HTTP URL of a registry of DOIs, without a slash at its end; raises ValueError."""
+    return _http_url(raw)
 
 
 def shown(url: str) -> str:
     """A URL that was checked, without user and password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _http_url(raw: str, *, instead: str = "") -> str:
+    parts = _split(raw, HTTP)
+    if "@" in raw:  # in the path too: "http://user:12/34@host" is a password with a /
+        raise ValueError(f"a URL with a user or password{instead}")
+    if not parts.hostname:
+        raise ValueError("the URL names no host")
+    if parts.query:
+        raise ValueError("an HTTP URL with parameters after a ?")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _split(raw: str, schemes: tuple[str, ...]) -> SplitResult:

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.worker import control
 from celery.worker.control import inspect_command
 from kombu.entity import Exchange, Queue
@@ -15,10 +15,11 @@ from kombu.utils.url import maybe_sanitize_url
 from worker.addresses import celery_url
 from worker.errors import ConfigurationError, WorkerError
 from worker.ledger.state import unreachable
-from worker.settings import RedisSettings, Settings, read_settings
+from worker.logs import set_up
+from worker.settings import LogSettings, RedisSettings, Settings, read_settings
 from worker.stopping import Stopping
 
-INTAKE, INGEST = "celery", "ingest"
+QUEUES = INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
 VISIBILITY_TIMEOUT_S = 30
 # Celery's one for Django would put the current folder first on the path.
@@ -61,13 +62,13 @@ def options(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "task_ignore_result": True,
         "task_default_queue": INTAKE,
-        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (INTAKE, INGEST)],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_routes": {BATCH_TASK: {"queue": INGEST}},
         "worker_pool": "threads",
         "worker_concurrency": settings.ingest.concurrency,
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_send_task_events": False,
+        "worker_send_task_events": True,  # for Flower
     }
 
 
@@ -76,7 +77,29 @@ def make_app(settings: Callable[[], Settings]) -> Celery:
     made = Celery("doivec", set_as_current=False, include=["worker.tasks"], fixups=NO_FIXUPS)
     made.add_defaults(lambda: options(settings()))
     made.steps["worker"].add(Stopping)
+    log_workers_of(made, settings)
     return made
+
+
+def log_workers_of(application: Celery, settings: Callable[[], Settings]) -> None:
+    """Let the workers of an application log in the way of the settings."""
+
+    def set_up_log(instance: Any, options: dict[str, Any], **_: Any) -> None:
+        if instance.app is application:  # not another program's, which imports us to queue
+            with suppress(ConfigurationError):  # it is told when the worker starts
+                log_by(settings().log, level=options.get("loglevel"))
+
+    signals.celeryd_init.connect(set_up_log, weak=False)
+
+
+def log_by(settings: LogSettings, *, level: str | int | None = None) -> None:
+    """Log in the way of the settings, and keep Celery from setting up its own."""
+    set_up(settings, level=level)
+    signals.setup_logging.connect(_set_up_already, weak=False)
+
+
+def _set_up_already(**_: Any) -> None:
+    pass
 
 
 def sender(application: Celery) -> Callable[[str, int], None]:

@@ -9,38 +9,49 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from worker.app import INGEST, make_app, restore_unacknowledged, sender
+from worker.app import INGEST, QUEUES, make_app, restore_unacknowledged, sender
+from worker.completion import Completion
 from worker.contents import Contents
 from worker.embedded.owner import Owner
 from worker.embedded.server import redis_settings
-from worker.errors import ConfigurationError, StoreBusy, StoreUnavailable
+from worker.errors import ConfigurationError, ModelError, StoreBusy, StoreUnavailable
+from worker.files import locked
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
 from worker.ingest.intake import Intake
+from worker.ingest.presence import Presence
 from worker.ingest.producer import Producer
 from worker.ingest.rows import Reader
 from worker.ingest.sweep import Sweeper
 from worker.ingest.turns import Turns
+from worker.ingest.vitals import told
 from worker.ingest.writer import Writer
 from worker.ledger import identity
 from worker.ledger.identity import There
 from worker.ledger.leases import Leases
 from worker.ledger.ledger import Ledger
+from worker.ledger.sole import sole
 from worker.ledger.state import Identity
 from worker.metadata.index import Index
+from worker.metadata.memory import Agencies, Spending
+from worker.metadata.registries.opening import open_registries
+from worker.metadata.resolver import Resolver
+from worker.metadata.supplements import Supplements
 from worker.model.loaded import Models
 from worker.model.registered import Registered, Source
+from worker.model.registry import Registry
 from worker.patience import Patience
 from worker.search import Searcher
 from worker.settings import Settings
+from worker.store.names import version_in
 from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
-from worker.telemetry import Trace
 from worker.ticker import Ticker
 
 GIVE_UP_S = 60.0
 BACKFILL_LOOK_S = 0.5
+LOOK_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +83,7 @@ class Runtime:
     tender: Ticker
     backfiller: Backfiller
     patience: Patience
-    trace: Trace
+    presence: Presence
 
     def start(self) -> None:
         """Begin the heartbeat, the sweeps, and the look-out for backfills."""
@@ -80,6 +91,8 @@ class Runtime:
         self.sweeper.start()
         self.tender.start()
         self.backfiller.start()
+        self.presence.start()
+        self.presence.work_on(self.store)
 
     def close(self) -> None:
         """Stop the threads and let go of connections, files and locks."""
@@ -88,9 +101,10 @@ class Runtime:
         self.tender.stop()
         self.sweeper.stop()
         self.leases.stop()
+        self.presence.stop()
         self.store.close()
         self.ledger.close()
-        self.trace.close()
+        self.presence.desk.close()
 
 
 @contextmanager
@@ -140,6 +154,58 @@ def metadata_index(settings: Settings) -> Index:
     return Index(settings.metadata.index or settings.data_dir / "metadata.sqlite")
 
 
+@contextmanager
+def open_resolver(settings: Settings) -> Iterator[Resolver]:
+    """What looks DOIs up, one on an index at a time; raises `Busy` and `ConfigurationError`."""
+    index = metadata_index(settings)
+    registries = open_registries(
+        settings.metadata,
+        budget=Spending(index, usd_a_day=settings.metadata.openalex_usd_a_day),
+        agencies=Agencies(index),
+    )
+    resolver = Resolver(index, registries, settings=settings.metadata)
+    with closing(resolver), locked(index.path.with_name("resolver.lock")):
+        yield resolver
+
+
+@contextmanager
+def completing(client: Client, resolver: Resolver) -> Iterator[Completion]:
+    """What brings titles to the client's live collection, one at a time for a ledger.
+
+    Raises `Busy`.
+    """
+    settings = client.settings
+    with sole(client.ledger, "resolver", lease_s=settings.ingest.lease_s) as lease:
+        yield Completion(
+            resolver,
+            client.producer,
+            contents=lambda: open_contents(settings),
+            wanted={"title", settings.metadata.want},
+            check=lease.check,
+        )
+
+
+def held(settings: Settings) -> tuple[str | None, int | None]:
+    """The live collection of the settings and about how many points it has, asked of the store.
+
+    Raises `StoreBusy`, `StoreUnavailable`, `ConfigurationError`.
+    """
+    brief = settings.qdrant.model_copy(update={"timeout_s": min(LOOK_S, settings.qdrant.timeout_s)})
+    with closing(open_store(brief, data_dir=settings.data_dir)) as store:
+        live = store.live(settings.collection)
+        return live, store.count(live, exact=False) if live else None
+
+
+def model_words(settings: Settings, collection: str) -> str:
+    """What is known here of the model of a collection, in words."""
+    version = version_in(settings.collection, collection)
+    try:
+        manifest = Registry(settings.data_dir / "models").look(version)[1]
+    except ModelError:
+        return f"{version}, which is not in the registry of this machine"
+    return f"{version}, of {manifest.name}, reads {', '.join(manifest.templates)}"
+
+
 def adopt(client: Client) -> Identity:
     """Make the client's ledger and store one deployment; see `worker.ledger.identity`."""
     settings = client.settings
@@ -181,19 +247,27 @@ def start_worker(
     patience = Patience()
     ledger = Ledger.connect(settings.redis, options=settings.ingest)
     patience(ledger.ping)
-    store = open_store(settings.qdrant, data_dir=settings.data_dir)
-    runtime = make_runtime(
-        settings,
-        application,
-        ledger=ledger,
-        store=store,
-        patience=patience,
-        source=source or Registered(settings),
-    )
-    live = patience(store.live, settings.collection)
-    if live and (words := Registered(settings).unheeded(live)):
-        log.warning(words)
-    return runtime
+    presence = _presence(settings, ledger, patience=patience)
+    with told(presence, settings):
+        store = open_store(settings.qdrant, data_dir=settings.data_dir)
+        runtime = make_runtime(
+            settings,
+            application,
+            ledger=ledger,
+            store=store,
+            patience=patience,
+            presence=presence,
+            source=source or Registered(settings),
+        )
+        live = patience(store.live, settings.collection)
+        if live and (words := Registered(settings).unheeded(live)):
+            log.warning(words)
+        return runtime
+
+
+def _presence(settings: Settings, ledger: Ledger, *, patience: Patience) -> Presence:
+    """What tells others how this process is, once it is begun."""
+    return Presence(ledger, settings, queues=QUEUES, patience=patience)
 
 
 def make_runtime(
@@ -204,11 +278,12 @@ def make_runtime(
     store: VectorStore,
     patience: Patience,
     source: Source,
+    presence: Presence | None = None,
 ) -> Runtime:
     """A worker's objects on a ledger and a store; the model of the live collection is loaded."""
     alias = settings.collection
+    presence = presence or _presence(settings, ledger, patience=patience)
     patience(lambda: identity.compare(ledger, lambda: There.of(store, alias), alias=alias))
-    trace = Trace(settings.trace)
     models = Models(source.load, idle_s=settings.ingest.lease_s)
     live = models.target(patience(source.live, store, ledger))
     patience(identity.join, ledger, store, live.collection, alias=alias)
@@ -219,7 +294,6 @@ def make_runtime(
         store,
         turns=Turns(share=settings.ingest.backfill_share),
         patience=patience,
-        trace=trace,
     )
     ingestor = Ingestor(
         ledger=ledger,
@@ -228,7 +302,7 @@ def make_runtime(
         writer=writer,
         leases=leases,
         patience=patience,
-        trace=trace,
+        desk=presence.desk,
     )
     return Runtime(
         ledger=ledger,
@@ -242,7 +316,7 @@ def make_runtime(
         tender=Ticker("tend", ingestor.tend, pause_s=settings.ingest.sweep_s),
         backfiller=Backfiller(ledger, ingestor, lost=end_this_process, pause_s=BACKFILL_LOOK_S),
         patience=patience,
-        trace=trace,
+        presence=presence,
     )
 
 
@@ -278,6 +352,7 @@ def _producer(
         options=settings.ingest,
         limits=settings.limits,
         patience=patience,
+        supplement=Supplements(metadata_index(settings), want=settings.metadata.want),
     )
 
 

@@ -1,6 +1,6 @@
 """What a collection holds: what it lacks of a list, all that is known of one record, all of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
@@ -60,6 +60,18 @@ class Contents:
                     yield doi, Lack.RECORD
                 elif not there[i].get("title"):
                     yield doi, Lack.TITLE
+
+    def lacking(self, fields: Collection[str]) -> Iterator[str]:
+        """The DOIs of records that lack one of these fields, in no particular order.
+
+        Points that doivec didn't write are no records.
+        """
+        wanted = set(fields)
+        for page in self._store.scan(self.collection, ["doi", "fields"]):
+            for _, payload in page:
+                known = payload.get("fields")
+                if isinstance(known, Mapping) and not wanted <= known.keys():
+                    yield str(payload["doi"])
 
     def look(self, doi: str) -> Known:
         """What is known of a canonical DOI."""

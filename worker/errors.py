@@ -106,6 +106,10 @@ class Stopped(WorkerError):
     """The worker was told to stop while it waited."""
 
 
+class Interrupted(WorkerError):
+    """A person interrupted what can't go on from where it was."""
+
+
 class BatchLost(WorkerError):
     """Another worker has taken over the batch that this one was working on."""
 

@@ -16,14 +16,33 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from worker import metrics
 from worker.errors import LedgerUnavailable, Stopped, StoreUnavailable
 
 T = TypeVar("T")
 P = ParamSpec("P")
 TRANSIENT = (LedgerUnavailable, StoreUnavailable)
 SILENCE_S, AGAIN_S = 8.0, 60.0
-ANSWERERS = {"worker.ledger": "Redis", "worker.store": "the vector store"}
+REDIS, STORE = "Redis", "the vector store"
+LABELS = {REDIS: "redis", STORE: "store"}
+ANSWERERS = {"worker.ledger": REDIS, "worker.store": STORE}
 log = logging.getLogger(__name__)
+
+
+class Said:
+    """Which words were said lately: the same ones are said once, and then once a minute."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def is_due(self, words: str) -> bool:
+        """Whether to say these words now; they count as said then."""
+        with self._lock:
+            now = self._clock()
+            self._at = {said: at for said, at in self._at.items() if now - at < AGAIN_S}
+            return self._at.setdefault(words, now) == now
 
 
 class Patience:
@@ -32,7 +51,7 @@ class Patience:
     A worker whose store or ledger is away has nothing else to do, so it waits with what it has
     in hand, as long as it takes; a command waits until `give_up_s` and then raises the error.
     `stop` ends all waiting with `Stopped`. What is waited for is said: at once where a call fails,
-    after `silence_s` where it doesn't answer, and then once a minute.
+    after `silence_s` where it doesn't answer, and then once a minute; `waits` has it meanwhile.
     """
 
     def __init__(
@@ -44,7 +63,10 @@ class Patience:
         silence_s: float = SILENCE_S,
     ) -> None:
         self._silence_s = silence_s
-        self._said: dict[str, float] = {}
+        self._said = Said()
+        self._lock = threading.RLock()  # a signal's handler asks, too
+        self._asked: set[object] = set()
+        self._waits: dict[object, tuple[str, str]] = {}
         self._until = stop_never if give_up_s is None else stop_after_delay(give_up_s)
         self._stop = threading.Event()
         self._wait = wait_exponential_jitter(multiplier=first_s, max=longest_s, jitter=first_s)
@@ -53,32 +75,77 @@ class Patience:
         """End all waiting, now and later."""
         self._stop.set()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
+    @property
+    def waits(self) -> dict[str, str]:
+        """What is waited for now: what was said of it last, by who is to answer."""
+        with self._lock:
+            return dict(self._waits.values())
+
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer of `call`, as soon as it answers; raises `Stopped` after `stop`."""
+        key = object()
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            server = REDIS if isinstance(error, LedgerUnavailable) else STORE
+            metrics.RETRIES.labels(LABELS[server]).inc()
+            self._begin_wait(key, server, str(error))
+            self._say(f"waiting, and trying again: {error}")
+
         retrying = Retrying(
             retry=retry_if_exception_type(TRANSIENT),
             wait=self._pause_s,
             stop=self._until,
             sleep=self._sleep,
             reraise=True,
-            before_sleep=self._tell,
+            before_sleep=tell,
         )
-        with self._watched(call):
+        with self._watched(_answerer(call), key):
             return retrying(call, *args, **kwargs)
 
     @contextmanager
-    def _watched(self, call: Callable[..., object]) -> Iterator[None]:
+    def _watched(self, server: str | None, key: object) -> Iterator[None]:
         """Say that a server doesn't answer, where one is asked and doesn't."""
-        module = getattr(call, "__module__", "")
-        whom = next((name for room, name in ANSWERERS.items() if room in module), None)
-        watch = threading.Timer(self._silence_s, self._say, [f"no answer yet from {whom}"])
+        words = f"no answer yet from {server}"
+
+        def silent() -> None:
+            self._begin_wait(key, server or STORE, words)
+            self._say(words)
+
+        began = time.monotonic()
+        watch = threading.Timer(self._silence_s, silent)
         watch.daemon = True
-        if whom:
+        with self._lock:
+            self._asked.add(key)
+        if server:
             watch.start()
         try:
             yield
         finally:
             watch.cancel()
+            self._end_wait(key, time.monotonic() - began)
+
+    def _begin_wait(self, key: object, server: str, words: str) -> None:
+        with self._lock:
+            if key in self._asked:  # it may have answered just now
+                self._waits[key] = (server, words)
+                metrics.WAITING.labels(LABELS[server]).set(1)
+
+    def _end_wait(self, key: object, waited_s: float) -> None:
+        with self._lock:
+            self._asked.discard(key)
+            if (waited := self._waits.pop(key, None)) is None:
+                return
+            server = waited[0]
+            if server not in dict(self._waits.values()):
+                metrics.WAITING.labels(LABELS[server]).set(0)
+        if waited_s > AGAIN_S:
+            log.warning("no longer waiting for %s, after %.0f s", server, waited_s)
 
     def _pause_s(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -89,12 +156,12 @@ class Patience:
         if self._stop.wait(pause_s):
             raise Stopped("told to stop while waiting")
 
-    def _tell(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        self._say(f"waiting, and trying again: {error}")
-
     def _say(self, words: str) -> None:
-        now = time.monotonic()
-        if now - self._said.get(words, -AGAIN_S) >= AGAIN_S:
-            self._said = {words: now}
+        if self._said.is_due(words):
             log.warning("%s", words)
+
+
+def _answerer(call: Callable[..., object]) -> str | None:
+    """Who is to answer a call."""
+    module = getattr(call, "__module__", "")
+    return next((name for room, name in ANSWERERS.items() if room in module), None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -24,7 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from worker.addresses import qdrant_url, redis_url
+from worker.addresses import qdrant_url, redis_url, registry_url
 from worker.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -55,7 +56,16 @@ def _header(key: SecretStr) -> SecretStr:
     return key
 
 
+def _mailto(address: str) -> str:
+    # A header can't hold other characters.
+    if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", address):
+        raise ValueError("an e-mail address of visible ASCII characters is expected")
+    return address
+
+
 Certificates = Annotated[Path, AfterValidator(_certificates)]
+HeaderKey = Annotated[SecretStr, AfterValidator(_header)]
+RegistryUrl = Annotated[str, AfterValidator(registry_url)]
 
 
 class RedisSettings(Slice):
@@ -115,9 +125,7 @@ class QdrantSettings(Slice):
         description="with https://, who alone may vouch for the server, in place of those that the "
         "clients bring: a file of certificates, in PEM",
     )
-    api_key: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
-        default=None, description="the server's API key"
-    )
+    api_key: HeaderKey | None = Field(default=None, description="the server's API key")
     timeout_s: float = Field(default=30.0, gt=0, description="deadline of one call, in seconds")
     collection: dict[str, Any] = Field(
         default_factory=dict,
@@ -239,9 +247,8 @@ class MetadataSettings(Slice):
         description="registries that may be asked over the network, such as `crossref,openalex`; "
         "without any, only the local index is",
     )
-    mailto: str | None = Field(
+    mailto: Annotated[str, AfterValidator(_mailto)] | None = Field(
         default=None,
-        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
         description="your e-mail address, by which the registries reach whoever asks them; "
         "required for each of them",
     )
@@ -253,24 +260,27 @@ class MetadataSettings(Slice):
         default=None,
         description="the local index, a file; without it, `metadata.sqlite` in the data directory",
     )
-    keep_abstracts: bool = Field(
-        default=True,
-        description="store looked-up abstracts beside the vectors; `false` embeds them only",
+    crossref_url: RegistryUrl = Field(
+        default="https://api.crossref.org", description="Crossref, a mirror"
     )
-    crossref_url: str = Field(default="https://api.crossref.org", description="Crossref, a mirror")
-    crossref_token: SecretStr | None = Field(
+    crossref_token: HeaderKey | None = Field(
         default=None, description="the token of a Crossref Metadata Plus subscription"
     )
-    openalex_url: str = Field(default="https://api.openalex.org", description="OpenAlex")
-    openalex_key: SecretStr | None = Field(
+    openalex_url: RegistryUrl = Field(default="https://api.openalex.org", description="OpenAlex")
+    openalex_key: HeaderKey | None = Field(
         default=None,
         description="an OpenAlex API key; without one, its free budget a day is smaller",
     )
     openalex_usd_a_day: float = Field(
-        default=0.1, ge=0, description="what OpenAlex may cost in a day (UTC), in US dollars"
+        default=0.1,
+        ge=0,
+        description="what OpenAlex may cost in a day (UTC), in US dollars; with 0, each DOI is "
+        "looked up alone, which costs nothing and takes longer",
     )
-    datacite_url: str = Field(default="https://api.datacite.org", description="DataCite, a mirror")
-    doi_url: str = Field(
+    datacite_url: RegistryUrl = Field(
+        default="https://api.datacite.org", description="DataCite, a mirror"
+    )
+    doi_url: RegistryUrl = Field(
         default="https://doi.org", description="the resolver of DOIs, which knows their agencies"
     )
     timeout_s: float = Field(default=30.0, gt=0, description="deadline of one call, in seconds")
@@ -372,6 +382,40 @@ class ScheduleSettings(Slice):
             raise ValueError(f"there is no time zone {name!r} on this machine") from error
 
 
+class LogSettings(Slice):
+    """What a worker, a trainer or a clock writes to its log, on standard error."""
+
+    format: Literal["text", "json"] = Field(
+        default="text", description="a line of text, or an object of JSON, for each event"
+    )
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        default="INFO", description="the least severe events that are logged"
+    )
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: Any) -> Any:
+        return level.upper() if isinstance(level, str) else level
+
+
+class MetricsSettings(Slice):
+    """Where a process tells how it is: /metrics for Prometheus, /livez and /readyz."""
+
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="its HTTP port; without one, nothing is served"
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="the address that it listens at; `0.0.0.0` lets other machines ask",
+    )
+    stalled_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="a worker that has work and has settled nothing for so long is unhealthy",
+    )
+
+
 class Settings(BaseSettings):
     """All settings, read from the environment (`DOIVEC_...`, nested by `__`)."""
 
@@ -407,6 +451,8 @@ class Settings(BaseSettings):
     gate: GateSettings = GateSettings()
     refine: RefineSettings = RefineSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def variables(

@@ -1,5 +1,6 @@
 """How Celery's workers are told to stop: once in good order, twice at once."""
 
+import logging
 import os
 import signal
 from contextlib import suppress
@@ -26,10 +27,12 @@ class Stopping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
                 return
             state.should_stop = 0 if number == signal.SIGTERM else 128 + number
             name = signal.Signals(number).name
-            signals.worker_shutting_down.send(
+            answers = signals.worker_shutting_down.send(
                 sender=worker.hostname, sig=name, how="Warm", exitcode=state.should_stop
             )
-            _say(f"{name}: Warm shutdown: what is in hand is finished first; Ctrl-C ends at once")
+            told = [words for _, words in answers if isinstance(words, str)]
+            what = "; ".join(told) or "finishing what is in hand; Ctrl-C again ends at once"
+            _say(f"{name}: shutdown: {what}")
 
         signal.signal(signal.SIGTERM, once)
         signal.signal(signal.SIGINT, once)
@@ -42,5 +45,9 @@ def _at_once(number: int, _frame: object = None) -> NoReturn:
 
 
 def _say(words: str) -> None:
+    """Log a line past the log's locks, which whatever was interrupted may hold."""
+    record = logging.LogRecord(__name__, logging.WARNING, "", 0, words, (), None)
+    handlers = logging.getLogger().handlers
+    line = handlers[0].format(record) if handlers else words
     with suppress(OSError):  # nobody reads it any more
-        os.write(2, f"\nworker: {words}\n".encode())
+        os.write(2, f"{line}\n".encode())

@@ -14,6 +14,7 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from worker import bootstrap
 from worker.app import BATCH_TASK, app, ending_in_a_line
 from worker.errors import DeviceLost, ModelError
+from worker.ingest.presence import finishing
 from worker.model.registered import Source
 from worker.settings import read_settings
 
@@ -27,7 +28,10 @@ def batch(*arguments: Any, **named: Any) -> None:
     """Work the batch (job, number) off; what is lost here, the ledger's sweep finds."""
     match arguments, named:
         case (str(job), int(number)), {} if number >= 0:
-            _guarded(_runtime.ingestor.run, job, number)
+            if _runtime.patience.is_stopped:
+                _guarded(_runtime.producer.send, job, number)  # another worker's, at once
+            else:
+                _guarded(_runtime.ingestor.run, job, number)
         case _:
             log.error("no batch of ours: %r %r", arguments, named)
 
@@ -81,9 +85,10 @@ def look_after(**_: Any) -> None:
 
 
 @worker_shutting_down.connect
-def hurry(**_: Any) -> None:
-    """Give back what waits for a store that is away."""
+def hurry(**_: Any) -> str:
+    """Give back what waits for a store that is away; what is left to do, in words."""
     _runtime.patience.stop()
+    return finishing(_runtime.presence.state())
 
 
 @worker_shutdown.connect

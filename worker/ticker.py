@@ -4,15 +4,17 @@ import logging
 import threading
 from collections.abc import Callable
 
-from worker.patience import TRANSIENT
+from worker.patience import TRANSIENT, Said
 
 log = logging.getLogger(__name__)
+said = Said()  # of all tickers: they ask the same servers
 
 
 class Ticker:
     """Calls `do` after each pause of `pause_s`, from a thread of its own, until stopped.
 
-    What `do` raises is logged: whatever it is, the next call must come.
+    What `do` raises is logged: whatever it is, the next call must come. What may pass is said once
+    by all tickers, and then once a minute.
     """
 
     def __init__(self, name: str, do: Callable[[], object], *, pause_s: float) -> None:
@@ -36,6 +38,7 @@ class Ticker:
             try:
                 self._do()
             except TRANSIENT as error:
-                log.warning("%s: %s", self._thread.name, error)
+                if said.is_due(str(error)):
+                    log.warning("%s: %s", self._thread.name, error)
             except Exception:  # whatever it is, the next call must come
                 log.exception("%s failed", self._thread.name)

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, cast
 
 import redis
 
-from schemas.document import GIVEN, Document
+from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import JobState, State
 from schemas.model import collection_name
 from schemas.record import Record
 from tests.support.servers import RedisServer
 from tests.support.tiny_model import make_tiny_model
-from tests.support.workers import ingestor
+from tests.support.workers import ingestor, work_of
 from worker.errors import WorkerError
 from worker.ingest.batch import Ingestor
 from worker.ingest.settlement import Outcome
@@ -38,7 +38,7 @@ from worker.store.protocol import VectorStore, Write
 DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
 TITLES = (None, "one title", "another title", "poison")
 YEARS = (None, None, 2001, 2002)
-SOURCES = (GIVEN, GIVEN, GIVEN, "crossref")
+SUPPLIED: tuple[dict[str, str], ...] = ({}, {}, {}, {"title": "crossref"}, {"year": "openalex"})
 STEPS = 150
 DEEPEST = 2
 BATCH_RECORDS = 4
@@ -77,7 +77,7 @@ class Touchy:
         self._meanwhile = meanwhile
         self.is_ill = True
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], _done: object = None) -> Vectors:
         self._meanwhile()
         if self.is_ill and any("poison" in text for text in texts):
             raise RuntimeError("index out of range in self")
@@ -203,7 +203,9 @@ class Walk:
 
     def _draw(self, doi: str) -> Document:
         choose = self._drawn.choice
-        return Document(doi=doi, title=choose(TITLES), year=choose(YEARS), source=choose(SOURCES))
+        document = Document(doi=doi, title=choose(TITLES), year=choose(YEARS))
+        supplied = {n: s for n, s in choose(SUPPLIED).items() if n in document.metadata}
+        return document.model_copy(update={"supplied": supplied})
 
     def _again(self) -> None:
         """The same list once more, from its first batch."""
@@ -221,7 +223,8 @@ class Walk:
 
     def _work(self) -> None:
         if held := self._take(worked=False):
-            self._held.append(held._replace(outcome=self._worker._work(held.claim)))
+            outcome = self._worker._work(held.claim, work_of(held.claim))
+            self._held.append(held._replace(outcome=outcome))
 
     def _settle(self) -> None:
         if held := self._take(worked=True):
@@ -308,7 +311,7 @@ class Walk:
         for _ in range(20):  # what the sweep queues again is all that there is to do
             for name, number in self._swept():
                 if claim := self._ledger.claim(name, number):
-                    self._settle_one(Held(claim, self._worker._work(claim)))
+                    self._settle_one(Held(claim, self._worker._work(claim, work_of(claim))))
 
     def _check(self) -> None:
         ids = {point_id(doi): doi for doi in DOIS}

@@ -131,11 +131,13 @@ def test_trainer_and_beat_are_the_workers_image_with_its_data_and_servers(name: 
     "name", sorted(set(SERVICES) - {"redis", "qdrant", "worker", "worker-cpu"})
 )
 def test_each_command_of_a_service_exists(name: str) -> None:
-    from trainer.cli.commands import cli  # noqa: PLC0415 - as below
+    from trainer.cli.commands import cli as trainer  # noqa: PLC0415 - as below
+    from worker.cli.commands import cli as worker  # noqa: PLC0415
 
-    program, command = SERVICES[name]["command"]
-    assert program == "doi-trainer"
-    assert command in cli.commands
+    program, *words = SERVICES[name]["command"]
+    command: Any = {"doi-trainer": trainer, "doi-worker": worker}[program]
+    for word in words:
+        command = command.commands[word]
 
 
 def setting_exists(name: str) -> bool:
@@ -183,12 +185,21 @@ def test_every_command_in_the_docs_exists() -> None:
         assert named <= commands.keys()
 
 
-@pytest.mark.parametrize("name", ["worker", "worker-cpu", "trainer", "trainer-cpu"])
+@pytest.mark.parametrize("name", ["worker", "worker-cpu"])
+def test_a_workers_health_is_what_it_says_of_itself(name: str) -> None:
+    from worker.cli.commands import cli  # noqa: PLC0415 - as above
+
+    program, command = SERVICES[name]["healthcheck"]["test"][1:]
+    assert program == "doi-worker"
+    assert command in cli.commands
+
+
+@pytest.mark.parametrize("name", ["trainer", "trainer-cpu"])
 def test_ping_goes_to_the_application_that_the_service_runs(name: str) -> None:
     _, check = SERVICES[name]["healthcheck"]["test"]
     words = interpolate(check).split()
     application = words[words.index("-A") + 1]
-    assert application == ("trainer.tasks" if name.startswith("trainer") else "worker.app")
+    assert application == "trainer.tasks"
     assert words[-2:] == ["-d", "celery@$(hostname)"]
 
 

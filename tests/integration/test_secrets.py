@@ -19,7 +19,12 @@ from worker.settings import variables
 SECRET = "s3cr"
 PASSWORD = "/".join([SECRET] * 2) + "".join(sign + SECRET for sign in "#@%?;:+")
 KEY = f"{SECRET}-key"
-HOLDING_SECRETS = {"DOIVEC_REDIS__URL", "DOIVEC_QDRANT__URL", "DOIVEC_QDRANT__API_KEY"}
+HOLDING_SECRETS = {
+    *("DOIVEC_REDIS__URL", "DOIVEC_QDRANT__URL", "DOIVEC_QDRANT__API_KEY"),
+    # What the registries are told, tests/integration/worker/metadata/test_who_asks.py looks at.
+    *("DOIVEC_METADATA__CROSSREF_TOKEN", "DOIVEC_METADATA__OPENALEX_KEY"),
+    *(f"DOIVEC_METADATA__{name}_URL" for name in ("CROSSREF", "OPENALEX", "DATACITE", "DOI")),
+}
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -142,6 +147,11 @@ def badly(told: Everything, deployment: Deployment) -> None:
         {"DOIVEC_QDRANT__API_KEY": f"{SECRET}\n"},
         {"DOIVEC_QDRANT__API_KEY": f"{SECRET}é"},
         {"DOIVEC_QDRANT_API_KEY": SECRET},
+        {"DOIVEC_METADATA__CROSSREF_TOKEN": f"{SECRET}\n"},
+        {"DOIVEC_METADATA__OPENALEX_KEY": f"{SECRET}é"},
+        {"DOIVEC_METADATA__MAILTO": f"{SECRET} at nowhere"},
+        {"DOIVEC_METADATA__DOI_URL": f"https://user:{SECRET}@h"},
+        {"DOIVEC_METADATA__CROSSREF_URL": f"https://h?mailto={SECRET}@h"},
         {"DOIVEC_QDRANT": f'{{"api_key": "{SECRET}"'},
     ):
         assert told.run(WORKER, "search", "10.1038/s41586-020-2649-2", **more) == 1

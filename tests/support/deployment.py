@@ -93,6 +93,8 @@ class Deployment:
         """The settings that the workers read from their environment."""
         nested: dict[str, object] = {}
         for name, value in self.environment.items():
+            if not name.startswith("DOIVEC_"):
+                continue
             *path, last = name.removeprefix("DOIVEC_").lower().split("__")
             target = nested
             for part in path:

@@ -17,12 +17,15 @@ MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py
 # it, never what stands above it or on its own line; the ground's modules may import each other.
 FLOORS = {
     "worker": [
-        {"settings", "addresses", "errors", "files", "patience", "ticker", "telemetry"},
+        {
+            *("settings", "addresses", "errors", "files", "patience", "ticker"),
+            *("telemetry", "metrics", "exposition", "logs"),
+        },
         {"store", "sources"},
         {"ledger", "contents", "metadata"},
         {"model"},
         {"ingest", "search", "export"},
-        {"stopping"},
+        {"stopping", "completion"},
         {"app", "embedded"},
         {"bootstrap"},
         {"tasks", "cli"},
@@ -51,6 +54,7 @@ UPPER = {
     "worker.stopping": {"trainer.tasks"},
     "worker.embedded": {"trainer.bootstrap"},
     "worker.search": set(),
+    "worker.completion": set(),
     "worker.ingest": {"trainer.promotion"},
     "worker.bootstrap": {"trainer.bootstrap", "doivec.client"},
     "worker.tasks": set(),
@@ -59,7 +63,7 @@ UPPER = {
 ROOMS = {
     "torch": {
         *("worker/model/embedder.py", "worker/model/forward.py"),
-        *("trainer/training/train.py", "trainer/training/packed.py"),
+        *(f"trainer/training/{name}.py" for name in ("train", "packed", "graphed")),
     },
     "transformers": {
         *("worker/model/embedder.py", "worker/model/forward.py"),
@@ -83,10 +87,18 @@ ROOMS = {
     "pylatexenc": {"worker/sources/latex.py"},
     "openpyxl": {"worker/sources/workbook.py"},
     "zstandard": {"worker/sources/compression.py", "worker/metadata/bodies.py"},
+    "prometheus_client": {
+        *("worker/metrics.py", "worker/exposition.py", "worker/ingest/vitals.py"),
+        "trainer/refinement/vitals.py",
+    },
     "safetensors": {"worker/model/forward.py", "trainer/training/train.py"},
     "tokenizers": {"worker/model/checkpoint.py"},
     "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},
     "grpc": {"worker/store/failures.py"},
+    "httpx2": {
+        *("worker/metadata/registries/client.py", "worker/metadata/registries/redirects.py"),
+    },
+    "tenacity": {"worker/patience.py", "worker/metadata/registries/client.py"},
     "kombu": {"worker/app.py", "trainer/tasks.py"},
     "qdrant_client": {
         f"worker/store/{name}.py"

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from trainer.bootstrap import open_promoter
-from trainer.cli.progress import bar
 from trainer.cli.show import SHORT
 from trainer.promotion import forecast as forecasts
 from trainer.promotion import prune as pruning
@@ -15,8 +14,9 @@ from trainer.promotion.difference import outlook
 from trainer.promotion.forecast import Forecast
 from trainer.promotion.promote import Promoted
 from trainer.promotion.prune import Removable
-from worker.cli.console import Words, out, say_json
+from worker.cli.console import err, out, say_json
 from worker.cli.options import Group, as_json
+from worker.cli.progress import Bar
 from worker.settings import read_settings
 
 SHOWN = 5
@@ -28,40 +28,37 @@ class Screen:
     """Shows the steps of a move on standard error: a line and how long each took, and a bar."""
 
     def __init__(self) -> None:
-        self._bar = bar(Words("rate"), transient=True)
-        self._task = self._bar.add_task("", total=None, rate="")
+        self._bar = Bar("", unit="records", brief=True)
         self._name = ""
         self._began = 0.0
 
     def __enter__(self) -> "Screen":
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end_step()
-        self._bar.stop()
+        self._bar.__exit__()
 
     def step(self, name: str, words: str) -> None:
         """A named step begins."""
         self._end_step()
         self._name, self._began = name, time.monotonic()
-        self._bar.console.print(f"{name}: {words}")
-        self._bar.reset(self._task, description=name, total=None, rate="")
+        err.print(f"{name}: {words}")
+        self._bar.name(name)
 
     def warn(self, words: str) -> None:
         """Something that a person should look at."""
-        self._bar.console.print(f"  {words}")
+        err.print(f"  {words}")
 
     def progress(self, done: int, total: int) -> None:
         """How many records of the step are done."""
-        self._bar.update(self._task, completed=done, total=total)
-        speed = self._bar.tasks[0].speed
-        self._bar.update(self._task, rate=f"{speed:,.0f} records/s" if speed else "")
+        self._bar.show(done, total)
 
     def _end_step(self) -> None:
         if self._name:
             seconds = time.monotonic() - self._began
-            self._bar.console.print(f"  {seconds:,.1f} s")
+            err.print(f"  {seconds:,.1f} s")
         self._name = ""
 
 

@@ -17,7 +17,7 @@ from worker.settings import Settings, read_settings
 
 life = Group("life")
 loglevel_option = click.option(
-    "--loglevel", default="INFO", show_default=True, help="Least severe level logged."
+    "--loglevel", help="Least severe level logged, in place of DOIVEC_LOG__LEVEL."
 )
 
 
@@ -52,35 +52,35 @@ def refine(as_json: bool, force: bool, **wishes: Any) -> int:
 
 @life.example("DOIVEC_SCHEDULE__REFINE='0 3 * * sun' doi-trainer schedule")
 @loglevel_option
-def schedule(loglevel: str) -> int:
+def schedule(loglevel: str | None) -> int:
     """Ask for a refine whenever DOIVEC_SCHEDULE__REFINE says so, until told to stop.
 
     This is Celery beat. It does no work itself: a `doi-trainer run` does. Two of them harm
     nothing: what is due runs once.
     """
     settings = _with_servers()
-    from trainer.tasks import app, beat_options  # noqa: PLC0415 - its options need the URL
+    from trainer.tasks import app, start_beat  # noqa: PLC0415 - its options need the URL
 
     # Beat's schedule is unpickled for the current application; without one, Celery would make its
     # default one, and look for its configuration in the current folder.
     app.set_default()
-    app.conf.update(beat_options(settings))
     with locked(settings.data_dir / "trainer" / "beat" / "schedule.lock"):
-        app.start(["beat", "--loglevel", loglevel])
+        start_beat(settings, level=loglevel)
     return 0
 
 
 @life.example("DOIVEC_REDIS__URL=redis://queue:6379/0 doi-trainer run")
 @loglevel_option
-def run(loglevel: str) -> int:
+def run(loglevel: str | None) -> int:
     """Be the trainer's worker until told to stop: carry out the refines that are asked for.
 
     Told to stop, it ends at the next step of what is under way; it, or another one, goes on.
     """
-    _with_servers()
+    level = loglevel or _with_servers().log.level
     from trainer.tasks import app  # noqa: PLC0415 - its options need the URL
 
-    app.worker_main(["worker", "--loglevel", loglevel, "--without-gossip", "--without-mingle"])
+    options = ("--loglevel", level, "--without-gossip", "--without-mingle")
+    app.worker_main(["--quiet", "worker", *options])
     return 0
 
 

@@ -31,6 +31,7 @@ from schemas.training import LossPoint
 from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
 from trainer.training import checkpoints
 from trainer.training.examples import Columns
+from trainer.training.graphed import GraphedEncoder
 from trainer.training.packed import PackedEncoder, covers
 from trainer.training.recipe import Recipe
 from trainer.training.tables import make_tables, tokens_of
@@ -110,9 +111,9 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
 
 
 class PackedTrainer(SentenceTransformerTrainer):
-    """The stock Trainer; where the packed pass covers the model, it computes the vectors."""
+    """The stock Trainer; where a pass of our own covers the model, it computes the vectors."""
 
-    encode: PackedEncoder | None = None
+    encode: PackedEncoder | GraphedEncoder | None = None
 
     def compute_loss(
         self,
@@ -121,7 +122,7 @@ class PackedTrainer(SentenceTransformerTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The loss of a batch; with a packed encoder, of all its columns in one pass."""
+        """The loss of a batch; with an encoder of our own, of all its columns in one pass."""
         if self.encode is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs.pop("dataset_name", None)
@@ -227,10 +228,19 @@ def _trainer(
     arguments = arguments_of(recipe, folder, cpu=cpu)
     trainer = PackedTrainer(model=model, args=arguments, train_dataset=tables, loss=loss)
     trainer.remove_callback(transformers.PrinterCallback)
-    if cpu and covers(list(model)) and hasattr(loss, "compute_loss_from_embeddings"):
+    if not covers(list(model)) or not hasattr(loss, "compute_loss_from_embeddings"):
+        return trainer
+    if cpu:
         used = () if recipe.arguments.weight_decay else tokens_of(model, tables)
         trainer.encode = PackedEncoder(model[0].model, used)
+    elif model.device.type == "cuda" and _can_be_recorded(recipe):
+        trainer.encode = GraphedEncoder(model[0].model)
     return trainer
+
+
+def _can_be_recorded(recipe: Recipe) -> bool:
+    own = recipe.arguments
+    return own.gradient_accumulation_steps == 1 and not own.fp16 and not own.bf16
 
 
 def _refuse_halves(recipe: Recipe, place: torch.device) -> None:

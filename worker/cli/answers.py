@@ -96,7 +96,8 @@ def _on_the_string(answer: Answer) -> str:
     little = "neighbours by the string alone say little"
     if answer.known and answer.known.get("title"):
         return f"the live model reads no title of {answer.subject}: {little}"
-    return f"no title is known of {answer.subject}: {little}; ingest it with its title"
+    cure = "`doi-worker metadata resolve` looks it up, or ingest it with its title"
+    return f"no title is known of {answer.subject}: {little}; {cure}"
 
 
 def _titled(subject: str, known: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from worker.cli import console, details
 from worker.cli.lists import Dois
 from worker.cli.options import Group, as_json, in_a_folder
 from worker.cli.program import EXIT_LOSSES
+from worker.cli.progress import counted
 from worker.cli.sources import source_options
 from worker.contents import Lack
 from worker.embedded.owner import refuse_any_owner
@@ -72,7 +73,8 @@ def delete(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> i
     absent: list[str] = []
     count, is_done = 0, True
     with bootstrap.connect(settings, command="delete") as client:
-        for doi, was_there in bootstrap.delete(client, dois):
+        told = counted(dois, "deleting", unit="DOIs")
+        for doi, was_there in bootstrap.delete(client, told):
             count += 1  # here a DOI that is given twice comes once
             is_done = was_there is not None
             if was_there is False:
@@ -111,7 +113,7 @@ def missing(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> 
     dois = Dois(sources, limits=settings.limits, options=options)
     lacking: Counter[Lack] = Counter()
     with bootstrap.open_contents(settings) as contents:
-        for doi, lack in contents.missing(dois):
+        for doi, lack in contents.missing(counted(dois, "looking up", unit="DOIs")):
             lacking[lack] += 1
             console.say_answer({"doi": doi, "lacks": lack}, f"{doi}  {lack}", as_json=as_json)
     counts = ", ".join(f"{lacking[lack]:,} {lack}" for lack in Lack)
@@ -168,7 +170,8 @@ def export(file: Path | None, form: str | None, vectors: bool) -> int:
     from worker import export as exports  # noqa: PLC0415 - loads pyarrow
 
     with bootstrap.open_contents(read_settings()) as contents:
-        records = contents.records(vectors=vectors)
+        pages = contents.records(vectors=vectors)
+        records = counted(pages, "exporting", unit="records", size=len)
         if file is None:
             for record in chain.from_iterable(records):
                 console.say(exports.line(record))

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from schemas.doi import InvalidDoi
-from worker.cli import collection, jobs, metadata, program, search
+from worker.cli import collection, jobs, metadata, program, resolving, search
 from worker.cli.options import Group
 from worker.errors import WorkerError
 
@@ -30,6 +30,8 @@ def cli() -> None:
 for subject in (jobs, collection, search, metadata):
     for command in subject.commands.commands.values():
         cli.add_command(command)
+for command in resolving.commands.commands.values():
+    metadata.metadata.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

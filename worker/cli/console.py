@@ -17,17 +17,13 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
-    TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
-from schemas.job import DeadLetter, Job, JobState, Reading, Rejection, State
+from schemas.job import DeadLetter, Job, Reading, Rejection, State
 from worker.addresses import shown
 from worker.settings import Settings
 from worker.sources.streams import NOT_UTF_8
@@ -112,52 +108,42 @@ class Words(ProgressColumn):
         return Text(visible(words), style=self._style)
 
 
+def visible_lines(lines: Iterable[str]) -> str:
+    """Lines as one text, each of them visible."""
+    return "\n".join(visible(line) for line in lines)
+
+
 out = Plain()
 err = Plain(stderr=True)
 
 
-class JobProgress:
-    """A bar on standard error: records settled, of those known so far, rate and time left."""
-
-    def __init__(self, label: str) -> None:
-        self._progress = Progress(
-            Words(style="bold"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Words("rate"),
-            TimeRemainingColumn(),
-            console=err,
-        )
-        self._task = self._progress.add_task(label, total=None, rate="")
-
-    def __enter__(self) -> "JobProgress":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, job: Job) -> None:
-        """Show where a job stands; how many records it has is known once it is sealed."""
-        total = job.accepted if job.state is not JobState.OPEN else None
-        self._progress.update(self._task, completed=job.settled, total=total)
-        speed = self._progress.tasks[0].speed
-        self._progress.update(self._task, rate=f"{speed:,.0f} DOIs/s" if speed else "starting")
+def shortened(text: str, characters: int) -> str:
+    """A name of at most so many characters: what is left out of it is left out in the middle."""
+    if len(text) <= characters:
+        return text
+    end = (characters - 1) // 2
+    return f"{text[: characters - 1 - end]}…{text[len(text) - end :]}"
 
 
-def print_place(settings: Settings, *, is_private: bool) -> None:
-    """Where a command works, on standard error: servers without their secrets, or a folder."""
+def places(settings: Settings, *, is_private: bool) -> tuple[str, str]:
+    """Where Redis and Qdrant are: servers without their secrets, or a folder."""
     redis, qdrant = settings.redis.url, settings.qdrant.url
     folder = settings.data_dir.absolute()
     if folder.is_relative_to(Path.home()):
         folder = "~" / folder.relative_to(Path.home())
-    ledger = f"a private Redis in {folder}"
-    if redis and not is_private:
-        ledger = shown(redis.get_secret_value())
-    elif not qdrant:
-        err.print(f"Qdrant Edge in {folder}")
-        return
-    err.print(f"{ledger}, {shown(qdrant) if qdrant else f'Qdrant Edge in {folder}'}")
+    return (
+        shown(redis.get_secret_value())
+        if redis and not is_private
+        else f"a private Redis in {folder}",
+        shown(qdrant) if qdrant else f"Qdrant Edge in {folder}",
+    )
+
+
+def print_place(settings: Settings, *, is_private: bool) -> None:
+    """Where a command works, on standard error."""
+    ledger, store = places(settings, is_private=is_private)
+    is_one = is_private and not settings.qdrant.url
+    err.print(store if is_one else f"{ledger}, {store}")
 
 
 def print_summary(job: Job) -> None:
@@ -211,21 +197,6 @@ def print_reading(reading: Reading, *, without_doi: int = 0) -> None:
         err.print(f"fields dropped {reading.fields_dropped:,}; their records are kept:")
     for drop in reading.first_dropped[:SHOWN_REJECTIONS]:
         err.print(f"  {drop.source}:{drop.line}: {drop.field} {_cut(drop.value)!r}: {drop.reason}")
-
-
-def print_jobs(jobs: Iterable[Job], *, outstanding: int, candidate: str | None) -> None:
-    """A table of jobs, newest first, and what else workers are at."""
-    table = Table("job", "state", "source", "accepted", "settled", "dead", "invalid", "note")
-    for job in jobs:
-        counts = (f"{n:,}" for n in (job.accepted, job.settled, job.dead, job.invalid))
-        table.add_row(job.id, job.state, job.source, *counts, job.note)
-    out.print(table)
-    out.print(f"{outstanding:,} batches outstanding")
-    if candidate:
-        out.print(
-            f"workers write to {candidate} too: its promotion is under way, or was cut off "
-            "(the same command goes on; `doi-trainer promote` of the live version gives it up)"
-        )
 
 
 def print_dead(letters: Iterable[DeadLetter]) -> int:

@@ -1,77 +1,74 @@
-"""Seeing a job through: produce it, watch it, and where no server is configured, work it."""
+"""Seeing a job through: watch it, and where no server is configured, work it off."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
-from schemas.document import Document
-from schemas.job import Job, JobState, Rejection
+from schemas.job import Job, JobState
+from schemas.worker import WorkerState
 from worker.bootstrap import Client, finish_store
-from worker.cli import console
+from worker.cli import console, reasons
+from worker.cli.produce import Producing
+from worker.cli.progress import Bar
 from worker.embedded.owner import has_worker, refuse_other_owner
 from worker.embedded.process import WorkerProcess
 from worker.embedded.server import redis_folder
-from worker.errors import SourceError, StoreBusy, WorkerError
-from worker.ingest.producer import Hooks
+from worker.errors import Interrupted, SourceError, StoreBusy, WorkerError
+from worker.ingest.presence import finishing
 from worker.model.registered import unheeded
-from worker.sources.options import SourceOptions
-from worker.sources.records import DEFAULT, identity, read
-from worker.sources.report import Report
-from worker.sources.streams import STANDARD_INPUT, source_name
 
-Records = Iterator[Document | Rejection]
 POLL_S = 0.2
 SAY_S = 10.0
+OVER = {JobState.SETTLED, JobState.PAUSED, JobState.REJECTED}
 
 
 class Wait:
-    """Says what is waited for, once it has lasted for so long that a person would ask."""
+    """Says why nothing moves, once that has lasted for so long that a person would ask."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._told_s = SAY_S / 2
 
     def __call__(self, what: Callable[[], str]) -> None:
-        """It has not come yet."""
+        """It has not moved yet."""
         waited_s = time.monotonic() - self._began
         if waited_s > 2 * self._told_s:
             self._told_s = waited_s
-            console.err.print(f"for {waited_s:,.0f} s: {what()}", markup=False)
+            console.err.print(f"for {waited_s:,.0f} s: {what()}")
 
 
 class Watch:
     """Shows a job's progress, and keeps the embedded worker alive, whenever it is asked to."""
 
     def __init__(
-        self, client: Client, job: str, *, bar: console.JobProgress, worker: WorkerProcess | None
+        self,
+        client: Client,
+        job: str,
+        *,
+        bar: Bar,
+        worker: WorkerProcess | None = None,
+        expected: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._client = client
         self._job = job
         self._bar = bar
         self._worker = worker
+        self._expected = expected  # records, by an estimate, while the sources are being read
+        self._done = 0
+        self._moved = -1
         self._settled = -1
         self._next = 0.0
         self._wait = Wait()
 
     def look(self) -> Job:
-        """The job as it stands; raises `WorkerError` where nobody works it off any more."""
-        job = self._client.patience(self._client.ledger.job, self._job)
-        self._bar.show(job)
-        progressed = job.settled > self._settled
-        if progressed:
-            self._wait = Wait()
-        self._wait(lambda: f"nothing of job {job.id} has settled; {self._reason()}")
+        """The job as it stands; raises `WorkerError` where its worker ends again and again."""
+        job, workers = self._show()
+        if self._done > self._moved:
+            self._moved, self._wait = self._done, Wait()
+        self._wait(lambda: f"nothing of job {job.id} moves: {reasons.reason(job, workers)}")
         if self._worker:
-            self._worker.check(progressed=progressed)
-        elif job.state is not JobState.SETTLED and not is_worked(self._client):
-            raise WorkerError(
-                f"{self._client.owner}, which worked job {job.id} off, has ended; "
-                "the same command goes on from here"
-            )
+            self._worker.check(progressed=job.settled > self._settled)
         self._settled = job.settled
         return job
 
@@ -86,41 +83,95 @@ class Watch:
         time.sleep(pause_s)
         self.glance()
 
-    def _reason(self) -> str:
-        if self._worker:
-            return f"its worker says: {self._worker.says()}"
-        return "the log of a `doi-worker run` says why, if one is running"
-
     def until_settled(self) -> Job:
         """The job once it has settled, or paused."""
-        while (job := self.look()).state not in {JobState.SETTLED, JobState.PAUSED}:
+        while (job := self.look()).state not in OVER:
             time.sleep(POLL_S)
         return job
 
+    def finish(self) -> None:
+        """Let the embedded worker finish what it has in hand, the bar going on.
+
+        Interrupted again, end it at once: what it had in hand is done again by the next run.
+        """
+        if self._worker is None:
+            return
+        worker = self._worker
+        try:
+            mine = self._mine(worker)
+            console.err.print(finishing(mine[0]) if mine else "its worker ends")
+            worker.tell_to_stop()
+            while not worker.has_ended:
+                self._show()
+                time.sleep(POLL_S)
+        except BaseException:
+            worker.kill()
+            for state in self._mine(worker):
+                self._client.ledger.leave(state.name)
+            raise
+
+    def _mine(self, worker: WorkerProcess) -> list[WorkerState]:
+        workers = self._client.ledger.workers()
+        return [state for state in workers if state.pid == worker.pid]
+
+    def _show(self) -> tuple[Job, list[WorkerState]]:
+        job = self._client.patience(self._client.ledger.job, self._job)
+        workers = self._client.patience(self._client.ledger.workers)
+        # A batch that settles just now is in neither count.
+        self._done = max(self._done, job.settled + reasons.embedded(job.id, workers))
+        is_open = job.state is JobState.OPEN
+        expected = self._expected() if is_open else job.accepted
+        total = expected and max(expected, job.accepted)
+        lost = [f"{count:,} {what}" for count, what in ((job.dead, "dead"),) if count]
+        self._bar.show(self._done, total, about=is_open, words=", ".join(lost))
+        return job, workers
+
 
 def ingest(
-    client: Client,
-    names: Sequence[str],
-    *,
-    rejects: Path | None,
-    options: SourceOptions = DEFAULT,
+    client: Client, sources: Producing, *, rejects: Path | None
 ) -> tuple[Job, SourceError | None]:
     """Queue sources as one job and see it settled; with it, what a source broke off with.
 
     Raises `WorkerError`.
     """
     refuse_other_owner(client.owner)
-    job = open_job(client, names, options)
+    console.print_place(client.settings, is_private=client.is_private)
+    sources.begin()
+    job = sources.open(client)
     if words := unheeded(client.settings):
         console.say(words, err=True)
-    with embedded_worker(client) as worker, console.JobProgress(job.source) as bar:
-        watch = Watch(client, job.id, bar=bar, worker=worker)
-        failure = queue(client, job, names, rejects=rejects, options=options, watch=watch)
-        settled = watch.until_settled()
+    with embedded_worker(client) as worker, Bar(job.source, unit="DOIs") as bar:
+        watch = _Owned(client, job.id, bar=bar, worker=worker, expected=sources.expected)
+        try:
+            failure = sources.queue(client, job, rejects=rejects, watch=watch, is_worked=is_worked)
+            settled = watch.until_settled()
+        except (KeyboardInterrupt, SystemExit, Interrupted):  # Ctrl-C, SIGTERM
+            watch.finish()
+            raise
     if worker and not client.settings.qdrant.url:
         with suppress(StoreBusy):  # a search has it open; the next job builds the index
             finish_store(client.settings)
     return settled, failure
+
+
+class _Owned(Watch):
+    """Watches a job that this command, or another process that is known, works off."""
+
+    def look(self) -> Job:
+        """As a watch does; raises `WorkerError` where nobody works it off any more."""
+        job = super().look()
+        if not self._worker and job.state not in OVER and not is_worked(self._client):
+            raise WorkerError(
+                f"{self._client.owner}, which worked job {job.id} off, has ended; "
+                "the same command goes on from here"
+            )
+        return job
+
+
+def follow(client: Client, job: Job) -> Job:
+    """See a job that was queued settled, whoever works it off; to be interrupted at any time."""
+    with Bar(job.source, unit="DOIs") as bar:
+        return Watch(client, job.id, bar=bar).until_settled()
 
 
 def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
@@ -134,92 +185,19 @@ def replay(client: Client, jobs: Sequence[str]) -> list[Job]:
     settled = []
     with embedded_worker(client) as worker:
         for name in jobs:
-            with console.JobProgress(f"replay of {name}") as bar:
-                settled.append(Watch(client, name, bar=bar, worker=worker).until_settled())
+            with Bar(f"replay of {name}", unit="DOIs") as bar:
+                watch = _Owned(client, name, bar=bar, worker=worker)
+                try:
+                    settled.append(watch.until_settled())
+                except (KeyboardInterrupt, SystemExit):
+                    watch.finish()
+                    raise
     return settled
-
-
-def open_job(client: Client, names: Sequence[str], options: SourceOptions = DEFAULT) -> Job:
-    """Open a job for sources, or the one that was left open for them as they are; says where."""
-    label = ", ".join(source_name(name) for name in names)
-    job = client.producer.open(source=label, identity=identity(names, options))
-    console.print_place(client.settings, is_private=client.is_private)
-    return job
-
-
-def queue(
-    client: Client,
-    job: Job,
-    names: Sequence[str],
-    *,
-    rejects: Path | None,
-    options: SourceOptions = DEFAULT,
-    watch: Watch | None = None,
-) -> SourceError | None:
-    """Take sources into a job; gives back what one broke off with.
-
-    What is rejected goes to the file `rejects`, a JSON line each.
-    """
-    limits, report = client.settings.limits, Report()
-    with rejects.open("w", encoding="utf-8") if rejects else nullcontext() as file:
-        hooks = Hooks(
-            rejected=_writer(file),
-            accepted=watch.glance if watch else lambda _: None,
-            wait=watch.wait if watch else _hold(job),
-            bounded=lambda: is_worked(client),
-        )
-
-        def records() -> Records:
-            report.clear()
-            reading = partial(read, limits=limits, options=options, report=report)
-            yield from _all(names, reading)
-
-        try:
-            client.producer.fill(job, records, hooks=hooks, report=report)
-        except SourceError as error:
-            return error
-        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
-            if STANDARD_INPUT in names:
-                raise _cancelled(client, job) from None
-            raise
-        return None
-
-
-def _all(names: Sequence[str], reading: Callable[[str], Records]) -> Records:
-    """The records of all sources; where some break off, that is raised behind the last one."""
-    failures = []
-    for name in names:
-        try:
-            yield from reading(name)
-        except SourceError as error:
-            failures.append(str(error))
-    if failures:
-        raise SourceError("; ".join(failures))
-
-
-def _cancelled(client: Client, job: Job) -> WorkerError:
-    """Give up a job that can't be produced again; what workers have in hand still settles."""
-    count = client.ledger.cancel(job.id)
-    return WorkerError(
-        f"interrupted; standard input can't be read again, so the {count:,} records of job "
-        f"{job.id} that no worker had taken are cancelled"
-    )
 
 
 def is_worked(client: Client) -> bool:
     """Whether somebody works off what is queued; where Redis is not private, that is taken so."""
     return not client.is_private or has_worker(redis_folder(client.settings))
-
-
-def _hold(job: Job) -> Callable[[float], None]:
-    """Pass the time while a producer holds that nobody watches."""
-    said = Wait()
-
-    def wait(pause_s: float) -> None:
-        said(lambda: f"job {job.id} holds until workers have settled some of what is queued")
-        time.sleep(pause_s)
-
-    return wait
 
 
 @contextmanager
@@ -235,11 +213,3 @@ def embedded_worker(client: Client) -> Iterator[WorkerProcess | None]:
         yield worker
     finally:
         worker.stop()
-
-
-def _writer(file: IO[str] | None) -> Callable[[Rejection], None]:
-    def write(rejection: Rejection) -> None:
-        if file:
-            file.write(json.dumps(rejection._asdict(), ensure_ascii=False) + "\n")
-
-    return write

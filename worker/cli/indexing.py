@@ -1,59 +1,41 @@
-"""How far the indexing of snapshots is: a bar on a terminal, elsewhere a line now and then."""
+"""How far the indexing of snapshots is: a bar for reading, and one for the merge."""
 
-import time
+from contextlib import ExitStack
 from typing import Self
 
-from rich.progress import BarColumn, Progress, TimeRemainingColumn
+from worker.cli.progress import LINE_S, Bar
+from worker.metadata.indexing import Progress
+from worker.telemetry import Pace
 
-from worker.cli.console import Words, err
-from worker.metadata import indexing
-
-SAY_S = 30.0
-STEPS = {"reading": "reading", "merging": "merging into the index"}
+STEPS = {"reading": ("reading", "MiB"), "merging": ("merging into the index", "records")}
+MIB = 2**20
 
 
 class IndexProgress:
-    """Shows the step, how much of it is done, the rate in records a second, and the time left.
+    """Shows the step, how much of it is done, how fast, and the time left."""
 
-    Without a terminal it says so in a line every `say_s`.
-    """
-
-    def __init__(self, *, say_s: float = SAY_S) -> None:
-        self._say_s = say_s
-        self._bar = Progress(
-            Words(style="bold"), BarColumn(), Words("rate"), TimeRemainingColumn(), console=err
-        )
-        self._task = self._bar.add_task("", total=None, rate="")
+    def __init__(self, *, line_s: float = LINE_S) -> None:
+        self._line_s = line_s
+        self._stack = ExitStack()
         self._step = ""
-        self._began = self._said = time.monotonic()
+        self._pace = Pace()
 
     def __enter__(self) -> Self:
-        if err.is_terminal:
-            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if err.is_terminal:
-            self._bar.stop()
+        self._stack.close()
 
-    def show(self, now: indexing.Progress) -> None:
+    def show(self, now: Progress) -> None:
         """Show where it stands."""
         if now.step != self._step:
-            self._step, self._began = now.step, time.monotonic()
-            self._bar.reset(self._task)
-        passed_s = max(1e-9, time.monotonic() - self._began)
-        count = now.records if now.step == "reading" else now.done
-        rate = f"{count:,} records, {count / passed_s:,.0f}/s"
-        self._bar.update(
-            self._task, description=STEPS[now.step], completed=now.done, total=now.total, rate=rate
-        )
-        if not err.is_terminal and time.monotonic() - self._said >= self._say_s:
-            self._said = time.monotonic()
-            err.print(f"{STEPS[now.step]}: {rate}, {_left(now, passed_s)}")
-
-
-def _left(now: indexing.Progress, passed_s: float) -> str:
-    if not now.done or not now.total:
-        return "time left not known yet"
-    left_s = passed_s * (now.total - now.done) / now.done
-    return f"{now.done / now.total:.0%} done, {left_s / 60:,.0f} minutes left"
+            self._stack.close()
+            label, unit = STEPS[now.step]
+            self._bar = self._stack.enter_context(Bar(label, unit=unit, line_s=self._line_s))
+            self._step = now.step
+        if now.step == "merging":
+            self._bar.show(now.done, now.total)
+            return
+        self._pace.note(now.records)
+        words = f"{now.records:,} records, {self._pace.per_s or 0:,.0f}/s"
+        self._bar.show(now.done // MIB, now.total // MIB, words=words)

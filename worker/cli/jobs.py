@@ -1,5 +1,6 @@
 """Commands on jobs: queue lists, work them off, watch, cancel, replay."""
 
+import socket
 import time
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import click
 from schemas.job import Job, JobState
 from worker import bootstrap
 from worker.cli import console, follow
+from worker.cli import status as status_cli
 from worker.cli.options import Group, as_json, rejects_file, sources_argument
-from worker.cli.program import EXIT_LOSSES
+from worker.cli.produce import Holding, Producing
+from worker.cli.program import EXIT_INTERRUPTED, EXIT_LOSSES
+from worker.cli.progress import Bar
 from worker.cli.sources import source_options
 from worker.embedded.owner import refuse_any_owner
 from worker.embedded.process import WorkerProcess
@@ -34,8 +38,10 @@ def ingest(
     export of Zotero, Web of Science, Scopus, PubMed, ...; JSON; BibTeX, RIS. Its format is told
     by what it holds. Interrupted, the same command goes on where it was.
     """
-    with bootstrap.connect(read_settings(), command="ingest") as client:
-        job, failure = follow.ingest(client, sources, rejects=rejects, options=options)
+    settings = read_settings()
+    producing = Producing(sources, options=options, limits=settings.limits)
+    with bootstrap.connect(settings, command="ingest") as client:
+        job, failure = follow.ingest(client, producing, rejects=rejects)
         code = _report(client, job, as_json=as_json)
     if failure:
         raise failure
@@ -51,9 +57,17 @@ def queue(
     sources: tuple[str, ...], rejects: Path | None, options: SourceOptions, as_json: bool
 ) -> int:
     """Queue lists of DOIs as one job, for workers to work off, and print the job's id."""
-    with bootstrap.connect(read_settings(), command="queue") as client:
-        job = follow.open_job(client, sources, options)
-        failure = follow.queue(client, job, sources, rejects=rejects, options=options)
+    settings = read_settings()
+    producing = Producing(sources, options=options, limits=settings.limits)
+    with bootstrap.connect(settings, command="queue") as client:
+        console.print_place(client.settings, is_private=client.is_private)
+        producing.begin()
+        job = producing.open(client)
+        with Bar(f"queueing {job.source}", unit="DOIs") as bar:
+            watch = Holding(producing, bar)
+            failure = producing.queue(
+                client, job, rejects=rejects, watch=watch, is_worked=follow.is_worked
+            )
         job = client.ledger.job(job.id)
         console.print_rejections(client.ledger.rejections(job.id), job.invalid)
         console.print_reading(job.reading, without_doi=job.without_doi)
@@ -66,8 +80,8 @@ def queue(
 
 
 @commands.example("DOIVEC_REDIS__URL=redis://queue:6379/0 doi-worker run")
-@click.option("--loglevel", default="INFO", show_default=True, help="Least severe level logged.")
-def run(loglevel: str) -> int:
+@click.option("--loglevel", help="Least severe level logged, in place of DOIVEC_LOG__LEVEL.")
+def run(loglevel: str | None) -> int:
     """Be a worker until told to stop (SIGTERM or Ctrl-C: what is in hand is finished first).
 
     Without DOIVEC_REDIS__URL it brings the private Redis, which `doi-worker queue` and
@@ -77,7 +91,9 @@ def run(loglevel: str) -> int:
     if settings.redis.url:
         from worker.app import app  # noqa: PLC0415 - its options need the URL
 
-        app.worker_main(["worker", "--loglevel", loglevel, "--without-gossip", "--without-mingle"])
+        level = loglevel or settings.log.level
+        options = ("--loglevel", level, "--without-gossip", "--without-mingle")
+        app.worker_main(["--quiet", "worker", *options])
         return 0
     with bootstrap.connect(settings, command="run") as client:
         refuse_any_owner(client.owner)
@@ -88,26 +104,77 @@ def run(loglevel: str) -> int:
                 client.patience(client.ledger.ping)
                 time.sleep(1.0)
         finally:
-            worker.stop()
+            worker.finish()
 
 
 @commands.example("doi-worker status 3f2a9c01d4e5")
 @click.argument("job", required=False)
+@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
 @as_json
-def status(job: str | None, as_json: bool) -> int:
-    """Show a job's counts, or the latest jobs."""
+def status(job: str | None, watch: bool, as_json: bool) -> int:
+    """Show how things stand: servers, workers and the latest jobs; or one job's counts.
+
+    JOB is a job's id, or its beginning. With --watch it is shown again and again: on a terminal
+    every two seconds, elsewhere every half minute.
+    """
     with bootstrap.connect(read_settings(), command="status", compares=False) as client:
-        jobs = [client.ledger.job(job)] if job else client.ledger.jobs()
-        console.print_place(client.settings, is_private=client.is_private)
         if job:
-            return _report(client, jobs[0], as_json=as_json)
+            job = client.ledger.find(job)
+            client.ledger.job(job)  # raises JobUnknown
+        if watch:
+            status_cli.watch(client, job)
+            return 0
+        if job:
+            console.print_place(client.settings, is_private=client.is_private)
+            return _report(client, client.ledger.job(job), as_json=as_json)
         if as_json:
-            console.say_json([j.model_dump(mode="json") for j in jobs])
+            console.print_place(client.settings, is_private=client.is_private)
+            console.say_json([j.model_dump(mode="json") for j in client.ledger.jobs()])
         else:
-            ledger = client.ledger
-            candidate = ledger.route().candidate
-            console.print_jobs(jobs, outstanding=ledger.outstanding(), candidate=candidate)
+            for line in status_cli.lines(client):
+                console.out.print(line)
         return 0
+
+
+@commands.example("doi-worker follow 3f2a9c01d4e5", name="follow")
+@click.argument("job")
+@as_json
+def follow_job(job: str, as_json: bool) -> int:
+    """Show a job that is queued until it has settled, as `ingest` does.
+
+    JOB is its id, or its beginning. Whoever works it off is another process; Ctrl-C ends this
+    command, not the job.
+    """
+    with bootstrap.connect(read_settings(), command="follow", compares=False) as client:
+        found = client.ledger.job(client.ledger.find(job))
+        try:
+            settled = follow.follow(client, found)
+        except KeyboardInterrupt:
+            console.say(f"job {found.id} goes on without being shown", err=True)
+            return EXIT_INTERRUPTED
+        return _report(client, settled, as_json=as_json)
+
+
+@commands.example("doi-worker health")
+@as_json
+def health(as_json: bool) -> int:
+    """Say whether the workers of this machine are well, for whoever keeps them alive.
+
+    The exit code is 1 where none is alive, and where one has work and has settled nothing for
+    DOIVEC_METRICS__STALLED_S.
+    """
+    with bootstrap.connect(read_settings(), command="health", compares=False) as client:
+        workers = [w for w in client.ledger.workers() if w.host == socket.gethostname()]
+        troubles = {w.name: w.trouble for w in workers if w.trouble}
+        if as_json:
+            console.say_json([w.model_dump(mode="json") for w in workers])
+        else:
+            for worker in workers:
+                told = worker.waiting and f"{worker.phase}, waits: {worker.waiting}"
+                console.say(f"{worker.name}: {worker.trouble or told or worker.phase}")
+        if not workers:
+            raise WorkerError(f"no worker of {socket.gethostname()} is alive")
+        return 1 if troubles else 0
 
 
 @commands.example("doi-worker cancel 3f2a9c01d4e5")
@@ -116,6 +183,7 @@ def status(job: str | None, as_json: bool) -> int:
 def cancel(job: str, as_json: bool) -> int:
     """Cancel a job's batches that no worker has claimed; what is in hand is finished."""
     with bootstrap.connect(read_settings(), command="cancel") as client:
+        job = client.ledger.find(job)
         count = client.ledger.cancel(job)
         console.say_answer(
             {"job": job, "cancelled": count}, f"{count:,} records cancelled", as_json=as_json
@@ -128,6 +196,7 @@ def cancel(job: str, as_json: bool) -> int:
 def resume(job: str) -> int:
     """Let a job go on that paused because nearly all of its records failed."""
     with bootstrap.connect(read_settings(), command="resume") as client:
+        job = client.ledger.find(job)
         client.ledger.job(job)
         resumed = client.ledger.resume(job)
         console.say("goes on" if resumed else "was not paused")
@@ -144,7 +213,7 @@ commands.add_command(dead)
 def dead_list(job: str | None, as_json: bool) -> int:
     """List the dead letters of a job, or of all; with --json whole, a line each."""
     with bootstrap.connect(read_settings(), command="dead list") as client:
-        _check_known(client, job)
+        job = _known(client, job)
         letters = client.ledger.dead(job)
         if as_json:
             for letter in letters:
@@ -163,7 +232,7 @@ def dead_replay(job: str | None, as_json: bool) -> int:
     Without servers they are worked off at once; otherwise the workers take them up.
     """
     with bootstrap.connect(read_settings(), command="ingest") as client:
-        _check_known(client, job)
+        job = _known(client, job)
         return _replay(client, job, as_json=as_json)
 
 
@@ -199,6 +268,6 @@ def _replay(client: bootstrap.Client, job: str | None, *, as_json: bool) -> int:
     return EXIT_LOSSES if any(j.dead for j in settled) else 0
 
 
-def _check_known(client: bootstrap.Client, job: str | None) -> None:
-    if job:
-        client.ledger.job(job)  # raises JobUnknown
+def _known(client: bootstrap.Client, job: str | None) -> str | None:
+    """The id of the job that begins so; raises `JobUnknown`."""
+    return client.ledger.job(client.ledger.find(job)).id if job else None

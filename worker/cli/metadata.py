@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -21,6 +21,7 @@ from worker.errors import SourceError
 from worker.metadata.entries import Entry
 from worker.metadata.index import Index
 from worker.metadata.indexing import Indexing, Options, Summary
+from worker.metadata.memory import noted
 from worker.settings import read_settings
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import attempt
@@ -136,16 +137,33 @@ def forget(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> i
 @metadata.example("doi-worker metadata status", name="status")
 @as_json
 def status(as_json: bool) -> int:
-    """Show what the local index holds: records by source, its size, the files of snapshots."""
+    """Show what the local index holds, and how far the resolver is: found, waiting, left alone."""
     settings = read_settings()
     index = bootstrap.metadata_index(settings)
     answer = index_status(index, Indexing(index, limits=settings.limits, now=time.time()))
+    looked_up = noted(index)
     if as_json:
-        console.say_json({"index": answer})
-    else:
-        for line in index_lines(answer):
-            console.out.print(line)
+        console.say_json({"index": answer, "resolver": looked_up})
+        return 0
+    for line in (*index_lines(answer), *resolver_lines(looked_up)):
+        console.say(line)
     return 0
+
+
+def resolver_lines(said: Mapping[str, Any]) -> Iterator[str]:
+    """What the resolver last left of how far it is, in words."""
+    if not said:
+        yield "nothing was looked up yet: `doi-worker metadata resolve`"
+        return
+    waiting = said["lacking"] - said.get("looked_up", 0)
+    yield (
+        f"looked up {_time(said['at'])}: {said['lacking']:,} DOIs lacked something, of which "
+        f"{said.get('found', 0):,} are found, {waiting:,} waiting, "
+        f"{said.get('unanswered', 0):,} not answered yet"
+    )
+    for name, rest in said["resting"].items():
+        until = _time(rest["until"]) if rest["until"] else "it is started anew"
+        yield f"  {name} is left alone until {until}: {rest['why']}"
 
 
 def index_status(index: Index, indexing: Indexing) -> dict[str, Any]:

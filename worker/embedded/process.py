@@ -55,6 +55,37 @@ class WorkerProcess:
         """Let the worker finish what it has in hand; end it if that takes too long."""
         child.end(self._process, timeout_s=STOP_TIMEOUT_S)
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def tell_to_stop(self) -> None:
+        """Tell the worker to finish what it has in hand, and to end then."""
+        self._process.terminate()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    def finish(self) -> None:
+        """Let the worker finish what it has in hand, however long that takes.
+
+        Interrupted, end it at once.
+        """
+        self.tell_to_stop()
+        try:
+            self._process.wait()
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End the worker at once; what it had in hand is queued again."""
+        self._process.kill()
+        self._process.wait()
+
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "worker.cli", "run"]
         self._started = time.monotonic()
@@ -62,12 +93,6 @@ class WorkerProcess:
             return child.start(
                 command, env=self._environment, output=log, at_parents_death=signal.SIGKILL
             )
-
-    def says(self) -> str:
-        """The last line that it logged; nothing where it has no log of its own."""
-        lines = self._log.read_text(errors="replace").splitlines() if self._log else []
-        logged = [line for line in lines if line.startswith(("[", "doi-worker: "))]
-        return (logged or lines or [""])[-1]
 
     def _last_words(self) -> str:
         code = self._process.returncode

@@ -8,6 +8,7 @@ from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import State
 from worker.errors import BatchLost, CollectionMissing, DeviceLost, ModelError, WorkerError
+from worker.ingest import ends
 from worker.ingest.faults import FAILS_CANDIDATE, GIVEN_BACK
 from worker.ingest.rows import Reader, Row
 from worker.ingest.settlement import Outcome
@@ -16,7 +17,7 @@ from worker.ledger.leases import Leases
 from worker.ledger.ledger import Claim, Ledger
 from worker.model.loaded import Models, Target
 from worker.patience import Patience
-from worker.telemetry import Trace
+from worker.telemetry import Desk, Work
 
 TRUSTED_CLAIMS = 2
 FATAL_DEATHS = 2
@@ -42,7 +43,7 @@ class Ingestor:
         writer: Writer,
         leases: Leases,
         patience: Patience,
-        trace: Trace,
+        desk: Desk,
     ) -> None:
         self._ledger = ledger
         self._models = models
@@ -50,7 +51,7 @@ class Ingestor:
         self._writer = writer
         self._leases = leases
         self._patience = patience
-        self._trace = trace
+        self._desk = desk
         self._not_before: dict[str, float] = {}  # when a candidate that failed is tried again
 
     def run(self, job: str, number: int) -> bool:
@@ -63,9 +64,14 @@ class Ingestor:
         claim = self._patience(self._ledger.claim, job, number)
         if claim is None:
             return True
-        with self._leases.held(claim):
+        batch = claim.batch
+        records = len(batch.documents)
+        with (
+            self._leases.held(claim),
+            self._desk.work(batch.job, batch.number, records=records) as work,
+        ):
             try:
-                self._see_through(claim)
+                self._see_through(claim, work)
             except GIVEN_BACK as error:
                 log.warning("giving batch %s back: %s", claim.member, error)
                 self._ledger.release(claim)
@@ -86,31 +92,36 @@ class Ingestor:
         names = (self._ledger.route().candidate, self._reader.live())
         self._models.keep([name for name in names if name])
 
-    def _see_through(self, claim: Claim) -> None:
-        while self._settle(claim, self._work(claim)) == "rerouted":
+    def _see_through(self, claim: Claim, work: Work) -> None:
+        outcome = self._work(claim, work)
+        while (verdict := self._settle(claim, outcome)) == "rerouted":
             # The collections to be written have changed since the claim.
             following = self._patience(self._ledger.follow, claim)
             if following is None:
                 raise BatchLost(f"batch {claim.member} is another worker's now")
             claim = following
+            outcome = self._work(claim, work)
+        if verdict == "settled":
+            self._desk.settle(work.records)
+            ends.tell(claim, outcome)
 
-    def _work(self, claim: Claim) -> Outcome:
+    def _work(self, claim: Claim, work: Work) -> Outcome:
         if not claim.copies:
-            return self._bring_all(claim)
+            return self._bring_all(claim, work)
         try:
-            return self._bring_all(claim)
+            return self._bring_all(claim, work)
         except CollectionMissing as error:
             log.info("backfill %s: %s", claim.member, error)
-            outcome = Outcome()
+            outcome = Outcome(work)
             outcome.end(claim.batch.documents, State.SUPERSEDED)
             return outcome
 
-    def _bring_all(self, claim: Claim) -> Outcome:
+    def _bring_all(self, claim: Claim, work: Work) -> Outcome:
         # The route was read before the alias is: a switch in between is seen as a new route.
         target = self._models.target(claim.copies[1] if claim.copies else self._reader.live())
         if claim.claims <= TRUSTED_CLAIMS:
             try:
-                outcome = Outcome()
+                outcome = Outcome(work)
                 self._bring(claim, claim.batch.documents, target, outcome=outcome)
             except WorkerError:
                 raise
@@ -118,20 +129,20 @@ class Ingestor:
                 log.exception(
                     "batch %s: something is wrong with a record, or with us", claim.member
                 )
-                return self._sort_out(claim, target)
+                return self._sort_out(claim, target, work)
             return outcome
-        outcome = Outcome()
+        outcome = Outcome(work)
         log.warning("batch %s was lost %d times: one by one", claim.member, claim.claims - 1)
         for index in range(len(claim.batch.documents)):
             self._try_alone(claim, index, target, outcome=outcome)
         return outcome
 
-    def _sort_out(self, claim: Claim, target: Target) -> Outcome:
+    def _sort_out(self, claim: Claim, target: Target, work: Work) -> Outcome:
         """Find the records with which a step fails as it should not; they end as dead letters.
 
         Where it fails with every one of several records, it is none's fault: that error is raised.
         """
-        outcome, failed = Outcome(), list[Exception]()
+        outcome, failed = Outcome(work), list[Exception]()
         for document in claim.batch.documents:
             try:
                 self._bring(claim, [document], target, outcome=outcome)
@@ -161,14 +172,16 @@ class Ingestor:
         candidate = None if claim.copies else claim.route.candidate
         if candidate and candidate != target.collection:
             # What a candidate can't take is no dead letter: its promotion counts and lists it.
-            outcome.untaken += self._bring_to_candidate(candidate, claim, documents)
+            outcome.untaken += self._bring_to_candidate(
+                candidate, claim, documents, work=outcome.work
+            )
         self._bring_to(target, claim, documents, outcome=outcome)
 
     def _bring_to_candidate(
-        self, candidate: str, claim: Claim, documents: Sequence[Document]
+        self, candidate: str, claim: Claim, documents: Sequence[Document], *, work: Work
     ) -> list[str]:
         """The DOIs of the documents that the candidate can't take."""
-        beside, every = Outcome(), [document.doi for document in documents]
+        beside, every = Outcome(work), [document.doi for document in documents]
         if time.monotonic() < self._not_before.get(candidate, 0.0):
             return every
         try:
@@ -202,7 +215,7 @@ class Ingestor:
     def _rows(
         self, collection: str, claim: Claim, documents: Sequence[Document], *, outcome: Outcome
     ) -> list[Row]:
-        with self._trace.span("read", batch=claim.member):
+        with outcome.work.step("read"):
             if claim.copies:
                 return self._reader.to_copy(
                     claim.copies[0], documents, collection=collection, outcome=outcome
@@ -210,7 +223,7 @@ class Ingestor:
             return self._reader.to_ingest(claim, documents, collection=collection, outcome=outcome)
 
     def _settle(self, claim: Claim, outcome: Outcome) -> str:
-        with self._trace.span("settle", batch=claim.member):
+        with outcome.work.step("settle"):
             while (verdict := self._patience(self._settle_once, claim, outcome)) == "deleted":
                 claim = self._clear_buried(claim, outcome)
         if verdict == "lost":

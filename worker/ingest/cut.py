@@ -71,7 +71,7 @@ def cut(
             repeated()
         elif there and there.source == record.source:
             repeated()
-            batch.documents[record.doi] = there.model_copy(update=record.metadata)
+            batch.documents[record.doi] = record.supplemented([there])
         else:
             if there or len(batch.documents) == size:
                 yield batch

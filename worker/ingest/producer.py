@@ -24,6 +24,7 @@ PASSES = 3
 GIVEN = "given"  # what another program's list is called as a source
 Records = Callable[[], Iterable[Document | Rejection]]
 Send = Callable[[str, int], None]
+Supplement = Callable[[Mapping[str, Document]], Mapping[str, Document]]
 
 
 class Hooks(NamedTuple):
@@ -61,7 +62,10 @@ class Tally:
 
 
 class Producer:
-    """Cuts records into batches, takes them into the ledger, and sends their claim checks."""
+    """Cuts records into batches, takes them into the ledger, and sends their claim checks.
+
+    `supplement` adds to the documents of a batch, by DOI, what else is known of them.
+    """
 
     def __init__(
         self,
@@ -71,8 +75,10 @@ class Producer:
         options: IngestSettings,
         limits: LimitSettings,
         patience: Patience,
+        supplement: Supplement = lambda documents: documents,
     ) -> None:
         self._ledger = ledger
+        self._supplement = supplement
         self._patience = patience
         self.send = send
         self._options = options
@@ -209,8 +215,10 @@ class Producer:
         )
 
     def _accept(self, job: str, number: int, batch: Cut) -> Acceptance:
+        # Only now: how records are cut must not depend on what is known of them today.
+        documents = self._supplement(batch.documents)
         acceptance = self._patience(
-            self._ledger.accept, job, number, list(batch.documents.values()), again=batch.again
+            self._ledger.accept, job, number, list(documents.values()), again=batch.again
         )
         if acceptance.verdict == "cancelled":
             raise JobCancelled(f"job {job} was cancelled")

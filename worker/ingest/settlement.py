@@ -3,19 +3,22 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from schemas.document import Document
+from schemas.document import GIVEN, Document
 from schemas.job import Batch, DeadLetter, State
 from schemas.record import Record, Stamp
 from worker.store.protocol import Stored
+from worker.telemetry import Work
 
 
 class Outcome:
     """The state in which each record of a batch ended, by DOI.
 
-    `untaken` are the DOIs of records that the candidate of a promotion could not take.
+    `untaken` are the DOIs of records that the candidate of a promotion could not take. `work` is
+    the batch in hand, which is told how far it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work) -> None:
+        self.work = work
         self.states: dict[str, State] = {}
         self.dead: dict[str, DeadLetter] = {}
         self.untaken: list[str] = []
@@ -43,21 +46,24 @@ def standing(
     """The state that a record is in before anything is done, as far as that can be told at sight.
 
     None where what is stored must be looked at (see `place`) or nothing is. A record that this
-    very batch wrote, before a crash, counts as stored by it.
+    very batch wrote, before a crash, counts as stored by it. What was looked up for a record that
+    is deleted meanwhile does not bring it back.
     """
     if max(tombstone, stored.deleted if stored else 0) > batch.sequence:
         return State.SUPERSEDED
     if stored is None or stored.sequence < tombstone:
-        return None
+        return None if document.source == GIVEN else State.SUPERSEDED
     if batch.sequence in {stored.sequence, *(stamp.sequence for stamp in stored.stamps.values())}:
         return State.STORED
-    mine = Stamp(batch.sequence, document.source)
-    there = [stored.stamps.get(name) for name in document.metadata]
-    if all(stamp and stamp.source == mine.source for stamp in there) and (
+    said = [
+        (stored.stamps.get(name), Stamp(batch.sequence, document.source_of(name)))
+        for name in document.metadata
+    ]
+    if all(there and there.source == mine.source for there, mine in said) and (
         document.is_bare or stored.content_hash == document.content_hash
     ):
         return State.UNCHANGED
-    if there and all(stamp and stamp.rank > mine.rank for stamp in there):
+    if said and all(there and there.rank > mine.rank for there, mine in said):
         return State.SUPERSEDED
     return None
 
@@ -73,7 +79,8 @@ def place(
     mine = Record.of(document, batch.sequence)
     left = there.since(tombstone) if there else None
     if left is None:
-        return mine.since(tombstone) or State.SUPERSEDED
+        lives = document.source == GIVEN  # what was looked up follows a record, and makes none
+        return (mine.since(tombstone) if lives else None) or State.SUPERSEDED
     merged = left.merged(mine)
     says_new = merged.document != left.document or _sources(merged) != _sources(left)
     if says_new or (contested and merged.stamps != left.stamps):

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from worker import metrics
 from worker.errors import CollectionMissing
 from worker.ingest.rows import delete_buried
 from worker.ledger.ledger import GONE, Ledger
@@ -53,6 +54,7 @@ class Sweeper:
         """One sweep; nothing where another worker is at it."""
         with self._ledger.sweeping() as mine:
             if mine:
+                metrics.SWEEPS.inc()
                 self._requeue()
                 self._restore()
                 self._end_abandoned()
@@ -62,6 +64,7 @@ class Sweeper:
         queue_is_empty = self._ledger.queue_length(self._queue) == 0
         for job, number in self._ledger.lost(queue_is_empty=queue_is_empty):
             log.warning("batch %s:%d was lost; queueing it again", job, number)
+            metrics.REQUEUED.inc()
             self._send(job, number)
 
     def _end_abandoned(self) -> None:

@@ -18,7 +18,7 @@ from worker.model.loaded import Target, Vectors
 from worker.patience import Patience
 from worker.store.points import chunks, payload
 from worker.store.protocol import VectorStore, Write
-from worker.telemetry import Trace
+from worker.telemetry import Work
 
 COPIES_A_TURN = 128
 log = logging.getLogger(__name__)
@@ -33,12 +33,10 @@ class Writer:
         *,
         turns: Turns,
         patience: Patience,
-        trace: Trace,
     ) -> None:
         self._store = store
         self._turns = turns
         self._patience = patience
-        self._trace = trace
 
     def write(
         self, rows: Sequence[Row], target: Target, *, batch: Batch, backfill: bool, outcome: Outcome
@@ -53,9 +51,9 @@ class Writer:
         def embed(pairs: Sequence[tuple[Row, str]]) -> Vectors:
             with (
                 self._turns.taken(backfill=backfill),
-                self._trace.span("embed", records=len(pairs)),
+                outcome.work.step("embed", records=len(pairs)),
             ):
-                return target.encoder.encode([text for _, text in pairs])
+                return target.encoder.encode([text for _, text in pairs], outcome.work.embed)
 
         overtaken = self._store_rows(
             [(row, kept[row.given.doi]) for row, _ in texts if row.given.doi in kept],
@@ -110,7 +108,7 @@ class Writer:
         outcome: Outcome,
     ) -> list[Row]:
         overtaken = []
-        for piece in narrow(lambda some: self._upsert(some, target, batch=batch), pairs):
+        for piece in narrow(lambda some: self._upsert(some, target, work=outcome.work), pairs):
             if isinstance(piece, Failure):
                 row, error = piece.item[0], piece.error
                 _bury(row, error, batch=batch, stage="upsert", outcome=outcome)
@@ -131,16 +129,14 @@ class Writer:
                 overtaken.append(row)
         return overtaken
 
-    def _upsert(
-        self, pairs: Sequence[tuple[Row, Vectors]], target: Target, *, batch: Batch
-    ) -> None:
+    def _upsert(self, pairs: Sequence[tuple[Row, Vectors]], target: Target, *, work: Work) -> None:
         write = Write(
             ids=[point_id(row.given.doi) for row, _ in pairs],
             vectors=np.stack([vector for _, vector in pairs]),
             payloads=[_payload(row, target.templates) for row, _ in pairs],
         )
         revisions = {row.there.revision for row, _ in pairs if row.there}
-        with self._trace.span("upsert", batch=f"{batch.job}:{batch.number}", records=len(pairs)):
+        with work.step("upsert", records=len(pairs)):
             self._patience(self._store.upsert, target.collection, write, revisions=revisions)
 
 
@@ -161,8 +157,8 @@ def _missing(document: Document, templates: Sequence[str]) -> str:
     least = min(lacking, key=len)
     names = " and ".join(dict.fromkeys(least))
     return (
-        f"missing_metadata: it has no {names}; ingest it again with its {names}, or promote a "
-        "model that reads {doi}, then `doi-worker dead replay`"
+        f"missing_metadata: it has no {names}; bring it (`doi-worker metadata`) or ingest it again "
+        f"with its {names}, or promote a model that reads {{doi}}, then `doi-worker dead replay`"
     )
 
 

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.ledger.ledger import Claim, Ledger
+from worker.patience import Said
 from worker.ticker import Ticker
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ class Leases:
     def __init__(self, ledger: Ledger, *, lease_s: float) -> None:
         self._ledger = ledger
         self._held: dict[str, Claim] = {}
+        self._said = Said()
         self._ticker = Ticker("leases", self._beat, pause_s=lease_s / 4)
 
     def start(self) -> None:
@@ -38,7 +41,7 @@ class Leases:
         try:
             yield
         finally:
-            del self._held[claim.token]
+            self._held.pop(claim.token, None)
 
     def _beat(self) -> None:
         for claim in list(self._held.values()):
@@ -47,8 +50,11 @@ class Leases:
     def _renew(self, claim: Claim) -> None:
         try:
             if not self._ledger.renew(claim):
+                metrics.LEASES_LOST.inc()
+                self._held.pop(claim.token, None)  # said and counted once
                 log.warning("batch %s is no longer held by this worker", claim.member)
         except LedgerUnavailable as error:
-            log.warning("could not renew batch %s: %s", claim.member, error)
+            if self._said.is_due(str(error)):
+                log.warning("could not renew batch %s: %s", claim.member, error)
         except Exception:  # whatever it is, the other leases must be renewed
             log.exception("could not renew batch %s", claim.member)

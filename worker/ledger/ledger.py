@@ -23,10 +23,12 @@ from schemas.job import (
 from worker.errors import JobConflict, JobUnknown, SourceError
 from worker.ledger.dead import DeadLetters
 from worker.ledger.state import Route, translated_errors
+from worker.ledger.workers import Workers
 
 SWEEP_LIMIT = 1000
 SAMPLE_REJECTIONS = 20
 REFUSALS = 10  # of batches given back for the same want, before their job pauses
+TIMES = ("created_at", "began_at", "moved_at", "settled_at")
 SILENT_LEASES = 15  # in which a producer says nothing before it counts as gone
 GONE = "its producer ended before it had read all: queue the source again for the rest"
 
@@ -60,7 +62,7 @@ class Acceptance(NamedTuple):
     outstanding: int
 
 
-class Ledger(DeadLetters):
+class Ledger(DeadLetters, Workers):
     """Jobs and batches in Redis, and what else processes share there (see `SharedState`)."""
 
     # Producing
@@ -342,7 +344,7 @@ def _state(fields: Mapping[str, str]) -> JobState:
 
 
 def _job(job: str, fields: Mapping[str, str]) -> Job:
-    times = {n: _time(fields[n]) for n in ("created_at", "settled_at") if n in fields}
+    times = {n: _time(fields[n]) for n in TIMES if n in fields}
     names = Job.model_fields.keys() & fields.keys() - times.keys() - {"reading"}
     reading = Reading.model_validate_json(fields.get("reading", "{}"))
     return Job.model_validate(

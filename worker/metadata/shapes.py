@@ -102,7 +102,7 @@ def _answer(source: str, fields: dict[str, Any], *, dated: Any) -> Answer | None
         found = document(given, limits=LIMITS).document
     except ValueError:  # longer than a record may be: there, and nothing that could be kept
         found = Document(doi=doi)
-    return Answer(found.from_source(source), _seconds(dated))
+    return Answer(found.model_copy(update={"source": source}), _seconds(dated))
 
 
 def _own_doi(value: Any) -> str | None:

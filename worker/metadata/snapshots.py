@@ -146,7 +146,9 @@ def _answer(
         value = picked(value, columns) if columns else value
         if not value.get("doi"):
             return None
-    return Answer(document(value, limits=limits).document.from_source("file"), mtime_s)
+    return Answer(
+        document(value, limits=limits).document.model_copy(update={"source": "file"}), mtime_s
+    )
 
 
 def _shape(record: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Answer | None] | None:

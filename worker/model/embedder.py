@@ -3,7 +3,7 @@
 import base64
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.model import ModelVersion
+from worker import metrics
 from worker.errors import EmbeddingError, ModelError
 from worker.model import checkpoint
 from worker.model.checkpoint import Checkpoint
@@ -25,6 +26,7 @@ UNIT_TOLERANCE = 1e-3
 SLICE_TEXTS = 4096
 STOCK_BATCH_TEXTS = 32
 Vectors = NDArray[np.float32]
+Done = Callable[[int], None]  # told of some more texts that are embedded
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ class Model(Protocol):
     dimension: int
     max_tokens: int
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], done: Done) -> Vectors:
         """Vectors float32 [n, dimension], in the order of the texts, of which there is one."""
 
 
@@ -74,15 +76,16 @@ class Embedder:
         """The model as sentence-transformers runs it, on the CPU in float32."""
         return cls(StockModel(path, device="cpu", dtype="float32", threads=None))
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], done: Done = lambda _: None) -> Vectors:
         """Unit vectors float32 [n, dimension], in the order of the texts.
 
-        Longer texts than `max_tokens` are cut off. Raises `EmbeddingError` for output that is
+        Longer texts than `max_tokens` are cut off. `done` hears of some more texts as they come.
+        Raises `EmbeddingError` for output that is
         not finite or not of unit length, `OutOfMemory`, `DeviceLost`.
         """
         if not texts:
             return np.empty((0, self.dimension), np.float32)
-        vectors = self._model.encode(texts)
+        vectors = self._model.encode(texts, done)
         check_unit_length(vectors)
         return vectors
 
@@ -131,17 +134,21 @@ class PackedModel:
         self.dimension = self._bert.dimension
         self.max_tokens = source.max_tokens
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], done: Done) -> Vectors:
         """Vectors float32 [n, dimension], in the order of the texts."""
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        running: list[tuple[list[int], Future[Any]]] = []
+        running: list[tuple[list[int], int, Future[Any]]] = []
         try:
             for rows, tokens in self._chunks(texts):
-                running.append((rows, self._pool.submit(self._bert, tokens)))
-            for rows, result in running:
+                size = sum(len(ids) for ids in tokens)
+                running.append((rows, size, self._pool.submit(self._bert, tokens)))
+            for rows, size, result in running:
                 vectors[rows] = self._to_host(result.result())
+                metrics.TEXTS.inc(len(rows))
+                metrics.TOKENS.inc(size)
+                done(len(rows))
         finally:
-            for _, result in running:
+            for _, _, result in running:
                 result.cancel()
         return vectors
 
@@ -177,7 +184,7 @@ class StockModel:
         self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or 0)
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], done: Done) -> Vectors:
         """Vectors float32 [n, dimension], in the order of the texts."""
         with self._lock, self._errors():
             vectors: Vectors = self._model.encode(
@@ -187,6 +194,8 @@ class StockModel:
                 normalize_embeddings=True,
                 show_progress_bar=False,
             )
+        metrics.TEXTS.inc(len(texts))
+        done(len(texts))
         return np.asarray(vectors, np.float32)
 
 

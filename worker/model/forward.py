@@ -4,7 +4,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, groupby
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
 
 from worker.errors import ConfigurationError, DeviceLost, ModelError, OutOfMemory
 from worker.model.checkpoint import Checkpoint
@@ -25,6 +26,18 @@ class Group(NamedTuple):
 
     texts: int
     tokens: int
+
+
+class Lengths(NamedTuple):
+    """How long the texts of a chunk are, shortest first.
+
+    `counts` int64 [n] and `ends` int32 [n + 1] (where each begins and ends) are on the device
+    where one kernel takes texts of all lengths; else they are None.
+    """
+
+    groups: list[Group]
+    counts: Tensor | None = None
+    ends: Tensor | None = None
 
 
 class Linear:
@@ -75,16 +88,22 @@ class Layer:
         self._heads = weights.heads
         self._dtype = weights.dtype
 
-    def __call__(self, x: Tensor, groups: Sequence[Group]) -> Tensor:
+    def __call__(self, x: Tensor, lengths: Lengths) -> Tensor:
         """Tokens [t, width] to [t, width], both in the dtype of the sums."""
-        mixed = self._mix(self._attend(x, groups))
+        mixed = self._mix(self._attend(x, lengths))
         x = self._mix_norm(mixed.to(x.dtype).add_(x))
         changed = self._narrow(self._widen(x.to(self._dtype)))
         return self._norm(changed.to(x.dtype).add_(x))
 
-    def _attend(self, x: Tensor, groups: Sequence[Group]) -> Tensor:
-        pieces = _per_group(self._qkv(x.to(self._dtype)), groups)
-        return torch.cat([self._within(p, g) for p, g in zip(pieces, groups, strict=True)])
+    def _attend(self, x: Tensor, lengths: Lengths) -> Tensor:
+        qkv, (groups, _, ends) = self._qkv(x.to(self._dtype)), lengths
+        if ends is None:
+            pieces = zip(_per_group(qkv, groups), groups, strict=True)
+            return torch.cat([self._within(piece, group) for piece, group in pieces])
+        longest = groups[-1].tokens
+        q, k, v = qkv.view(len(qkv), 3, self._heads, -1).unbind(1)
+        mixed = cast(Tensor, varlen_attn(q, k, v, ends, ends, longest, longest))
+        return mixed.reshape(len(qkv), -1)
 
     def _within(self, qkv: Tensor, group: Group) -> Tensor:
         texts, tokens = group
@@ -136,8 +155,9 @@ class PackedBert:
     """A BERT encoder that takes the tokens of many texts as one matrix.
 
     Linear layers see all tokens of a chunk at once, attention sees the texts of one length at
-    a time; so nothing is padded and nothing is masked. Embeddings, pooling and the vectors'
-    normalization are float32, the products in between of `dtype`. May be called from any thread.
+    a time, or on CUDA in half precision all at once; so nothing is padded and nothing is masked.
+    Embeddings, pooling and the vectors' normalization are float32, the products in between of
+    `dtype`. May be called from any thread.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> None:
@@ -149,6 +169,8 @@ class PackedBert:
         self._norm = weights.norm("embeddings.LayerNorm", torch.float32)
         self._layers = [Layer(weights, f"encoder.layer.{i}") for i in range(checkpoint.layers)]
         self.device, self.dtype = device, dtype
+        # Flash attention knows no float32.
+        self.takes_all_lengths = device.type == "cuda" and dtype != torch.float32
         self._sum_dtype = weights.sum_dtype
         self.dimension = self._words.shape[1]
 
@@ -162,12 +184,20 @@ class PackedBert:
 
         On an accelerator the result may still be under way. Raises `OutOfMemory`, `DeviceLost`.
         """
-        groups = [Group(len(list(g)), n) for n, g in groupby(len(ids) for ids in tokens)]
         with torch.inference_mode(), vendor_errors():
-            x = self._embed(tokens, groups)
+            lengths = self._lengths([len(ids) for ids in tokens])
+            x = self._embed(tokens, lengths.groups)
             for layer in self._layers:
-                x = layer(x, groups)
-            return functional.normalize(_pool(x, groups), dim=1)
+                x = layer(x, lengths)
+            return functional.normalize(_pool(x, lengths), dim=1)
+
+    def _lengths(self, counts: Sequence[int]) -> Lengths:
+        groups = [Group(len(list(group)), tokens) for tokens, group in groupby(counts)]
+        if not self.takes_all_lengths:
+            return Lengths(groups)
+        on_device = self._place(np.array(counts))
+        ends = functional.pad(on_device.cumsum(0, dtype=torch.int32), (1, 0))
+        return Lengths(groups, on_device, ends)
 
     def _embed(self, tokens: Sequence[Sequence[int]], groups: Sequence[Group]) -> Tensor:
         ids = np.fromiter(chain.from_iterable(tokens), dtype=np.int64)
@@ -218,6 +248,23 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
+def gpu_memory() -> Iterator[tuple[str, str, int]]:
+    """Each CUDA device that torch has in use: total, free, and what this process holds, in bytes.
+
+    Nothing where no model is on one: to ask for another would take memory there.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return
+    device = torch.cuda.current_device()
+    free, total = torch.cuda.mem_get_info(device)
+    for kind, size in (
+        ("total", total),
+        ("free", free),
+        ("held", torch.cuda.memory_reserved(device)),
+    ):
+        yield f"cuda:{device}", kind, size
+
+
 def threads() -> int:
     """How many threads torch would use, as the process is set up."""
     return torch.get_num_threads()
@@ -264,10 +311,13 @@ def _per_group(x: Tensor, groups: Sequence[Group]) -> Sequence[Tensor]:
     return torch.split_with_sizes(x, [texts * tokens for texts, tokens in groups])
 
 
-def _pool(x: Tensor, groups: Sequence[Group]) -> Tensor:
+def _pool(x: Tensor, lengths: Lengths) -> Tensor:
+    groups, counts, _ = lengths
+    if counts is not None:
+        means: Tensor = torch.segment_reduce(x.float(), "mean", lengths=counts, unsafe=True)
+        return means
     pieces = _per_group(x, groups)
-    means = [p.float().view(*g, -1).mean(1) for p, g in zip(pieces, groups, strict=True)]
-    return torch.cat(means)
+    return torch.cat([p.float().view(*g, -1).mean(1) for p, g in zip(pieces, groups, strict=True)])
 
 
 def _can_pack(weight: Tensor) -> bool:

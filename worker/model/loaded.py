@@ -13,11 +13,15 @@ from worker.errors import ConfigurationError, ModelError
 Vectors = NDArray[np.float32]
 
 
+def silent(_count: int) -> None:
+    """Tell nobody how far it is."""
+
+
 class Encoder(Protocol):
     """Turns texts into unit vectors."""
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors float32 [n, dimension], in the order of the texts."""
+    def encode(self, texts: Sequence[str], done: Callable[[int], None] = ..., /) -> Vectors:
+        """Vectors float32 [n, dimension], in the order of the texts; `done` hears of some more."""
 
 
 class Target(NamedTuple):
@@ -78,11 +82,11 @@ class Deferred:
         self._load = load
         self._loaded: Encoder | None = None
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], done: Callable[[int], None] = silent) -> Vectors:
         """See `Encoder`; callers take turns."""
         if self._loaded is None:
             try:
                 self._loaded = self._load()
             except Exception as error:
                 raise ModelError(str(error) or repr(error)) from error
-        return self._loaded.encode(texts)
+        return self._loaded.encode(texts, done)

@@ -151,7 +151,10 @@ class _Reader:
         encoding, enough = self._options.encoding, first_line_tells
         try:
             columns = Columns(self._vocabulary, self._options.columns)
-            with opened(self._source, encoding=encoding, enough=enough) as source:
+            with (
+                opened(self._source, encoding=encoding, enough=enough) as source,
+                self._report.following(source.position),
+            ):
                 if source.head.strip() or not source.is_whole:
                     yield from self._held(source, parse, columns)
         except SourceError as error:

@@ -1,6 +1,7 @@
 """What reading sources found besides records: columns, fields that were dropped, remarks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from schemas.job import ColumnUse, FieldDrop, Reading
@@ -26,6 +27,22 @@ class Report:
         self._dropped = 0
         self._first: list[FieldDrop] = []
         self._notes: list[str] = []
+        self._bytes_before = 0
+        self._position: Callable[[], int] = lambda: 0
+
+    @contextmanager
+    def following(self, position: Callable[[], int]) -> Iterator[None]:
+        """Know where a source is that is being read, by its bytes, while the context is open."""
+        self._position = position
+        try:
+            yield
+        finally:
+            self._bytes_before, self._position = self.bytes_read, lambda: 0
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of the sources were read, as they are stored."""
+        return self._bytes_before + self._position()
 
     def use(self, source: str, found: Use) -> None:
         """Tell which columns of a source were used for what."""

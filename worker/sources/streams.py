@@ -47,6 +47,7 @@ class Opened(NamedTuple):
     stream: io.BufferedReader
     head: bytes
     is_whole: bool  # whether the head is all that there is
+    position: Callable[[], int] = lambda: 0  # how many bytes of the source were read, packed ones
 
 
 class _Resumed(io.RawIOBase):
@@ -114,7 +115,8 @@ def opened(
             _refuse_empty(stream, source)
             # A pipe may be slow, and each of its lines wanted.
             told = enough if source == STANDARD_INPUT else lambda _: False
-            yield _as_text(_buffered(decompressed(stream)), encoding, told)
+            made = _as_text(_buffered(decompressed(stream)), encoding, told)
+            yield made if source == STANDARD_INPUT else made._replace(position=stream.tell)
     except EOFError as error:
         raise SourceError("cut off: its compressed data ends too early") from error
     except lzma.LZMAError as error:

@@ -203,10 +203,10 @@ class EdgeStore:
                 for found in answer
             ]
 
-    def count(self, collection: str) -> int:
+    def count(self, collection: str, *, exact: bool = True) -> int:
         """See `VectorStore`."""
         with self._open(collection) as shard:
-            return shard.count(engine.CountRequest(exact=True))
+            return shard.count(engine.CountRequest(exact=exact))
 
     def scan(
         self, collection: str, fields: Sequence[str]

@@ -1,5 +1,6 @@
 """The errors of gRPC and of the Qdrant client, made ours in one place."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,13 @@ Code = grpc.StatusCode
 REJECTED = {Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE, Code.ALREADY_EXISTS}
 MISCONFIGURED = {Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED}
 SERVER_ERROR = 500
+# What gRPC says where nothing listens: `... ipv4:127.0.0.1:6334: Failed to connect to remote host:
+# connect: Connection refused (111)`.
+UNREACHABLE = re.compile(
+    r"UNAVAILABLE: .*ipv[46]:(\S+): [^:]*connect[^:]*: (?:connect: )?"
+    r"(connection refused|no route to host|network is unreachable)",
+    re.IGNORECASE,
+)
 STATUSES = {  # of HTTP, as Qdrant gives them over gRPC; all others may pass
     400: Code.INVALID_ARGUMENT,
     401: Code.UNAUTHENTICATED,
@@ -53,6 +61,8 @@ def translate(error: Exception) -> WorkerError:
     """
     code, text, retry_after_s = _reading(error)
     message = " ".join(f"Qdrant: {code.name}: {text}".split())
+    if away := UNREACHABLE.search(message):
+        return StoreUnavailable(f"Qdrant does not answer at {away[1]}: {away[2].lower()}")
     if code in MISCONFIGURED:
         return ConfigurationError(message)
     if code in REJECTED:
@@ -66,6 +76,8 @@ def over_http(error: Exception, url: str) -> WorkerError:
     """Our error where what should be Qdrant's HTTP port fails, or answers as no Qdrant does."""
     source = getattr(error, "source", error)
     words = " ".join(f"{url}: {source!r}".split())
+    if "Connection refused" in words:
+        return StoreUnavailable(f"Qdrant does not answer at {url}: connection refused")
     if "CERTIFICATE_VERIFY_FAILED" in words:
         return ConfigurationError(f"{words}; DOIVEC_QDRANT__CA_FILE says who may vouch for it")
     is_away = isinstance(source, httpx.TimeoutException | httpx.NetworkError) and (

@@ -138,8 +138,8 @@ class VectorStore(Protocol):
         All hits are in memory at once, with their metadata.
         """
 
-    def count(self, collection: str) -> int:
-        """The exact number of points."""
+    def count(self, collection: str, *, exact: bool = True) -> int:
+        """The number of points; without `exact` about, but at once however many there are."""
 
     def scan(
         self, collection: str, fields: Sequence[str]

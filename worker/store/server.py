@@ -203,9 +203,9 @@ class ServerStore:
             for found in answer.result
         ]
 
-    def count(self, collection: str) -> int:
+    def count(self, collection: str, *, exact: bool = True) -> int:
         """See `VectorStore`."""
-        request = wire.CountPoints(collection_name=collection, exact=True)
+        request = wire.CountPoints(collection_name=collection, exact=exact)
         return int(self._server.call(self._server.points.Count, request).result.count)
 
     def scan(

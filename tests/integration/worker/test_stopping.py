@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -22,6 +23,7 @@ PROGRAMS = [
     pytest.param(TRAINER, "run", id="trainer"),
     pytest.param(TRAINER, "schedule", id="beat"),
 ]
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S|$")
 each_program = pytest.mark.parametrize(("program", "command"), PROGRAMS)
 
 
@@ -100,9 +102,12 @@ def test_a_second_interrupt_ends_a_worker_at_once(
     lines = (json.dumps({"doi": doi, "title": title}) + "\n" for doi in DOIS)
     source.write_text("".join(lines))
     job = served.shell.worker("queue", str(source)).strip()
-    served.start(until="received")
+    served.start(until=" ready.")
+    wait_until(lambda: served.shell.json(WORKER, "status", job)["began_at"] is not None)
     served.process.send_signal(signal.SIGINT)
     served.read("shutdown")
     served.process.send_signal(signal.SIGINT)
     assert served.ended() == 130
+    lines = served.words.decode().splitlines()
+    assert all(LOGGED.match(line) for line in lines if not line.startswith("doi-worker: ")), lines
     assert served.shell.json(WORKER, "status", job)["settled_batches"] == 0

@@ -40,3 +40,21 @@ def test_a_changed_copy_has_a_hash_of_its_own() -> None:
     assert changed == Document(doi=bare.doi, title="T")
     assert changed.content_hash == Document(doi=bare.doi, title="T").content_hash
     assert not changed.is_bare
+
+
+def test_a_record_is_supplemented_by_what_it_lacks_and_by_nothing_else() -> None:
+    given = Document(doi="10.1000/a", title="Given", year=1999)
+    title = Document(doi="10.1000/a", title="Looked up", venue="V", source="crossref")
+    abstract = Document(doi="10.1000/a", venue="W", abstract="A", source="openalex")
+    both = given.supplemented([title, abstract])
+    assert both.metadata == {"title": "Given", "abstract": "A", "year": 1999, "venue": "V"}
+    assert both.source == "given"
+    assert {n: both.source_of(n) for n in both.metadata} == {
+        "title": "given",
+        "abstract": "openalex",
+        "year": "given",
+        "venue": "crossref",
+    }
+    assert unpack(pack([both])) == (both,)
+    assert both.unsigned() == Document(doi="10.1000/a", **both.metadata)
+    assert given.supplemented([]) is given

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.servers import wait_until
 from worker.errors import LedgerUnavailable, Stopped, StoreRejected, StoreUnavailable
-from worker.patience import Patience
+from worker.patience import AGAIN_S, Patience, Said
 
 
 class Flaky:
@@ -80,4 +81,28 @@ def test_a_call_that_does_not_answer_is_told_while_it_lasts(
         assert Patience(silence_s=0.01)(waits_for(told))
     finally:
         logger.removeHandler(handler)
-    assert "no answer yet from Redis" in caplog.text
+    wait_until(lambda: "no answer yet from Redis" in caplog.text)  # its handler comes after ours
+
+
+def test_words_that_take_turns_are_each_said_once_a_minute() -> None:
+    now = [0.0]
+    said = Said(clock=lambda: now[0])
+    told = []
+    for second in range(int(AGAIN_S) + 2):
+        now[0] = float(second)
+        told += [(second, words) for words in ("Redis", "Qdrant") if said.is_due(words)]
+    assert told == [(0, "Redis"), (0, "Qdrant"), (60, "Redis"), (60, "Qdrant")]
+
+
+def test_what_is_waited_for_is_known_while_it_lasts() -> None:
+    patience, seen = Patience(first_s=0.001, longest_s=0.002), []
+
+    def call() -> str:
+        seen.append(dict(patience.waits))
+        if len(seen) < 3:
+            raise StoreUnavailable("Qdrant: away")
+        return "answer"
+
+    assert patience(call) == "answer"
+    assert seen == [{}, {"the vector store": "Qdrant: away"}, {"the vector store": "Qdrant: away"}]
+    assert patience.waits == {}

@@ -14,6 +14,9 @@ if expiry and tonumber(expiry) > now and holder and holder ~= ARGV[3] then retur
 redis.call('HSET', batch, 'token', ARGV[3], 'route', route_number())
 redis.call('ZADD', 'doivec:leases', now + ARGV[4], member)
 local claims = redis.call('HINCRBY', batch, 'claims', 1)
+if redis.call('EXISTS', 'doivec:job:' .. job) == 1 then
+  redis.call('HSETNX', 'doivec:job:' .. job, 'began_at', string.format('%.0f', microseconds()))
+end
 local fields = redis.call('HMGET', batch, 'body', 'sequence', 'trying', 'deaths', 'again')
 if fields[3] then
   -- The worker before this one died on that record: count it.

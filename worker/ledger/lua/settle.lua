@@ -32,6 +32,7 @@ for index = first, #ARGV, 2 do
 end
 local now = string.format('%.0f', microseconds())
 redis.call('HSET', batch, 'settled_by', token)
+redis.call('HSET', key, 'moved_at', now)
 finish_batch(job, number, copies and COPY_RETENTION_S or ARGV[6])
 if tonumber(redis.call('HGET', key, 'refusals') or '0') > 0 then
   redis.call('HSET', key, 'refusals', 0, 'note', '') -- what was in the way is over

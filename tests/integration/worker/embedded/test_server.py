@@ -96,9 +96,9 @@ def test_a_server_that_is_killed_under_an_ingest_is_started_again(shell: Shell) 
     process = shell.start(WORKER, "ingest", str(EXAMPLES), "--json", **SLOWLY)
     log = shell.data / "worker.log"
     for _ in range(2):
-        seen = log.read_text().count("succeeded") if log.exists() else 0
+        seen = log.read_text().count("records/s") if log.exists() else 0
         wait_until(
-            lambda: log.exists() and log.read_text().count("succeeded") > seen,
+            lambda: log.exists() and log.read_text().count("records/s") > seen,
             while_true=lambda: process.poll() is None,
         )
         os.kill(server_pid(shell), signal.SIGKILL)
@@ -134,7 +134,7 @@ def test_a_keeper_that_is_killed_is_followed_by_another(shell: Shell) -> None:
 def test_nothing_is_left_of_an_ingest_that_is_killed(shell: Shell) -> None:
     process = shell.start(WORKER, "ingest", str(EXAMPLES), **SLOWLY)
     log = shell.data / "worker.log"
-    wait_until(lambda: log.exists() and "succeeded" in log.read_text())
+    wait_until(lambda: log.exists() and "records/s" in log.read_text())
     process.kill()
     process.communicate()
     wait_until(lambda: not processes_of(shell.data))

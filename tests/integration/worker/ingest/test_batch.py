@@ -20,7 +20,7 @@ from schemas.model import TEXT_CHARACTERS, collection_name, shorten
 from schemas.record import Record
 from schemas.search import Filter
 from tests.support.servers import QdrantServer, wait_until
-from tests.support.workers import ingestor, sweeper
+from tests.support.workers import ingestor, sweeper, work_of
 from worker.errors import ModelError, OutOfMemory, StoreBusy, StoreRejected, Unanswerable
 from worker.ingest.batch import Ingestor
 from worker.ingest.sweep import Sweeper
@@ -52,7 +52,7 @@ class Picky:
         self.texts: list[str] = []
         self.meanwhile: Callable[[], object] | None = None
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], _done: object = None) -> NDArray[np.float32]:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
             meanwhile()
@@ -176,7 +176,7 @@ def test_a_batch_that_runs_again_after_a_crash_has_the_same_counts(bench: Bench)
     bench.accept("job", [*OTHERS, FIRST])
     claim = bench.ledger.claim("job", 0)
     assert claim
-    bench.worker()._work(claim)  # and no settling: a crash
+    bench.worker()._work(claim, work_of(claim))  # and no settling: a crash
     wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
     bench.encoder.texts.clear()
     assert bench.run("job").stored == len(OTHERS) + 1
@@ -283,7 +283,7 @@ def test_a_deletion_while_a_batch_runs_is_heeded_when_it_settles(bench: Bench) -
     claim = bench.ledger.claim("job", 0)
     assert claim
     worker = bench.worker()
-    outcome = worker._work(claim)
+    outcome = worker._work(claim, work_of(claim))
     bench.ledger.bury([point_id(DOI)])
     worker._settle(claim, outcome)
     job = bench.ledger.job("job")
@@ -295,7 +295,7 @@ def test_the_sweep_removes_what_a_stale_worker_brought_back(bench: Bench) -> Non
     bench.accept("job", [FIRST])
     claim = bench.ledger.claim("job", 0)
     assert claim
-    bench.worker()._work(claim)
+    bench.worker()._work(claim, work_of(claim))
     assert bench.ledger.bury([point_id(DOI)]) > claim.batch.sequence
     assert bench.hash_of() == FIRST.content_hash
     bench.sweeper().sweep()
@@ -304,7 +304,9 @@ def test_the_sweep_removes_what_a_stale_worker_brought_back(bench: Bench) -> Non
 
 TITLE = Document(doi=DOI, title="Measured measurement", year=2009)
 ABSTRACT = Document(doi=DOI, abstract="We measure.", venue="Nature Physics")
-LOOKED_UP = Document(doi=DOI, title="Measured Measurement", year=2010, source="crossref")
+LOOKED_UP = Document(
+    doi=DOI, title="Measured Measurement", year=2010, supplied={"title": "crossref"}
+)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +387,7 @@ def test_a_deleted_field_does_not_come_back_with_a_late_worker(bench: Bench) -> 
     late = bench.worker()
     bench.ledger.bury([point_id(DOI)])
     bench.ingest("new", ABSTRACT)
-    late._work(claim)
+    late._work(claim, work_of(claim))
     (said,) = bench.store.payloads(bench.collection, [point_id(DOI)]).values()
     assert "title" not in said
     assert said["abstract"] == ABSTRACT.abstract
@@ -507,7 +509,7 @@ def test_many_jobs_at_random_leave_of_each_field_what_was_given_last(bench: Benc
                 title=moves.choice([None, "a title", "another title"]),
                 abstract=moves.choice([None, None, "an abstract"]),
                 year=moves.choice([None, 2001, 2002]),
-                source=moves.choice(["given", "given", "crossref"]),
+                supplied=moves.choice([{}, {}, {"title": "crossref"}]),
             )
             for d in moves.sample(OTHERS, 8)
         }
@@ -574,7 +576,7 @@ def test_a_record_that_a_bug_stumbles_over_ends_alone(bench: Bench) -> None:
     assert claim
     documents = (*claim.batch.documents, odd)
     claim = claim._replace(batch=claim.batch.model_copy(update={"documents": documents}))
-    outcome = bench.worker()._work(claim)
+    outcome = bench.worker()._work(claim, work_of(claim))
     assert outcome.counts == {State.STORED: len(OTHERS), State.DEAD: 1}
     assert outcome.dead[odd.doi].stage == "upsert"
 
@@ -620,7 +622,7 @@ def test_a_replay_that_a_bug_stumbles_over_again_ends_as_a_dead_letter_again(ben
     claim = bench.ledger.claim("job", 0)
     assert claim
     claim = claim._replace(batch=claim.batch.model_copy(update={"documents": (odd,)}))
-    assert bench.worker()._work(claim).counts == {State.DEAD: 1}
+    assert bench.worker()._work(claim, work_of(claim)).counts == {State.DEAD: 1}
 
 
 @pytest.mark.parametrize("failure", [OSError(24, "Too many open files"), ImportError("no torch")])

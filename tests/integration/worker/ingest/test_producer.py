@@ -1,10 +1,17 @@
 """What other programs send, taken into the ledger record by record."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from schemas.document import Document
 from worker.ingest.producer import Producer
 from worker.ledger.ledger import Ledger
+from worker.metadata.answers import Answer, Answers
+from worker.metadata.index import Index
+from worker.metadata.supplements import Supplements
 from worker.patience import Patience
 from worker.settings import IngestSettings, LimitSettings
 
@@ -24,13 +31,14 @@ class Broken(Mapping[str, Any]):
         return 1
 
 
-def producer_of(ledger: Ledger, *, batch_records: int = 100) -> Producer:
+def producer_of(ledger: Ledger, *, batch_records: int = 100, **more: Any) -> Producer:
     return Producer(
         ledger,
         lambda _job, _number: None,
         options=IngestSettings(batch_records=batch_records),
         limits=LimitSettings(),
         patience=Patience(),
+        **more,
     )
 
 
@@ -97,3 +105,46 @@ def test_poor_fields_and_rows_without_a_doi_are_counted_apart(ledger: Ledger) ->
     assert claim is not None
     first = claim.batch.documents[0]
     assert (first.title, first.abstract, first.year, first.venue) == ("One", "We", None, None)
+
+
+def test_a_bare_list_is_titled_by_the_local_index_and_cut_as_without_it(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    a, b, c = (f"10.1000/{letter}" for letter in "abc")
+    index = Index(tmp_path / "metadata.sqlite")
+    known = {
+        a: Document(doi=a, title="A", year=2001, abstract="Of A.", source="crossref"),
+        b: Document(doi=b, title="B", source="openalex"),
+    }
+    producer = producer_of(ledger, batch_records=2, supplement=Supplements(index, want="title"))
+    given: list[Any] = [a, {"doi": b, "title": "Given"}, c, a]
+    before = producer.enqueue(given)
+    index.keep(
+        "crossref",
+        Answers({doi: Answer(document) for doi, document in known.items()}, set()),
+        asked_at=0.0,
+        until=dict.fromkeys(known, 1.0),
+    )
+    after = producer.enqueue(given)
+    assert [b for b, _ in batches(ledger, before)] == [
+        [("a", None, None), ("b", "Given", None)],
+        [("c", None, None)],
+    ]
+    (first, second) = (ledger.claim(after, number) for number in (0, 1))
+    assert first
+    assert second
+    (titled, given_one), (bare,) = first.batch.documents, second.batch.documents
+    assert (titled.title, titled.year, titled.abstract) == ("A", 2001, None)
+    assert (titled.source, titled.source_of("title")) == ("given", "crossref")
+    assert (given_one.title, given_one.source_of("title")) == ("Given", "given")
+    assert bare.is_bare
+
+
+def test_an_index_that_cannot_be_read_holds_nothing_up(
+    ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metadata.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    producer = producer_of(ledger, supplement=Supplements(Index(path), want="title"))
+    assert ledger.job(producer.enqueue([GOOD])).accepted == 1
+    assert "records come without titles of the local index" in caplog.text

@@ -15,7 +15,7 @@ from schemas.model import collection_name, render
 from schemas.record import Record
 from tests.support.servers import wait_until
 from tests.support.tiny_model import make_tiny_model
-from tests.support.workers import ingestor, sweeper
+from tests.support.workers import ingestor, sweeper, work_of
 from trainer.promotion.feed import Feed
 from worker.errors import EmbeddingError, ModelError, OutOfMemory
 from worker.ingest.backfill import Backfiller
@@ -44,7 +44,7 @@ class Sleeper:
         self._encoder = encoder
         self._meanwhile: Callable[[], None] | None = meanwhile
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], _done: object = None) -> Vectors:
         vectors = self._encoder.encode(texts)
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile:
@@ -212,12 +212,12 @@ def test_a_batch_in_hand_when_the_route_changes_is_brought_there_too(
     claim = site.ledger.claim("job", 0)
     assert claim
     worker = site.worker()
-    outcome = worker._work(claim)
+    outcome = worker._work(claim, work_of(claim))
     assert site.store.count(site.b) == 0
     lease.reroute(site.b)
     assert site.ledger.stragglers() == 1, "a promotion waits for it"
     assert worker._settle(claim, outcome) == "rerouted"
-    worker._see_through(claim)
+    worker._see_through(claim, work_of(claim))
     assert site.ledger.stragglers() == 0
     job = site.ledger.job("job")
     assert (job.state, job.stored) == (JobState.SETTLED, len(RICH))
@@ -231,11 +231,11 @@ def test_a_batch_in_hand_over_a_whole_switch_is_in_the_new_collection(
     claim = site.ledger.claim("job", 0)
     assert claim
     worker = site.worker()
-    worker._work(claim)
+    worker._work(claim, work_of(claim))
     lease.reroute(site.b)
     site.store.switch(site.alias, expected=site.a, collection=site.b)
     lease.reroute(None)
-    worker._see_through(claim)
+    worker._see_through(claim, work_of(claim))
     assert site.ledger.job("job").stored == len(RICH)
     assert all(site.holds(site.b, d) for d in RICH)
 
@@ -333,7 +333,7 @@ def test_a_backfill_brings_nothing_back(site: Site) -> None:
     claim = site.ledger.claim("backfill-x", 0)
     assert claim
     worker = site.worker()
-    outcome = worker._work(claim)
+    outcome = worker._work(claim, work_of(claim))
     site.delete(RICH[0])
     # Between its reading and its writing the record was deleted: as if it wrote just now.
     site.store.upsert(site.b, _as_stored(site, RICH[0]), revisions=())

@@ -246,7 +246,7 @@ def test_a_dropped_collection_is_gone_and_can_be_made_again(
     store.create(gone, dimension=DIMENSION)
     assert store.count(gone) == 0
     put(store, gone, bare(), NOW)
-    assert store.count(gone) == len(DOIS)
+    assert store.count(gone) == store.count(gone, exact=False) == len(DOIS)
 
 
 @pytest.mark.parametrize("ending", ["", "@1234"])

@@ -18,6 +18,7 @@ from tests.support.paths import DOIS, ROOT
 from tests.support.tiny_model import make_tiny_model
 from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
 from trainer.training import checkpoints, recipe
+from trainer.training.graphed import GraphedEncoder
 from trainer.training.packed import PackedEncoder, covers, drop
 from trainer.training.train import Finished, fine_tune
 
@@ -241,6 +242,19 @@ def test_the_packed_pass_gives_the_stock_vectors_and_gradients(parent: Path) -> 
     for mine, theirs in zip(packed, stock, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
     for mine, theirs in zip(gradients(model, packed), gradients(model, stock), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_pass_for_cuda_gives_the_stock_vectors_and_gradients(parent: Path) -> None:
+    # Recorded it is on CUDA only; here the same kernels run one by one.
+    model = SentenceTransformer(str(parent), device="cpu")
+    model.eval()
+    columns = [model.preprocess(DOIS[:9]), model.preprocess(DOIS[9:18])]
+    stock = [model(dict(column))["sentence_embedding"] for column in columns]
+    padded = GraphedEncoder(model[0].model)(columns)
+    for mine, theirs in zip(padded, stock, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+    for mine, theirs in zip(gradients(model, padded), gradients(model, stock), strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 

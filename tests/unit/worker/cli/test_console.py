@@ -11,7 +11,7 @@ from rich.table import Table
 from schemas.job import Job, JobState, Rejection
 from schemas.search import Hit
 from tests.support.paths import ROOT
-from worker.cli import answers, console
+from worker.cli import answers, console, status
 
 MARKUP = "a[/]b [bold]c[/bold] [link=x] :smile: [red"
 CODES = "\x1b[31m\x9b2J\r\b\x07\x7f\u202e\u2028\udcff\n"
@@ -65,7 +65,8 @@ def test_lines_and_tables_of_foreign_text(capsys: pytest.CaptureFixture[str]) ->
         batch_records=1,
         note=MARKUP + CODES,
     )
-    console.print_jobs([job], outstanding=0, candidate=MARKUP)
+    for line in status.of_jobs([job], [], now_s=job.created_at.timestamp(), width=80):
+        console.out.print(line)
     console.print_summary(job)
     console.print_rejections([Rejection(MARKUP + CODES, 1, CODES, MARKUP)], 1)
     answers.print_hits([Hit(doi="10.1000/a", score=1.0, metadata={"title": MARKUP + CODES})])

@@ -130,18 +130,13 @@ def test_what_is_wrong_is_an_error_of_ours(commands: Commands) -> None:
             commands.run(*words)
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with IndexProgress(say_s=0.0) as progress:
-        progress.show(Progress("reading", 0, 100, 2000))
-        progress.show(Progress("reading", 25, 100, 4000))
-        progress.show(Progress("merging", 10, 4000, 4000))
-    first, second, third = capsys.readouterr().err.splitlines()
-    assert first.endswith("time left not known yet")
-    assert "reading: 4,000 records, " in second
-    assert "25% done, " in second
-    assert third.startswith("merging into the index: 10 records, ")
+def test_without_a_terminal_each_step_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with IndexProgress() as progress:
-        progress.show(Progress("reading", 25, 100, 4000))
-    assert capsys.readouterr().err == ""
+        progress.show(Progress("reading", 0, 100 * 2**20, 2000))
+        progress.show(Progress("reading", 25 * 2**20, 100 * 2**20, 4000))
+        progress.show(Progress("merging", 0, 4000, 4000))
+        progress.show(Progress("merging", 4000, 4000, 4000))
+    reading, merging = capsys.readouterr().err.splitlines()
+    assert reading.startswith("reading: 25 of 100 MiB, ")
+    assert "4,000 records, " in reading
+    assert merging.startswith("merging into the index: 4,000 of 4,000 records")

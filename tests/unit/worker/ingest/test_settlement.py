@@ -16,6 +16,7 @@ RICH = Document(doi=DOI, title="A title", year=2012)
 NEWER = Document(doi=DOI, title="A better title", year=2012)
 MORE = Document(doi=DOI, abstract="What it is about.")
 FOUND = Document(doi=DOI, title="A title", year=2012, source="crossref")
+HALF_FOUND = Document(doi=DOI, year=2012).supplemented([FOUND])
 BATCH = Batch(
     job="mine", number=0, sequence=100, accepted_at=datetime(2026, 1, 2, tzinfo=UTC), documents=()
 )
@@ -50,6 +51,12 @@ def stored(found: Record) -> Stored:
         (RICH, known(MORE, 150).since(120), 0, State.SUPERSEDED),
         (BARE, known(BARE, 50), 60, None),
         (BARE, known(BARE, 70), 60, State.UNCHANGED),
+        (FOUND, known(BARE, 50), 0, None),
+        (FOUND, None, 0, State.SUPERSEDED),
+        (FOUND, known(BARE, 50), 60, State.SUPERSEDED),
+        (HALF_FOUND, None, 0, None),
+        (HALF_FOUND, known(HALF_FOUND, 50), 0, State.UNCHANGED),
+        (HALF_FOUND, known(RICH, 50), 0, None),
     ],
 )
 def test_what_can_be_told_at_sight(
@@ -74,6 +81,11 @@ def test_what_can_be_told_at_sight(
         (MORE, known(RICH, 50), 60, known(MORE, 100).since(60)),
         (RICH, known(MORE, 150).since(120), 120, State.SUPERSEDED),
         (RICH, None, 120, State.SUPERSEDED),
+        (FOUND, known(BARE, 50), 0, known(BARE, 50).merged(known(FOUND, 100))),
+        (FOUND, None, 0, State.SUPERSEDED),
+        (FOUND, known(BARE, 50), 60, State.SUPERSEDED),
+        (HALF_FOUND, None, 0, known(HALF_FOUND, 100)),
+        (HALF_FOUND, known(RICH, 50), 0, State.UNCHANGED),
     ],
 )
 def test_what_is_written_is_merged_with_what_is_there(
@@ -113,7 +125,7 @@ def test_a_point_covers_what_merging_would_not_change(
 
 
 def test_the_payload_has_what_was_given_by_whom_and_what_orders_it() -> None:
-    found = known(RICH, 100).merged(known(MORE.from_source("crossref"), 120))
+    found = known(RICH, 100).merged(known(MORE.model_copy(update={"source": "crossref"}), 120))
     said = payload(found, job="mine", text_from="title")
     assert said == {
         "doi": DOI,

@@ -16,6 +16,7 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
+from tests.support.servers import free_port
 from worker.errors import (
     CollectionMissing,
     ConfigurationError,
@@ -200,3 +201,14 @@ def test_the_engine_s_errors_become_ours(error: Exception, ours: type[WorkerErro
 def test_an_interrupt_is_not_the_engine_s() -> None:
     with pytest.raises(KeyboardInterrupt), shard.translated():
         raise KeyboardInterrupt
+
+
+def test_that_nobody_listens_is_said_with_the_place() -> None:
+    port = free_port()
+    settings = QdrantSettings(url=f"http://127.0.0.1:{free_port()}", grpc_port=port, timeout_s=2)
+    store = ServerStore(settings)
+    try:
+        with pytest.raises(StoreUnavailable, match=r"does not answer at .*: connection refused"):
+            store.live("dois")
+    finally:
+        store.close()
