@@ -16,6 +16,7 @@ STEPS = (
     ["-m", "benchmarks.sizing"],
     ["-m", "benchmarks.life"],
     ["-m", "benchmarks.abstracts"],
+    ["-m", "benchmarks.metadata"],
     ["docs/generate.py"],
 )
 

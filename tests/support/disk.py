@@ -19,6 +19,10 @@ class Disk:
         """Make it larger or smaller, with all that is on it."""
         _mount("-o", f"remount,size={mib}m", str(self.path))
 
+    def freeze(self) -> None:
+        """Let nothing be written to it."""
+        _mount("-o", "remount,ro", str(self.path))
+
     def fill(self, *, leaving_mib: int) -> None:
         """Write a file that leaves so much."""
         size = shutil.disk_usage(self.path).free - leaving_mib * 2**20

@@ -13,9 +13,13 @@ STEPS = {"reading": "reading", "merging": "merging into the index"}
 
 
 class IndexProgress:
-    """Shows the step, how much of it is done, the rate in records a second, and the time left."""
+    """Shows the step, how much of it is done, the rate in records a second, and the time left.
 
-    def __init__(self) -> None:
+    Without a terminal it says so in a line every `say_s`.
+    """
+
+    def __init__(self, *, say_s: float = SAY_S) -> None:
+        self._say_s = say_s
         self._bar = Progress(
             Words(style="bold"), BarColumn(), Words("rate"), TimeRemainingColumn(), console=err
         )
@@ -29,7 +33,8 @@ class IndexProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if err.is_terminal:
+            self._bar.stop()
 
     def show(self, now: indexing.Progress) -> None:
         """Show where it stands."""
@@ -42,7 +47,7 @@ class IndexProgress:
         self._bar.update(
             self._task, description=STEPS[now.step], completed=now.done, total=now.total, rate=rate
         )
-        if not err.is_terminal and time.monotonic() - self._said >= SAY_S:
+        if not err.is_terminal and time.monotonic() - self._said >= self._say_s:
             self._said = time.monotonic()
             err.print(f"{STEPS[now.step]}: {rate}, {_left(now, passed_s)}")
 

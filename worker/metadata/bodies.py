@@ -3,9 +3,11 @@
 A body is the number of its dictionary, four bytes by which its DOI is told from another with the
 same key, and a Zstandard frame with a checksum. Number 0 is no dictionary. A dictionary is never
 changed, so what an older one made stays readable beside a newer one.
+
+In the frame the fields stand one after the other, with a sign between that no clean text holds;
+JSON would take a fifth of the time of a look-up.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -23,7 +25,7 @@ from zstandard import (
 
 from schemas.document import Document
 
-FIELDS = ("title", "venue", "year", "abstract")
+SIGN = "\x1f"
 # Measured on real titles with a quarter of abstracts: 112 KiB, zstd's default, take 5 % more.
 DICTIONARY_BYTES = 256 * 1024
 LEVEL = 6  # 9: 2 % less, for a third more time
@@ -83,9 +85,16 @@ class Reader:
     def document(self, doi: str, body: bytes, *, source: str) -> Document:
         """The document that a body holds; raises `Damaged`."""
         try:
-            values = dict(zip(FIELDS, json.loads(self.text(body).decode()), strict=False))
-            return Document(doi=doi, source=source, **values)
-        except (ValueError, TypeError) as error:
+            title, venue, year, abstract = self.text(body).decode().split(SIGN)
+            return Document(
+                doi=doi,
+                source=source,
+                title=title or None,
+                venue=venue or None,
+                year=int(year) if year else None,
+                abstract=abstract or None,
+            )
+        except ValueError as error:
             raise Damaged("a record is not as it was written") from error
 
     def text(self, body: bytes) -> bytes:
@@ -107,13 +116,10 @@ def nothing(key: Key) -> bytes:
 
 
 def text(document: Document, *, abstract: bool = True) -> bytes:
-    """The fields of a document as they are compressed, without the empty ones at the end."""
-    values = [getattr(document, name) for name in FIELDS]
-    if not abstract:
-        values[-1] = None
-    while values and values[-1] is None:
-        values.pop()
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    """The fields of a document as they are compressed."""
+    texts = (document.title, document.venue, str(document.year or ""))
+    kept = (*texts, document.abstract if abstract else None)
+    return SIGN.join((text or "").replace(SIGN, " ") for text in kept).encode()
 
 
 def trained(samples: Sequence[bytes]) -> bytes | None:

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -25,37 +25,67 @@ DONE = "done"
 
 
 def side_by_side(
-    begin: Callable[[], Work], tasks: Iterator[Any], *, jobs: int
-) -> Iterator[Any | None]:
-    """What `jobs` processes say of tasks, as it comes; None each second in which nothing did.
+    begin: Callable[[], Work], tasks: Iterator[Any], *, jobs: int, hear: Callable[[Any], None]
+) -> None:
+    """Have tasks done by `jobs` processes; with one, by this.
 
-    Each process calls `begin`, and what that gives with each of its tasks. Tasks are asked for one
-    by one. Raises what a process raised, and `WorkerError` where one ended that shouldn't have.
+    Each process calls `begin`, and what that gives with each of its tasks and a function by which
+    it says things, which `hear` is told, and None each second in which nothing was said. Tasks are
+    asked for one by one. Raises what a process raised, and `WorkerError` where one ended that
+    shouldn't have.
     """
+    if jobs == 1:
+        work = begin()
+        for task in tasks:
+            work(task, hear)
+        return
     crew: dict[Connection, BaseProcess] = {}
     try:
         while len(crew) < jobs and (task := next(tasks, None)) is not None:
             hand, process = _started(begin)
             crew[hand] = process
-            hand.send(task)
+            with _there(process):
+                hand.send(task)
         while crew:
-            heard = wait(list(crew), LOOK_S)
-            if not heard:
-                yield None
-            for hand in cast(list[Connection], heard):
-                said = _heard(hand, crew[hand])
-                if said != DONE:
-                    yield said
-                elif (task := next(tasks, None)) is not None:
-                    hand.send(task)
-                else:
-                    hand.close()
-                    crew.pop(hand).join()
+            _listen(crew, tasks, hear)
     finally:
         for process in crew.values():
             process.terminate()
         for process in crew.values():
             process.join()
+
+
+def _listen(
+    crew: dict[Connection, BaseProcess], tasks: Iterator[Any], hear: Callable[[Any], None]
+) -> None:
+    heard = cast(list[Connection], wait(list(crew), LOOK_S))
+    if not heard:
+        hear(None)
+    for hand in heard:
+        with _there(crew[hand]):
+            said = hand.recv()
+        if isinstance(said, Failed):
+            raise said.error
+        if said != DONE:
+            hear(said)
+        elif (task := next(tasks, None)) is not None:
+            with _there(crew[hand]):
+                hand.send(task)
+        else:
+            hand.close()
+            crew.pop(hand).join()
+
+
+@contextmanager
+def _there(process: BaseProcess) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        process.join()
+        raise WorkerError(
+            f"a process that read ended (exit code {process.exitcode}; -9 is a kill, such as for "
+            "want of memory): the same command goes on; --jobs takes fewer"
+        ) from error
 
 
 def _started(begin: Callable[[], Work]) -> tuple[Connection, BaseProcess]:
@@ -65,20 +95,6 @@ def _started(begin: Callable[[], Work]) -> tuple[Connection, BaseProcess]:
     process.start()
     theirs.close()
     return ours, process
-
-
-def _heard(hand: Connection, process: BaseProcess) -> Any:
-    try:
-        said = hand.recv()
-    except (EOFError, ConnectionError) as error:
-        process.join()
-        raise WorkerError(
-            f"a process that read ended (exit code {process.exitcode}; -9 is a kill, such as for "
-            "want of memory): the same command goes on; --jobs takes fewer"
-        ) from error
-    if isinstance(said, Failed):
-        raise said.error
-    return said
 
 
 def _serve(hand: Connection, begin: Callable[[], Work]) -> None:

@@ -15,6 +15,8 @@ from worker.errors import IndexRejected, IndexUnavailable
 MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x646F6976  # "doiv"
 VERSION = 1
+NOT_YET = (0, 0, 0)  # the facts of a file that is just being made
+CANNOT_WRITE = ("SQLITE_CANTOPEN", "SQLITE_READONLY")
 WAIT_S = 30.0
 CACHE_KIB = 32 * 1024
 # One row for each source of a DOI: the 60 bits of its key, and three for the source. A table by a
@@ -52,7 +54,6 @@ CREATE TRIGGER uncounted AFTER DELETE ON records BEGIN
     WHERE source = old.key & 7;
 END;
 """
-NOTHING = (0, 0, 0)  # what the facts of an empty file are
 
 
 @contextmanager
@@ -68,11 +69,10 @@ def reading(path: Path, *, wait_s: float = WAIT_S) -> Iterator[sqlite3.Connectio
         _refuse_foreign(path)
         with closing(_read_only(path, wait_s)) as db:
             db.execute("BEGIN")
-            if _facts(db) == NOTHING:  # another process is about to make it
-                yield None
-                return
-            _check(db, path)
-            yield db
+            is_made = _facts(db) != NOT_YET
+            if is_made:
+                _check(db, path)
+            yield db if is_made else None
 
 
 @contextmanager
@@ -102,9 +102,13 @@ def _read_only(path: Path, wait_s: float) -> sqlite3.Connection:
         db.execute("SELECT * FROM sqlite_schema LIMIT 1")
     except sqlite3.OperationalError as error:
         db.close()
-        if error.sqlite_errorname not in {"SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY"}:
+        log = path.with_name(f"{path.name}-wal")
+        is_written = log.exists() and log.stat().st_size
+        if not error.sqlite_errorname.startswith(CANNOT_WRITE):
             raise
-        db = _connected(f"{uri}&immutable=1", wait_s)
+        # A writer that was killed may have left a log that only who may write can bring in.
+        db = _connected(uri.replace("?mode=ro", "") if is_written else f"{uri}&immutable=1", wait_s)
+        db.execute("PRAGMA query_only = ON")
     return db
 
 
@@ -114,7 +118,7 @@ def _read_write(path: Path, wait_s: float) -> sqlite3.Connection:
         _refuse_foreign(path)
     db = _connected(f"file:{quote(str(path.absolute()))}", wait_s)
     try:
-        if _facts(db) == NOTHING:
+        if _facts(db) == NOT_YET:
             db.execute("PRAGMA journal_mode = WAL")
             _create(db)
         _check(db, path)
@@ -132,7 +136,7 @@ def _connected(uri: str, wait_s: float) -> sqlite3.Connection:
 
 def _create(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
-    if _facts(db) == NOTHING:  # another process may have been faster
+    if _facts(db) == NOT_YET:  # another process may have been faster
         for statement in _statements():
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION}")

@@ -26,6 +26,7 @@ from worker.metadata.reading import Outcome, Plan, Read, reader
 from worker.metadata.runs import SUFFIX, RunWriter, merge, runs
 from worker.metadata.snapshots import WITHIN, Part, in_a_file, is_archive, listing, parts, records
 from worker.settings import LimitSettings
+from worker.sources.streams import source_name
 
 GROUP_BYTES = 16 * 2**20  # of input; a file of Crossref's has 5
 GROUPS_A_JOB = 4
@@ -110,9 +111,10 @@ class Indexing:
         scope = "" if options.abstracts else "without abstracts"
         if options.only is not None:
             hashes = (bodies.Key.of(doi).hash for doi in options.only)
-            keys = np.unique(np.fromiter(hashes, dtype=np.int64))  # eight bytes a DOI
+            keys = np.fromiter(hashes, dtype=np.int64)  # eight bytes a DOI
+            keys.sort()
             np.save(self._folder / ONLY, keys)
-            scope = f"only {sha256(keys.tobytes()).hexdigest()[:16]} {scope}".strip()
+            scope = f"only {sha256(keys.data).hexdigest()[:16]} {scope}".strip()
         held = [file for run in runs(self._folder) for file in run.files]
         done = self._index.files() | {(file.path, file.scope): file for file in held}
         return _Search(files, self._folder, scope=scope or ALL, done=done)
@@ -132,9 +134,13 @@ class Indexing:
             limits=self._limits,
             now=self._now,
         )
-        for said in side_by_side(partial(reader, plan), chain([first], groups), jobs=options.jobs):
+
+        def hear(said: Any) -> None:
             search.hear(said)
             show(search.progress)
+
+        tasks = chain([first], groups)
+        side_by_side(partial(reader, plan), tasks, jobs=options.jobs, hear=hear)
         RunWriter(self._folder).write(search.archives(int(self._now)))
 
     def _samples(self, files: Sequence[Path]) -> list[bytes]:
@@ -157,7 +163,7 @@ class Indexing:
         found = runs(self._folder)
         total = sum(file.records for run in found for file in run.files)
         merged = 0
-        for count in merge(found, self._index.path, now=self._now):
+        for count in chain([0], merge(found, self._index.path, now=self._now)):
             merged += count
             show(Progress("merging", merged, max(merged, total), search.progress.records))
 
@@ -209,9 +215,12 @@ class _Search:
 
     def archives(self, now: int) -> list[File]:
         """The archives of which every member was read: they need not be unpacked again."""
-        bad = {one.part.name.partition(WITHIN)[0] for one in self.outcomes if one.trouble}
-        wholes = (_whole(path) for path in self.files if is_archive(path) and str(path) not in bad)
-        return [File(one.name, self.scope, one.size, one.mtime_ns, 0, now) for one in wholes]
+        bad = [outcome.part.name for outcome in self.outcomes if outcome.trouble]
+        return [
+            File(whole.name, self.scope, whole.size, whole.mtime_ns, 0, now)
+            for whole in (_whole(path) for path in self.files if is_archive(path))
+            if not any(name == whole.name or name.startswith(whole.name + WITHIN) for name in bad)
+        ]
 
     def _wants(self, part: Part) -> bool:
         if self._is_done(part):
@@ -230,7 +239,7 @@ class _Search:
 
 def _whole(path: Path) -> Part:
     facts = path.stat()
-    return Part(str(path), facts.st_size, facts.st_mtime_ns, path)
+    return Part(source_name(str(path)), facts.st_size, facts.st_mtime_ns, path)
 
 
 def _groups(found: Iterable[Part], size: int) -> Iterator[list[Part]]:

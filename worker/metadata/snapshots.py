@@ -1,5 +1,6 @@
 """Snapshots on disk: their files, and the records in one of them, told by what they hold."""
 
+import errno
 import io
 import lzma
 import os
@@ -80,12 +81,14 @@ def parts(path: Path, *, folder: Path, wants: Callable[[Part], bool]) -> Iterato
     """
     facts = path.stat()
     if not is_archive(path):
-        whole = Part(str(path), facts.st_size, facts.st_mtime_ns, path)
+        whole = Part(source_name(str(path)), facts.st_size, facts.st_mtime_ns, path)
         yield from (whole,) if wants(whole) else ()
         return
     try:
         yield from _members(path, facts.st_mtime_ns, folder, wants)
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise  # it is the disk that is unpacked to
         raise SourceError(f"{path}: a damaged archive: {error or 'it ends too early'}") from error
 
 
@@ -188,7 +191,8 @@ def _members(
         with tarfile.open(fileobj=stream, mode="r:" if is_plain else "r|") as archive:
             for member in archive:
                 at = member.offset_data if is_plain else None
-                part = Part(f"{path}{WITHIN}{member.name}", member.size, mtime_ns, path, at)
+                name = source_name(f"{path}{WITHIN}{member.name}")
+                part = Part(name, member.size, mtime_ns, path, at)
                 if not member.isreg() or not _may_hold_records(PurePath(member.name)):
                     continue
                 if wants(part):

@@ -159,14 +159,14 @@ def contents(path: Path) -> list[bytes]:
         whole[: middle // 4096 * 4096 - 1000],
         b"\0" * 4096 + whole[4096:],
         whole[:100] + b"\xff" * 3000 + whole[3100:],
-        *(whole[:at] + bytes(64) + whole[at + 64 :] for at in range(4096, len(whole), 9000)),
+        *(whole[:at] + bytes(64) + whole[at + 64 :] for at in range(4096, len(whole), 20_000)),
     ]
 
 
 def test_damage_is_told_and_gives_no_wrong_answer(index: Index) -> None:
     records = many(bodies.FEWEST_SAMPLES)
     keep(index, "crossref", *records)
-    dois = [one.document.doi for one in records]
+    dois = [one.document.doi for one in records[::9]]
     truth = {one.document.doi: one.document.title for one in records}
     told = 0
     for content in contents(index.path):
@@ -213,15 +213,34 @@ def test_a_newer_index_is_refused(index: Index) -> None:
 
 
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", mib=2) as disk:
+    with small_disk(tmp_path / "disk", mib=1) as disk:
         index = Index(disk.path / "metadata.sqlite")
         keep(index, "crossref", answer(title="A title"))
         with pytest.raises(IndexUnavailable, match="full"):
-            keep(index, "openalex", *many(20_000))
+            keep(index, "openalex", *many(12_000))
         assert index.counts(now=NOW)["openalex"] == (0, 0, 0)
         disk.resize(40)
         keep(index, "openalex", *many(10))
         assert len(index.find([DOI, "10.1000/1"])) == 2
+
+
+def test_a_disk_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", mib=10) as disk:
+        index = Index(disk.path / "metadata.sqlite")
+        keep(index, "crossref", answer(title="A title"))
+        disk.freeze()
+        assert index.find([DOI])[DOI][0].title == "A title"
+        with pytest.raises(IndexUnavailable):
+            index.forget([DOI])
+
+
+def test_an_index_that_is_just_being_made_knows_nothing(index: Index) -> None:
+    with closing(sqlite3.connect(index.path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    assert index.path.stat().st_size
+    assert index.find([DOI]) == {}
+    keep(index, "crossref", answer(title="A title"))
+    assert index.find([DOI])
 
 
 def test_a_lock_that_is_held_is_told(index: Index) -> None:
