@@ -331,7 +331,6 @@ TABLES = {
     "measured": measured_table,
     "gpu": gpu_table,
     "sizing": sizing_table,
-    "sizing": sizing_table,
     "metadata-index": index_table,
 }
 
