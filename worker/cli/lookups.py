@@ -10,7 +10,6 @@ from worker.cli.console import Words, err
 from worker.metadata.resolver import Resolver
 
 SAY_S = 30.0
-NAMES = ("known", "asked")
 
 
 class LookupProgress:
@@ -19,7 +18,6 @@ class LookupProgress:
     def __init__(self, resolver: Resolver, total: int) -> None:
         self._resolver = resolver
         self._total = total
-        self._before = resolver.tally.copy()
         self._bar = Progress(
             Words(style="bold"), BarColumn(), Words("words"), TimeRemainingColumn(), console=err
         )
@@ -43,7 +41,7 @@ class LookupProgress:
 
     def show(self) -> None:
         """Show where it stands."""
-        done = self._resolver.tally - self._before
+        done = self._resolver.tally
         words = f"{done['looked_up']:,} of {self._total:,}, found {done['found']:,}"
         if resting := self._resolver.resting_now():
             words += f"; {', '.join(resting)} left alone"
