@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import DATA, write_result
-from schemas.doi import point_id
+from schemas.doi import InvalidDoi, normalize, point_id
 from tests.support.deployment import deployed
 from tests.support.registries import Registries
 
@@ -101,7 +102,8 @@ def read_groups() -> dict[str, set[str]]:
 def read_records(count: int, groups: dict[str, set[str]]) -> list[dict[str, Any]]:
     """Real records with titles: those of groups first, then any."""
     with lzma.open(DATA / "metadata.jsonl.xz", "rt") as rows:
-        known = {row["doi"].lower(): row for row in map(json.loads, rows) if row.get("title")}
+        known = {row["doi"]: row for row in map(json.loads, rows) if row.get("title")}
+    known = {doi: row for doi, row in known.items() if is_canonical(doi)}
     wanted: dict[str, dict[str, Any]] = {}
     for doi, others in groups.items():
         there = [other for other in others if other in known]
@@ -111,6 +113,13 @@ def read_records(count: int, groups: dict[str, set[str]]) -> list[dict[str, Any]
             break
     wanted.update(islice(known.items(), count - len(wanted)))
     return list(wanted.values())[:count]
+
+
+def is_canonical(doi: str) -> bool:
+    """Whether a DOI is stored as it stands here."""
+    with suppress(InvalidDoi):
+        return normalize(doi) == doi
+    return False
 
 
 def vectors(deployment: Any, dois: list[str]) -> NDArray[np.float32]:

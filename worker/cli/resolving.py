@@ -292,7 +292,7 @@ def _asked(settings: Settings, sources: Sequence[str], options: SourceOptions) -
         yield from (record.doi for record in records if lacks(record.metadata, want))
         return
     with bootstrap.open_contents(settings) as contents:
-        yield from contents.lacking({"title", want})
+        yield from (doi for doi, _ in contents.lacking({"title", want}))
 
 
 def _tell(resolver: Resolver, done: Done, *, as_json: bool) -> int:

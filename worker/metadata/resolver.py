@@ -96,12 +96,6 @@ class Resolver:
             for future in running:
                 future.cancel()
 
-    def documents(self, dois: Iterable[str]) -> Iterator[Document]:
-        """Of those with what is wanted what was found, a document each, signed by its sources."""
-        for page in self.resolve(dois):
-            for first, *others in page.found.values():
-                yield first.supplemented(others)
-
     def resting_now(self) -> dict[str, Rest]:
         """The registries that are left alone now."""
         with self._lock:
