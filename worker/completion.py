@@ -1,8 +1,9 @@
 """Bringing titles to records that came without: what the live collection lacks, looked up."""
 
+import json
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from types import TracebackType
@@ -20,13 +21,16 @@ AGAIN_S = 3600.0
 
 
 class Spool:
-    """DOIs in a temporary file, read as often as wanted; it goes with the context."""
+    """DOIs, each with the fields that its record has, in a temporary file.
 
-    def __init__(self, dois: Iterable[str]) -> None:
+    It is read as often as wanted, and goes with the context.
+    """
+
+    def __init__(self, records: Iterable[tuple[str, Sequence[str]]]) -> None:
         self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - see __exit__
         self.count = 0
-        for doi in dois:
-            self._file.write(f"{doi}\n")
+        for doi, fields in records:
+            self._file.write(json.dumps([doi, *fields]) + "\n")
             self.count += 1
 
     def __enter__(self) -> Self:
@@ -40,10 +44,11 @@ class Spool:
     ) -> None:
         self._file.close()
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[tuple[str, frozenset[str]]]:
         self._file.seek(0)
         for line in self._file:
-            yield line.removesuffix("\n")
+            doi, *fields = json.loads(line)
+            yield doi, frozenset(fields)
 
 
 class Begun(NamedTuple):
@@ -90,22 +95,46 @@ class Completion:
         except Unanswerable:  # nothing is ingested yet
             return Spool(())
 
-    def begin(self, dois: Iterable[str]) -> Begun | None:
-        """Look DOIs up until something is found for one; None where nothing is for any."""
-        found = self._documents(dois)
+    def begin(self, lacking: Iterable[tuple[str, frozenset[str]]]) -> Begun | None:
+        """Look DOIs up until something is found for one; None where nothing is for any.
+
+        Each comes with the fields that its record has: only what it lacks is queued.
+        """
+        found = self._documents(lacking)
         first = next(found, None)
         if first is None:
             return None
         passes = iter([chain([first], found)])
         return Begun(
             self._producer.open(source=SOURCE),
-            lambda: next(passes, None) or self._documents(dois),
+            lambda: next(passes, None) or self._documents(lacking),
         )
 
-    def _documents(self, dois: Iterable[str]) -> Iterator[Document]:
-        for document in self._resolver.documents(dois):
-            key = hash((document.doi, document.content_hash))
-            if key not in self._queued:
-                self._check()
-                self._found.add(key)
-                yield document
+    def _documents(self, lacking: Iterable[tuple[str, frozenset[str]]]) -> Iterator[Document]:
+        known: dict[str, frozenset[str]] = {}
+
+        def dois() -> Iterator[str]:
+            for doi, fields in lacking:
+                known[doi] = fields
+                yield doi
+
+        for page in self._resolver.resolve(dois()):
+            self._check()
+            for doi in page.dois:
+                fields = known.pop(doi)
+                if doi in page.found and (new := _new(page.found[doi], fields)):
+                    yield from self._once(new)
+
+    def _once(self, document: Document) -> Iterator[Document]:
+        key = hash((document.doi, document.content_hash))
+        if key not in self._queued:
+            self._found.add(key)
+            yield document
+
+
+def _new(found: Sequence[Document], fields: frozenset[str]) -> Document | None:
+    """What was found of a record, and it lacks, signed by its sources; None where nothing is."""
+    first, *others = found
+    document = first.supplemented(others)
+    document = document.model_copy(update=dict.fromkeys(fields))
+    return None if document.is_bare else document

@@ -61,17 +61,17 @@ class Contents:
                 elif not there[i].get("title"):
                     yield doi, Lack.TITLE
 
-    def lacking(self, fields: Collection[str]) -> Iterator[str]:
-        """The DOIs of records that lack one of these fields, in no particular order.
+    def lacking(self, fields: Collection[str]) -> Iterator[tuple[str, list[str]]]:
+        """The DOIs of records that lack one of these fields, each with the fields that it has.
 
-        Points that doivec didn't write are no records.
+        They come in no particular order. Points that doivec didn't write are no records.
         """
         wanted = set(fields)
         for page in self._store.scan(self.collection, ["doi", "fields"]):
             for _, payload in page:
                 known = payload.get("fields")
                 if isinstance(known, Mapping) and not wanted <= known.keys():
-                    yield str(payload["doi"])
+                    yield str(payload["doi"]), list(known)
 
     def look(self, doi: str) -> Known:
         """What is known of a canonical DOI."""

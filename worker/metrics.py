@@ -23,5 +23,15 @@ LEASES_LOST = Counter("doivec_leases_lost", "Batches in hand that another worker
 SWEEPS = Counter("doivec_sweeps", "Sweeps for what was lost.")
 REQUEUED = Counter("doivec_requeued_batches", "Batches that a sweep queued again.")
 
+LOOKUPS = Counter(
+    "doivec_lookups", "DOIs that a registry was asked for, by what it said.", ["registry", "answer"]
+)
+
 IN_HAND = Gauge("doivec_batches_in_hand", "Batches that this process has claimed.")
 WAITING = Gauge("doivec_waiting", "Whether a call waits for a server.", ["server"])
+LOOKUPS_WAITING = Gauge("doivec_lookups_waiting", "DOIs of this pass that are not looked up yet.")
+LEFT_ALONE_UNTIL = Gauge(
+    "doivec_registry_left_alone_until_seconds",
+    "Until when a registry is not asked, in Unix seconds; in the past where it is.",
+    ["registry"],
+)

@@ -167,7 +167,11 @@ def assert_nothing_told(strange: Path) -> None:
     assert not told.exists(), told.read_text()
 
 
-@pytest.mark.parametrize("kind", ["editable", "wheel"])
+@pytest.mark.parametrize(
+    ("strange", "kind"),
+    [("worker.py", "editable"), ("worker/__init__.py", "wheel")],
+    indirect=["strange"],
+)
 def test_no_strangers_code_is_run(kind: str, strange: Path, request: pytest.FixtureRequest) -> None:
     scripts = SCRIPTS if kind == "editable" else request.getfixturevalue("installed")
     shell = Shell(

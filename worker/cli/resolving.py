@@ -5,7 +5,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,15 @@ from worker.cli.sources import source_options
 from worker.completion import Begun, Completion
 from worker.embedded.owner import refuse_other_owner
 from worker.embedded.process import WorkerProcess
-from worker.errors import ConfigurationError
+from worker.errors import (
+    CollectionMissing,
+    ConfigurationError,
+    IndexUnavailable,
+    LedgerUnavailable,
+    StoreBusy,
+    StoreUnavailable,
+)
+from worker.exposition import Exposition
 from worker.files import replacing
 from worker.ingest.producer import Hooks
 from worker.metadata.plan import plan
@@ -35,6 +43,8 @@ from worker.sources.records import read
 SETTLED = {JobState.SETTLED, JobState.PAUSED, JobState.REJECTED}
 POLL_S = 0.5
 MINUTE_S, HOUR_S, FEW = 60, 3600, 2
+AGAIN_S = 10.0
+PASSING = (LedgerUnavailable, StoreUnavailable, IndexUnavailable, CollectionMissing)
 
 commands = Group("commands")
 
@@ -102,12 +112,22 @@ def run() -> int:
         bootstrap.completing(client, resolver) as completion,
     ):
         _say_sources(settings)
-        while True:
-            done = _pass(client, completion, resolver)
-            if done.job:
-                console.print_summary(done.job)
-            else:
-                time.sleep(settings.metadata.pause_s)
+        with closing(Exposition(settings.metrics, lives=str, is_ready=str)):
+            while True:
+                time.sleep(_round(client, completion, resolver))
+
+
+def _round(client: bootstrap.Client, completion: Completion, resolver: Resolver) -> float:
+    """Look up once, whatever is away; returns how long to pause then, in seconds."""
+    try:
+        done = _pass(client, completion, resolver)
+    except PASSING as error:
+        console.say(f"trying again in {AGAIN_S:.0f} s: {error}", err=True)
+        return AGAIN_S
+    if done.job is None:
+        return client.settings.metadata.pause_s
+    console.print_summary(done.job)
+    return 0.0
 
 
 class Done(NamedTuple):
@@ -119,6 +139,7 @@ class Done(NamedTuple):
 
 def _pass(client: bootstrap.Client, completion: Completion, resolver: Resolver) -> Done:
     """Look up once what is lacking, and see the job that brings it to its end."""
+    resolver.tally.clear()
     with completion.survey() as dois:
         with LookupProgress(resolver, dois.count) as progress:
             begun = completion.begin(progress.through(dois))
@@ -129,6 +150,9 @@ def _pass(client: bootstrap.Client, completion: Completion, resolver: Resolver) 
                 _fill(client, begun, resolver, lacking=dois.count, worker=worker)
                 job = _settled(client, begun.job.id, worker=worker)
         resolver.note(lacking=dois.count)
+    if worker and not client.settings.qdrant.url:
+        with suppress(StoreBusy):  # a search has it open; the next job builds the index
+            bootstrap.finish_store(client.settings)
     return Done(dois.count, job)
 
 
@@ -179,7 +203,7 @@ def _resolve_lists(
             for document in _looked_up(resolver, records, want=settings.metadata.want):
                 write(document)
                 progress.show()
-        resolver.note(lacking=0)
+        resolver.note(lacking=resolver.tally["looked_up"])
     for rejection in rejected[: console.SHOWN_REJECTIONS]:
         console.print_rejection(rejection)
     code = _tell(resolver, Done(resolver.tally["looked_up"], None), as_json=as_json)
@@ -268,7 +292,7 @@ def _asked(settings: Settings, sources: Sequence[str], options: SourceOptions) -
         yield from (record.doi for record in records if lacks(record.metadata, want))
         return
     with bootstrap.open_contents(settings) as contents:
-        yield from contents.lacking({"title", want})
+        yield from (doi for doi, _ in contents.lacking({"title", want}))
 
 
 def _tell(resolver: Resolver, done: Done, *, as_json: bool) -> int:

@@ -104,9 +104,11 @@ def _read_only(path: Path, wait_s: float) -> sqlite3.Connection:
         db.close()
         log = path.with_name(f"{path.name}-wal")
         is_written = log.exists() and log.stat().st_size
-        if is_written or not error.sqlite_errorname.startswith(CANNOT_WRITE):
+        if not error.sqlite_errorname.startswith(CANNOT_WRITE):
             raise
-        db = _connected(f"{uri}&immutable=1", wait_s)
+        # A writer that was killed may have left a log that only who may write can bring in.
+        db = _connected(uri.replace("?mode=ro", "") if is_written else f"{uri}&immutable=1", wait_s)
+        db.execute("PRAGMA query_only = ON")
     return db
 
 

@@ -13,6 +13,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from schemas.document import Document
+from worker import metrics
 from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable
 from worker.metadata.answers import Answers, Registry
 from worker.metadata.index import Index
@@ -95,12 +96,6 @@ class Resolver:
             for future in running:
                 future.cancel()
 
-    def documents(self, dois: Iterable[str]) -> Iterator[Document]:
-        """Of those with what is wanted what was found, a document each, signed by its sources."""
-        for page in self.resolve(dois):
-            for first, *others in page.found.values():
-                yield first.supplemented(others)
-
     def resting_now(self) -> dict[str, Rest]:
         """The registries that are left alone now."""
         with self._lock:
@@ -110,6 +105,7 @@ class Resolver:
     def note(self, *, lacking: int) -> None:
         """Leave in the index how far this is, for others to see; every few seconds."""
         now = self._clock()
+        metrics.LOOKUPS_WAITING.set(max(0, lacking - self.tally["looked_up"]))
         if now - self._noted < NOTE_S and self.tally["looked_up"] < lacking:
             return
         self._noted = now
@@ -178,6 +174,10 @@ class Resolver:
             self._hear_silence(name, dois, answers, now=now)
             until = self._until(answers, now)
             self._index.keep(name, answers, asked_at=now, until=until)
+            said = {"found": len(answers.found), "absent": len(answers.absent)}
+            said["none"] = len(dois) - sum(said.values())
+            for answer, count in said.items():
+                metrics.LOOKUPS.labels(name, answer).inc(count)
             self._count(
                 **{
                     f"asked:{name}": len(dois),
@@ -207,6 +207,7 @@ class Resolver:
         with self._lock:
             told = self.resting.get(name)
             self.resting[name] = Rest(until, why)
+        metrics.LEFT_ALONE_UNTIL.labels(name).set(until)
         if told is None or told.why != why:
             log.warning("%s is left alone %s: %s", name, _words(until), why)
 

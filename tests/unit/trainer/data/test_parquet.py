@@ -126,8 +126,8 @@ def long_texts(folder: Path) -> Path:
 
 
 def one_long_text_again_and_again(folder: Path) -> Path:
-    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), ["x" * MIB])
-    pairs = {"doi_a": [A] * 5000, "doi_b": [B] * 5000, "label": [1] * 5000}
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 1500, pa.int32()), ["x" * MIB])
+    pairs = {"doi_a": [A] * 1500, "doi_b": [B] * 1500, "label": [1] * 1500}
     return write(folder, pairs | {"group": texts}, compression="zstd")
 
 
@@ -136,7 +136,7 @@ def many_rows(folder: Path) -> Path:
     return write(folder, {"doi_a": once, "doi_b": [B] * 300_000, "label": [1] * 300_000})
 
 
-UNFOLDING = [(long_texts, 16), (one_long_text_again_and_again, 5000), (many_rows, 300_000)]
+UNFOLDING = [(long_texts, 16), (one_long_text_again_and_again, 1500), (many_rows, 300_000)]
 
 
 @pytest.mark.parametrize(("make", "expected"), UNFOLDING)

@@ -74,6 +74,12 @@ class Desk:
             made.close()
 
 
+def documents(resolver: Resolver, dois: Sequence[str]) -> list[Document]:
+    """What is found of DOIs, a document each."""
+    found = [documents for page in resolver.resolve(dois) for documents in page.found.values()]
+    return [first.supplemented(others) for first, *others in found]
+
+
 @pytest.fixture
 def desk(index: Index) -> Iterator[Desk]:
     made = Desk(index)
@@ -176,10 +182,10 @@ def test_abstracts_are_looked_up_where_they_are_wanted(desk: Desk) -> None:
     openalex = Shelf("openalex", titled(DOIS[:2], "openalex", abstract="What it is about."))
     assert desk.look_up(DOIS[:2], crossref, openalex)["asked:openalex"] == 0
     wanting = desk.resolver(crossref, openalex, want="abstract")
-    (document, _) = wanting.documents(DOIS[:2])
+    (document, _) = documents(wanting, DOIS[:2])
     assert document.metadata == {"title": "crossref's", "abstract": "What it is about."}
     assert (document.source, document.supplied) == ("crossref", {"abstract": "openalex"})
-    (plain, _) = desk.resolver(crossref, openalex).documents(DOIS[:2])
+    (plain, _) = documents(desk.resolver(crossref, openalex), DOIS[:2])
     assert plain.metadata == {"title": "crossref's"}
 
 
@@ -188,7 +194,7 @@ def test_a_record_without_a_title_counts_as_found_without_one(desk: Desk) -> Non
     crossref = Shelf("crossref", untitled)
     openalex = Shelf("openalex", titled(DOIS[:1], "openalex"))
     resolver = desk.resolver(crossref, openalex)
-    found = {d.doi: d.metadata for d in resolver.documents(DOIS[:2])}
+    found = {d.doi: d.metadata for d in documents(resolver, DOIS[:2])}
     assert found == {DOIS[0]: {"title": "openalex's", "year": 2001}, DOIS[1]: {"year": 2001}}
     assert resolver.tally["found"] == 1
     assert resolver.tally["found:crossref"] == 2
