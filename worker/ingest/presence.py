@@ -29,6 +29,8 @@ class Vitals(NamedTuple):
     route: Route = Route()
     collection: str | None = None
     points: int | None = None
+    status: str | None = None
+    is_durable: bool | None = None
 
 
 class Presence:
@@ -96,14 +98,16 @@ class Presence:
         """Look once at the ledger and the store."""
         seen = self.vitals
         with suppress(*TRANSIENT):
-            seen = seen._replace(
-                backlog=self._ledger.backlog(self._queues), route=self._ledger.route()
-            )
+            backlog, route = self._ledger.backlog(self._queues), self._ledger.route()
+            seen = seen._replace(backlog=backlog, route=route)
+        with suppress(WorkerError):  # not every user of a Redis may ask this
+            seen = seen._replace(is_durable=self._ledger.is_durable())
         if self._store:
             with suppress(*TRANSIENT):
                 live = self._store.live(self.alias)
                 points = self._store.count(live, exact=False) if live else None
-                seen = seen._replace(collection=live, points=points)
+                status = self._store.status(live) if live else None
+                seen = seen._replace(collection=live, points=points, status=status)
         self.vitals = seen
 
     def state(self) -> WorkerState:
