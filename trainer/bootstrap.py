@@ -14,7 +14,7 @@ from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
 from worker.bootstrap import Client, Runtime, connect, make_runtime
 from worker.embedded.owner import refuse_any_owner
-from worker.exposition import Exposition
+from worker.exposition import DiskFree, Exposition
 from worker.model.registered import Registered
 from worker.model.registry import Registry
 from worker.settings import Settings
@@ -83,7 +83,7 @@ def expose(settings: Settings) -> None:
 
     history = History.below(settings.data_dir)
     well = partial(str, "")
-    collectors = [RefineMetrics(history)]
+    collectors = [RefineMetrics(history), DiskFree(settings.data_dir)]
     Exposition(settings.metrics, lives=well, is_ready=well, collectors=collectors)
 
 

@@ -1,10 +1,13 @@
 """A process's HTTP port: /metrics for Prometheus; /livez and /readyz for its keepers."""
 
 import logging
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -74,6 +77,20 @@ class GpuMemory(Collector):
             for device, kind, size in forward.gpu_memory():
                 found.add_metric([device, kind], size)
         yield found
+
+
+class DiskFree(Collector):
+    """What is free on the disk of the data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric, as it is now; nothing where there is no such directory yet."""
+        words = "What is free on the disk of the data directory, in bytes."
+        with suppress(OSError):
+            free = shutil.disk_usage(self._data_dir).free
+            yield GaugeMetricFamily("doivec_disk_free_bytes", words, free)
 
 
 class _Server(ThreadingHTTPServer):

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Reject
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.worker.state import active_requests, reserved_requests
 
 from worker import bootstrap
 from worker.app import BATCH_TASK, app, ending_in_a_line
@@ -21,6 +23,7 @@ from worker.settings import read_settings
 INTAKE_PAUSE_S = 1.0
 log = logging.getLogger(__name__)
 _runtime: bootstrap.Runtime
+_given_back: set[tuple[str, int]] = set()
 
 
 @app.task(name=BATCH_TASK)
@@ -29,7 +32,7 @@ def batch(*arguments: Any, **named: Any) -> None:
     match arguments, named:
         case (str(job), int(number)), {} if number >= 0:
             if _runtime.patience.is_stopped:
-                _guarded(_runtime.producer.send, job, number)  # another worker's, at once
+                _give_back(job, number)
             else:
                 _guarded(_runtime.ingestor.run, job, number)
         case _:
@@ -88,7 +91,22 @@ def look_after(**_: Any) -> None:
 def hurry(**_: Any) -> str:
     """Give back what waits for a store that is away; what is left to do, in words."""
     _runtime.patience.stop()
+    # Not here: a signal interrupted what may hold the connection.
+    threading.Thread(target=_give_all_back, name="doivec-back", daemon=True).start()
     return finishing(_runtime.presence.state())
+
+
+def _give_all_back() -> None:
+    """Let other workers have the batches that Celery fetched ahead of the ones in hand."""
+    for request in list(reserved_requests - active_requests):
+        if request.name == BATCH_TASK:
+            _give_back(*request.args)
+
+
+def _give_back(job: str, number: int) -> None:
+    if (job, number) not in _given_back:
+        _given_back.add((job, number))
+        _guarded(_runtime.producer.send, job, number)
 
 
 @worker_shutdown.connect

@@ -14,7 +14,7 @@ from tests.support.paths import DATA as SHARED
 from tests.support.tiny_model import make_tiny_model
 from worker.errors import OutOfMemory
 from worker.model.embedder import Embedder
-from worker.model.forward import vendor_errors
+from worker.model.forward import gpu_memory, vendor_errors
 from worker.model.origin import resolve_source
 from worker.model.registry import Registry
 
@@ -37,6 +37,13 @@ def test_a_tiny_model_gives_the_vectors_of_the_cpu(tmp_path: Path, dtype: str) -
     on_cuda = Embedder.load(path, device="cuda", dtype=dtype).encode(texts)
     on_cpu = Embedder.load(path, device="cpu", dtype="float32").encode(texts)
     assert lowest_cosine(on_cuda, on_cpu) > PARITY
+
+
+def test_the_memory_of_the_gpu_is_told(tmp_path: Path) -> None:
+    Embedder.load(make_tiny_model(tmp_path / "model"), device="cuda").encode(["10.1038/nphys1170"])
+    bytes_of = {kind: size for _, kind, size in gpu_memory()}
+    assert bytes_of.keys() == {"total", "free", "held"}
+    assert 0 < bytes_of["held"] <= bytes_of["total"] - bytes_of["free"]
 
 
 def test_the_base_model_passes_its_canaries(tmp_path: Path) -> None:

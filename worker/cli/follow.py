@@ -19,6 +19,7 @@ from worker.ingest.presence import finishing
 from worker.model.registered import unheeded
 
 POLL_S = 0.2
+HEARD_S = 2.0
 SAY_S = 10.0
 OVER = {JobState.SETTLED, JobState.PAUSED, JobState.REJECTED}
 
@@ -97,18 +98,27 @@ class Watch:
         if self._worker is None:
             return
         worker = self._worker
+        worker.tell_to_stop()
         try:
-            mine = self._mine(worker)
-            console.err.print(finishing(mine[0]) if mine else "its worker ends")
-            worker.tell_to_stop()
-            while not worker.has_ended:
-                self._show()
-                time.sleep(POLL_S)
+            self._until_ended(worker)
         except BaseException:
             worker.kill()
             for state in self._mine(worker):
                 self._client.ledger.leave(state.name)
             raise
+
+    def _until_ended(self, worker: WorkerProcess) -> None:
+        """Wait, and tell once what is left to do: as soon as the worker has heard that it ends."""
+        began, is_told = time.monotonic(), False
+        while not worker.has_ended:
+            self._show()
+            found = self._mine(worker)
+            has_heard = any(state.phase == "stopping" for state in found)
+            if not is_told and (has_heard or time.monotonic() - began > HEARD_S):
+                words = finishing(found[0]) if found else "its worker ends; Ctrl-C again: at once"
+                console.err.print(words)
+                is_told = True
+            time.sleep(POLL_S)
 
     def _mine(self, worker: WorkerProcess) -> list[WorkerState]:
         workers = self._client.ledger.workers()

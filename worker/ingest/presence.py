@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from contextlib import suppress
 from typing import Literal, NamedTuple
@@ -29,6 +30,8 @@ class Vitals(NamedTuple):
     route: Route = Route()
     collection: str | None = None
     points: int | None = None
+    status: str | None = None
+    is_durable: bool | None = None
 
 
 class Presence:
@@ -79,6 +82,7 @@ class Presence:
         """The store is there, and batches are taken from now on."""
         self._store = store
         self.phase = "working"
+        threading.Thread(target=self.look, name="doivec-look", daemon=True).start()
 
     def beat(self) -> None:
         """Say how it is, where that is news, or was said a while ago.
@@ -93,17 +97,17 @@ class Presence:
             self._said, self._said_at = state, now
 
     def look(self) -> None:
-        """Look once at the ledger and the store."""
+        """Look once at the ledger and the store; what can't be had now stays as it was seen."""
         seen = self.vitals
-        with suppress(*TRANSIENT):
-            seen = seen._replace(
-                backlog=self._ledger.backlog(self._queues), route=self._ledger.route()
-            )
-        if self._store:
-            with suppress(*TRANSIENT):
-                live = self._store.live(self.alias)
-                points = self._store.count(live, exact=False) if live else None
-                seen = seen._replace(collection=live, points=points)
+        with suppress(WorkerError):
+            backlog, route = self._ledger.backlog(self._queues), self._ledger.route()
+            seen = seen._replace(backlog=backlog, route=route)
+        with suppress(WorkerError):  # not every user of a Redis may ask this
+            seen = seen._replace(is_durable=self._ledger.is_durable())
+        with suppress(WorkerError):
+            if self._store and (live := self._store.live(self.alias)):
+                points, status = self._store.count(live, exact=False), self._store.status(live)
+                seen = seen._replace(collection=live, points=points, status=status)
         self.vitals = seen
 
     def state(self) -> WorkerState:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from worker.exposition import Exposition
-from worker.ingest.presence import Presence
+from worker.exposition import DiskFree, Exposition
+from worker.ingest.presence import Presence, Vitals
 from worker.ledger.workers import Backlog
 from worker.settings import Settings
 from worker.store.names import version_in
@@ -38,8 +38,19 @@ class VitalsCollector(Collector):
             yield InfoMetricFamily("doivec_model", words, {**labels, "version": version})
         if seen.points is not None:
             yield _gauge("doivec_points", "Points of the live collection.", seen.points)
+        yield self._of_servers(seen)
         trouble = bool(self._presence.trouble())
         yield _gauge("doivec_stalled", "Whether it has work and settles nothing.", trouble)
+
+    def _of_servers(self, seen: Vitals) -> Metric:
+        """Whether the servers are as they should be, as far as that is known."""
+        words = "1 where it is as it should be: Redis durable, the live collection not red."
+        found = GaugeMetricFamily("doivec_server_ok", words, labels=["server"])
+        if seen.is_durable is not None:
+            found.add_metric(["redis"], seen.is_durable)
+        if seen.status is not None:
+            found.add_metric(["store"], seen.status != "red")
+        return found
 
 
 @contextmanager
@@ -50,7 +61,7 @@ def told(presence: Presence, settings: Settings) -> Iterator[None]:
     """
     presence.start()
     try:
-        collectors = [VitalsCollector(presence)]
+        collectors = [VitalsCollector(presence), DiskFree(settings.data_dir)]
         Exposition(
             settings.metrics,
             lives=presence.trouble,

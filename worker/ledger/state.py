@@ -136,6 +136,12 @@ class SharedState:
         with translated_errors():
             self._redis.ping()
 
+    def is_durable(self) -> bool:
+        """Whether what is written survives a crash of Redis: appended to a file, with success."""
+        with translated_errors():
+            found = self._redis.info("persistence")
+        return bool(found.get("aof_enabled")) and found.get("aof_last_write_status") == "ok"
+
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()

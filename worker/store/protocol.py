@@ -138,6 +138,9 @@ class VectorStore(Protocol):
         All hits are in memory at once, with their metadata.
         """
 
+    def status(self, collection: str) -> str:
+        """How a collection is: `green`, `yellow` or `grey` (being optimized), `red` (it can't)."""
+
     def count(self, collection: str, *, exact: bool = True) -> int:
         """The number of points; without `exact` about, but at once however many there are."""
 

@@ -203,6 +203,10 @@ class ServerStore:
             for found in answer.result
         ]
 
+    def status(self, collection: str) -> str:
+        """See `VectorStore`."""
+        return str(wire.CollectionStatus.Name(self._info(collection).status)).lower()
+
     def count(self, collection: str, *, exact: bool = True) -> int:
         """See `VectorStore`."""
         request = wire.CountPoints(collection_name=collection, exact=exact)

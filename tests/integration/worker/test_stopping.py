@@ -111,3 +111,27 @@ def test_a_second_interrupt_ends_a_worker_at_once(
     lines = served.words.decode().splitlines()
     assert all(LOGGED.match(line) for line in lines if not line.startswith("doi-worker: ")), lines
     assert served.shell.json(WORKER, "status", job)["settled_batches"] == 0
+
+
+def test_batches_that_were_only_fetched_go_back_at_once(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    served = Served(tmp_path, redis_server, WORKER, "run")
+    served.shell.environment |= {
+        "DOIVEC_INGEST__BATCH_RECORDS": "20",
+        "DOIVEC_INGEST__CONCURRENCY": "1",
+    }
+    source = tmp_path / "long.jsonl"
+    title = "On the origin of species " * 1200
+    rows = ({"doi": f"10.1000/{n}", "title": title} for n in range(80))
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job = served.shell.worker("queue", str(source)).strip()
+    served.start(until=" ready.")
+    with plain_redis.Redis.from_url(redis_server.url) as client:
+        wait_until(lambda: client.hexists(f"doivec:job:{job}", "began_at"))
+        wait_until(lambda: client.llen("ingest") < 3, what=lambda: "it fetches ahead")
+        served.process.send_signal(signal.SIGINT)
+        wait_until(lambda: client.llen("ingest") == 3)
+        assert served.process.poll() is None, "it still finishes the one in hand"
+    assert served.ended() == 0
+    assert served.shell.json(WORKER, "status", job)["settled_batches"] == 1
