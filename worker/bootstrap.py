@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -168,21 +168,26 @@ def open_resolver(settings: Settings) -> Iterator[Resolver]:
         yield resolver
 
 
+def completion(client: Client, resolver: Resolver) -> Completion:
+    """What brings titles to the client's live collection."""
+    settings = client.settings
+    return Completion(
+        resolver,
+        client.producer,
+        contents=lambda: open_contents(settings),
+        wanted={"title", settings.metadata.want},
+        folder=settings.data_dir,
+    )
+
+
 @contextmanager
-def completing(client: Client, resolver: Resolver) -> Iterator[Completion]:
-    """What brings titles to the client's live collection, one at a time for a ledger.
+def sole_resolver(client: Client) -> Iterator[Callable[[], None]]:
+    """Be the only resolver of a ledger; what it gives raises `LeaseLost` where it isn't any more.
 
     Raises `Busy`.
     """
-    settings = client.settings
-    with sole(client.ledger, "resolver", lease_s=settings.ingest.lease_s) as lease:
-        yield Completion(
-            resolver,
-            client.producer,
-            contents=lambda: open_contents(settings),
-            wanted={"title", settings.metadata.want},
-            check=lease.check,
-        )
+    with sole(client.ledger, "resolver", lease_s=client.settings.ingest.lease_s) as lease:
+        yield lease.check
 
 
 def held(settings: Settings) -> tuple[str | None, int | None]:

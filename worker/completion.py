@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -26,8 +27,10 @@ class Spool:
     It is read as often as wanted, and goes with the context.
     """
 
-    def __init__(self, records: Iterable[tuple[str, Sequence[str]]]) -> None:
-        self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - see __exit__
+    def __init__(self, records: Iterable[tuple[str, Sequence[str]]], *, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not in /tmp, which in a container is memory.
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)  # noqa: SIM115
         self.count = 0
         for doi, fields in records:
             self._file.write(json.dumps([doi, *fields]) + "\n")
@@ -73,9 +76,9 @@ class Completion:
         *,
         contents: Callable[[], AbstractContextManager[Contents]],
         wanted: Collection[str],
-        check: Callable[[], None],
+        folder: Path,
     ) -> None:
-        self._check = check
+        self._folder = folder
         self._resolver = resolver
         self._producer = producer
         self._contents = contents
@@ -91,26 +94,26 @@ class Completion:
         self._found = set()
         try:
             with self._contents() as contents:
-                return Spool(contents.lacking(self._wanted))
+                return Spool(contents.lacking(self._wanted), folder=self._folder)
         except Unanswerable:  # nothing is ingested yet
-            return Spool(())
+            return Spool((), folder=self._folder)
 
-    def begin(self, lacking: Iterable[tuple[str, frozenset[str]]]) -> Begun | None:
+    def begin(self, lacking: Spool, *, check: Callable[[], None]) -> Begun | None:
         """Look DOIs up until something is found for one; None where nothing is for any.
 
-        Each comes with the fields that its record has: only what it lacks is queued.
+        Of a record only what it lacks is queued. `check` is called now and then, and may raise.
         """
-        found = self._documents(lacking)
+        found = self._documents(lacking, check)
         first = next(found, None)
         if first is None:
             return None
         passes = iter([chain([first], found)])
         return Begun(
             self._producer.open(source=SOURCE),
-            lambda: next(passes, None) or self._documents(lacking),
+            lambda: next(passes, None) or self._documents(lacking, check),
         )
 
-    def _documents(self, lacking: Iterable[tuple[str, frozenset[str]]]) -> Iterator[Document]:
+    def _documents(self, lacking: Spool, check: Callable[[], None]) -> Iterator[Document]:
         known: dict[str, frozenset[str]] = {}
 
         def dois() -> Iterator[str]:
@@ -119,7 +122,7 @@ class Completion:
                 yield doi
 
         for page in self._resolver.resolve(dois()):
-            self._check()
+            check()
             for doi in page.dois:
                 fields = known.pop(doi)
                 if doi in page.found and (new := _new(page.found[doi], fields)):

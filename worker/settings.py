@@ -285,7 +285,9 @@ class MetadataSettings(Slice):
     )
     timeout_s: float = Field(default=30.0, gt=0, description="deadline of one call, in seconds")
     found_days: float = Field(
-        default=365.0, gt=0, description="a record that was found is looked up again after so long"
+        default=365.0,
+        gt=0,
+        description="one that was found without a title is looked up again after so long",
     )
     absent_days: float = Field(
         default=30.0, gt=0, description="one that wasn't, after so long, a fifth more or less"

@@ -1,24 +1,22 @@
 """Commands that look up what DOIs are called: once, for a list, or for ever."""
 
-import gzip
-import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NoReturn
 
 import click
 
-from schemas.document import Document
-from schemas.job import Job, JobState, Rejection
+from schemas.job import Job
 from worker import bootstrap
-from worker.cli import console, follow
-from worker.cli.lookups import LookupProgress
+from worker.cli import console, follow, reasons
+from worker.cli.lookups import Done, interruptible, say_plan, say_sources, shown, tell
 from worker.cli.options import Group, as_json
 from worker.cli.program import EXIT_LOSSES
+from worker.cli.progress import Bar
 from worker.cli.sources import source_options
+from worker.cli.titling import Lists, titled, writing
 from worker.completion import Begun, Completion
 from worker.embedded.owner import refuse_other_owner
 from worker.embedded.process import WorkerProcess
@@ -26,25 +24,25 @@ from worker.errors import (
     CollectionMissing,
     ConfigurationError,
     IndexUnavailable,
+    JobCancelled,
+    JobClosed,
+    JobPaused,
+    LeaseLost,
     LedgerUnavailable,
     StoreBusy,
     StoreUnavailable,
 )
 from worker.exposition import Exposition
-from worker.files import replacing
 from worker.ingest.producer import Hooks
 from worker.metadata.plan import plan
 from worker.metadata.resolver import Resolver
-from worker.metadata.supplements import Want, lacks
+from worker.metadata.supplements import lacks
 from worker.settings import Settings, read_settings
 from worker.sources.options import SourceOptions
-from worker.sources.records import read
 
-SETTLED = {JobState.SETTLED, JobState.PAUSED, JobState.REJECTED}
-POLL_S = 0.5
-MINUTE_S, HOUR_S, FEW = 60, 3600, 2
 AGAIN_S = 10.0
-PASSING = (LedgerUnavailable, StoreUnavailable, IndexUnavailable, CollectionMissing)
+AWAY = (LedgerUnavailable, StoreUnavailable, StoreBusy, IndexUnavailable, LeaseLost)
+ENDED = (CollectionMissing, JobCancelled, JobPaused, JobClosed)
 
 commands = Group("commands")
 
@@ -83,19 +81,16 @@ def resolve(
         return _dry_run(settings, sources, options, as_json=as_json)
     if sources:
         return _resolve_lists(settings, sources, output, options=options, as_json=as_json)
-    with bootstrap.connect(settings, command="metadata resolve") as client:
+    with bootstrap.connect(settings, command="metadata resolve") as client, interruptible():
         refuse_other_owner(client.owner)
-        with (
-            bootstrap.open_resolver(client.settings) as resolver,
-            bootstrap.completing(client, resolver) as completion,
-        ):
-            _say_sources(settings)
-            done = _pass(client, completion, resolver)
-    return _tell(resolver, done, as_json=as_json)
+        with bootstrap.open_resolver(client.settings) as resolver:
+            say_sources(settings.metadata)
+            done = _pass(client, bootstrap.completion(client, resolver), resolver)
+    return tell(resolver, done, as_json=as_json)
 
 
 @commands.example("DOIVEC_METADATA__SOURCES=crossref,openalex doi-worker metadata run")
-def run() -> int:
+def run() -> NoReturn:
     """Look up, for ever, what the live collection has without a title; for servers.
 
     One at a time for a deployment: so it keeps the rates that the registries allow.
@@ -109,47 +104,44 @@ def run() -> int:
     with (
         bootstrap.connect(settings, command="metadata run") as client,
         bootstrap.open_resolver(settings) as resolver,
-        bootstrap.completing(client, resolver) as completion,
+        closing(Exposition(settings.metrics, lives=str, is_ready=str)),
     ):
-        _say_sources(settings)
-        with closing(Exposition(settings.metrics, lives=str, is_ready=str)):
-            while True:
-                time.sleep(_round(client, completion, resolver))
+        say_sources(settings.metadata)
+        completion = bootstrap.completion(client, resolver)
+        while True:
+            time.sleep(_round(client, completion, resolver))
 
 
 def _round(client: bootstrap.Client, completion: Completion, resolver: Resolver) -> float:
     """Look up once, whatever is away; returns how long to pause then, in seconds."""
     try:
         done = _pass(client, completion, resolver)
-    except PASSING as error:
+    except AWAY as error:
         console.say(f"trying again in {AGAIN_S:.0f} s: {error}", err=True)
         return AGAIN_S
+    except ENDED as error:
+        console.say(f"this pass is over: {error}", err=True)
+        return client.settings.metadata.pause_s
     if done.job is None:
         return client.settings.metadata.pause_s
     console.print_summary(done.job)
     return 0.0
 
 
-class Done(NamedTuple):
-    """A pass: how many records lacked something, and the job that brings what was found."""
-
-    lacking: int
-    job: Job | None
-
-
 def _pass(client: bootstrap.Client, completion: Completion, resolver: Resolver) -> Done:
     """Look up once what is lacking, and see the job that brings it to its end."""
-    resolver.tally.clear()
-    with completion.survey() as dois:
-        with LookupProgress(resolver, dois.count) as progress:
-            begun = completion.begin(progress.through(dois))
-            resolver.note(lacking=dois.count)
-            if begun is None:
-                return Done(dois.count, None)
-            with follow.embedded_worker(client) as worker:
+    with bootstrap.sole_resolver(client) as check, completion.survey() as dois:
+        resolver.begin(lacking=dois.count)
+        with ExitStack() as stack:
+            with shown(resolver, dois.count):
+                begun = completion.begin(dois, check=check)
+                resolver.note(lacking=dois.count, at_once=True)
+                if begun is None:
+                    return Done(dois.count, None)
+                worker = stack.enter_context(follow.embedded_worker(client))
                 _fill(client, begun, resolver, lacking=dois.count, worker=worker)
-                job = _settled(client, begun.job.id, worker=worker)
-        resolver.note(lacking=dois.count)
+                resolver.note(lacking=dois.count, at_once=True)
+            job = _settled(client, begun.job, resolver, worker=worker)
     if worker and not client.settings.qdrant.url:
         with suppress(StoreBusy):  # a search has it open; the next job builds the index
             bootstrap.finish_store(client.settings)
@@ -164,6 +156,8 @@ def _fill(
     lacking: int,
     worker: WorkerProcess | None,
 ) -> None:
+    said = follow.Wait()
+
     def look(_: object = None) -> None:
         resolver.note(lacking=lacking)
         if worker:
@@ -171,19 +165,30 @@ def _fill(
 
     def wait(pause_s: float) -> None:
         look()
+        said(lambda: f"nothing of job {begun.job.id} moves: {_reason(client, begun.job)}")
         time.sleep(pause_s)
 
     client.producer.fill(begun.job, begun.records, hooks=Hooks(accepted=look, wait=wait))
 
 
-def _settled(client: bootstrap.Client, job: str, *, worker: WorkerProcess | None) -> Job:
-    before = -1
-    while (found := client.patience(client.ledger.job, job)).state not in SETTLED:
-        if worker:
-            worker.check(progressed=found.settled > before)
-        before = found.settled
-        time.sleep(POLL_S)
+def _settled(
+    client: bootstrap.Client, job: Job, resolver: Resolver, *, worker: WorkerProcess | None
+) -> Job:
+    """The job once it is over; the embedded worker finishes what it has when interrupted."""
+    with Bar(job.source, unit="DOIs") as bar:
+        watch = follow.Watch(client, job.id, bar=bar, worker=worker)
+        try:
+            while (found := watch.look()).state not in follow.OVER:
+                resolver.note(lacking=resolver.tally["looked_up"])
+                time.sleep(follow.POLL_S)
+        except (KeyboardInterrupt, SystemExit):
+            watch.finish()
+            raise
     return found
+
+
+def _reason(client: bootstrap.Client, job: Job) -> str:
+    return reasons.reason(client.ledger.job(job.id), client.ledger.workers())
 
 
 def _resolve_lists(
@@ -195,154 +200,36 @@ def _resolve_lists(
     as_json: bool,
 ) -> int:
     """Look up the DOIs of lists: into the index, and with what was given into a file."""
-    rejected: list[Rejection] = []
-    with bootstrap.open_resolver(settings) as resolver:
-        _say_sources(settings)
-        with LookupProgress(resolver, 0) as progress, _writing(output) as write:
-            records = _records(sources, settings, options, rejected=rejected)
-            for document in _looked_up(resolver, records, want=settings.metadata.want):
+    lists = Lists(sources, limits=settings.limits, options=options)
+    with interruptible(), bootstrap.open_resolver(settings) as resolver:
+        say_sources(settings.metadata)
+        with shown(resolver, None), writing(output) as write:
+            for document in titled(resolver, lists, want=settings.metadata.want):
                 write(document)
-                progress.show()
-        resolver.note(lacking=resolver.tally["looked_up"])
-    for rejection in rejected[: console.SHOWN_REJECTIONS]:
-        console.print_rejection(rejection)
-    code = _tell(resolver, Done(resolver.tally["looked_up"], None), as_json=as_json)
-    return EXIT_LOSSES if rejected else code
-
-
-def _records(
-    sources: Sequence[str],
-    settings: Settings,
-    options: SourceOptions,
-    *,
-    rejected: list[Rejection],
-) -> Iterator[Document]:
-    for source in sources:
-        for record in read(source, limits=settings.limits, options=options):
-            if isinstance(record, Rejection):
-                rejected.append(record)
-            else:
-                yield record
-
-
-def _looked_up(
-    resolver: Resolver, records: Iterable[Document], *, want: Want
-) -> Iterator[Document]:
-    """The records in their order, each with what was found and it lacks."""
-    held = deque[Document]()
-
-    def dois() -> Iterator[str]:
-        for record in records:
-            held.append(record)
-            if lacks(record.metadata, want):
-                yield record.doi
-
-    for page in resolver.resolve(dois()):
-        for doi in page.dois:
-            while held[0].doi != doi or not lacks(held[0].metadata, want):
-                yield held.popleft()
-            yield held.popleft().supplemented(page.found.get(doi, ()))
-    yield from held
-
-
-@contextmanager
-def _writing(output: Path | None) -> Iterator[Callable[[Document], object]]:
-    """What writes a record as a line of JSON; the file is there in whole, or as it was."""
-    if output is None:
-        yield lambda _: None
-        return
-    with replacing(output) as made:
-        opened = gzip.open if output.suffix == ".gz" else open
-        with opened(made, "wt", encoding="utf-8") as file:
-            yield lambda d: file.write(_line({"doi": d.doi, **d.metadata}))
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    lists.tell_rejected()
+    code = tell(resolver, Done(resolver.tally["looked_up"], None), as_json=as_json)
+    return EXIT_LOSSES if lists.rejected else code
 
 
 def _dry_run(
     settings: Settings, sources: Sequence[str], options: SourceOptions, *, as_json: bool
 ) -> int:
     """Say what looking up would take; nothing is asked."""
+    lists = Lists(sources, limits=settings.limits, options=options)
+    dois = _asked(settings, lists) if sources else _lacking(settings)
     index = bootstrap.metadata_index(settings)
-    found = plan(
-        index, _asked(settings, sources, options), settings=settings.metadata, now=time.time()
-    )
-    if as_json:
-        estimates = [estimate._asdict() for estimate in found.estimates]
-        console.say_json({**found._asdict(), "estimates": estimates})
-        return 0
+    found = plan(index, dois, settings=settings.metadata, now=time.time())
     what = "DOIs" if sources else "records of the live collection without what is wanted"
-    console.say(f"{found.dois:,} {what}; the index knows {found.known:,} of them")
-    for e in found.estimates:
-        cost = f", ${e.usd:,.4f}" if e.usd else ""
-        console.say(
-            f"{e.registry}: at most {e.dois:,} DOIs in {e.requests:,} requests, "
-            f"{_span(e.least_s)} to {_span(e.most_s)}{cost}"
-        )
-    _say_sources(settings)
-    return 0
+    say_plan(found, what, as_json=as_json)
+    lists.tell_rejected()
+    say_sources(settings.metadata)
+    return EXIT_LOSSES if lists.rejected else 0
 
 
-def _asked(settings: Settings, sources: Sequence[str], options: SourceOptions) -> Iterator[str]:
-    want = settings.metadata.want
-    if sources:
-        records = _records(sources, settings, options, rejected=[])
-        yield from (record.doi for record in records if lacks(record.metadata, want))
-        return
+def _asked(settings: Settings, lists: Lists) -> Iterator[str]:
+    return (record.doi for record in lists if lacks(record.metadata, settings.metadata.want))
+
+
+def _lacking(settings: Settings) -> Iterator[str]:
     with bootstrap.open_contents(settings) as contents:
-        yield from (doi for doi, _ in contents.lacking({"title", want}))
-
-
-def _tell(resolver: Resolver, done: Done, *, as_json: bool) -> int:
-    """Say what came of it; 3 where some could not be asked for."""
-    tally, resting = resolver.tally, resolver.resting
-    registries = {
-        name: {what: tally[f"{what}:{name}"] for what in ("asked", "found", "absent")}
-        for name in sorted({key.partition(":")[2] for key in tally if ":" in key})
-    }
-    if as_json:
-        console.say_json(
-            {
-                "lacking": done.lacking,
-                **{name: tally[name] for name in ("looked_up", "found", "known", "unanswered")},
-                "registries": registries,
-                "left_alone": {name: rest.why for name, rest in resting.items()},
-                "job": done.job.id if done.job else None,
-            }
-        )
-    else:
-        unknown = tally["looked_up"] - tally["found"] - tally["unanswered"]
-        console.say(
-            f"of {tally['looked_up']:,} DOIs that were looked up, {tally['found']:,} are found "
-            f"({tally['known']:,} in the index before), {unknown:,} known to no source that was "
-            f"asked, {tally['unanswered']:,} not answered yet"
-        )
-        for name, n in registries.items():
-            console.say(
-                f"  {name}: asked for {n['asked']:,}, found {n['found']:,}, "
-                f"not known there {n['absent']:,}"
-            )
-        if done.job:
-            console.print_summary(done.job)
-    for name, rest in resting.items():
-        console.say(f"{name} is left alone: {rest.why}", err=True)
-    return EXIT_LOSSES if tally["unanswered"] else 0
-
-
-def _say_sources(settings: Settings) -> None:
-    if not settings.metadata.sources:
-        console.say(
-            "no registry is asked: DOIVEC_METADATA__SOURCES names none, such as "
-            "`crossref,openalex`; only the local index is",
-            err=True,
-        )
-
-
-def _span(seconds: float) -> str:
-    if seconds < FEW * MINUTE_S:
-        return f"{seconds:,.0f} s"
-    if seconds < FEW * HOUR_S:
-        return f"{seconds / MINUTE_S:,.0f} minutes"
-    return f"{seconds / HOUR_S:,.1f} hours"
+        yield from (doi for doi, _ in contents.lacking({"title", settings.metadata.want}))

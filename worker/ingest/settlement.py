@@ -64,7 +64,9 @@ def standing(
     ):
         return State.UNCHANGED
     if said and all(there and there.rank > mine.rank for there, mine in said):
-        return State.SUPERSEDED
+        # Where it says nothing itself, and only what the index added gives way, nothing changed.
+        is_added = document.source == GIVEN and document.supplied.keys() >= document.metadata.keys()
+        return State.UNCHANGED if is_added else State.SUPERSEDED
     return None
 
 
@@ -85,8 +87,10 @@ def place(
     says_new = merged.document != left.document or _sources(merged) != _sources(left)
     if says_new or (contested and merged.stamps != left.stamps):
         return merged
-    given = document.metadata.items()
-    is_current = all(left.document.metadata.get(name) == value for name, value in given)
+    own = set(document.metadata)
+    if document.source == GIVEN:  # what the index added is nobody's word
+        own -= document.supplied.keys()
+    is_current = all(left.document.metadata.get(n) == document.metadata[n] for n in own)
     return State.UNCHANGED if is_current else State.SUPERSEDED
 
 

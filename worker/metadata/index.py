@@ -13,6 +13,7 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 from schemas.document import Document
 from worker.errors import IndexRejected
@@ -111,7 +112,8 @@ class Index:
             db.executemany(KEEP, sorted(rows))
             due = before // bodies.FEWEST_SAMPLES < _found(db) // bodies.FEWEST_SAMPLES
             if due and dictionary == NO_DICTIONARY:
-                _learn(db, _texts(db))
+                with self._told():
+                    _learn(db, _texts(db))
 
     def forget(self, dois: Iterable[str]) -> int:
         """Remove all that is known of DOIs; returns of how many something was."""
@@ -132,7 +134,9 @@ class Index:
                 return {}
             due = dict(
                 db.execute(
-                    "SELECT key & 7, count(*) FROM records WHERE until <= ? GROUP BY 1", [now]
+                    "SELECT key & 7, count(*) FROM records WHERE until <= ? AND dated < 0 "
+                    "GROUP BY 1",
+                    [now],
                 ).fetchall()
             )
             rows = db.execute("SELECT source, found, absent FROM counts").fetchall()
@@ -169,6 +173,16 @@ class Index:
         """Keep values, of which JSON can be made, under names; durable on return."""
         with self._writing() as db:
             db.executemany(REMEMBER, [(name, json.dumps(value)) for name, value in values.items()])
+
+    def identity(self) -> str:
+        """What tells this index from another one that took its place; it is made if need be."""
+        name = "identity"
+        with self._writing() as db:
+            db.execute(
+                "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+                [name, json.dumps(uuid4().hex)],
+            )
+        return str(self.recall(name)[name])
 
     def learned(self) -> int:
         """Of how many records the last dictionary was made; 0 without one."""

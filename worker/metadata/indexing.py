@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from worker.errors import IndexUnavailable, SourceError
-from worker.files import locked
+from worker.files import locked, write_text
 from worker.metadata import bodies
 from worker.metadata.answers import Answer
 from worker.metadata.crew import side_by_side
@@ -33,6 +33,7 @@ GROUPS_A_JOB = 4
 SAMPLED_FILES = 8
 ALL = "all"
 LOCK, ONLY = "indexing.lock", "only.npy"
+MARK = "index"  # says of which index the runs are: their dictionary is in it
 
 
 class Options(NamedTuple):
@@ -102,10 +103,13 @@ class Indexing:
         return bool(runs(self._folder))
 
     def _tidy(self) -> None:
-        """Remove what a run that was killed has left half done."""
+        """Remove what a run that was killed has left half done, or of an index that is gone."""
+        mark, identity = self._folder / MARK, self._index.identity()
+        is_ours = mark.exists() and mark.read_text() == identity
         for path in self._folder.iterdir():
-            if path.suffix != SUFFIX and path.name != LOCK:
+            if path.name not in {LOCK, MARK} and not (is_ours and path.suffix == SUFFIX):
                 path.unlink()
+        write_text(mark, identity)
 
     def _search(self, files: Sequence[Path], options: Options) -> "_Search":
         scope = "" if options.abstracts else "without abstracts"

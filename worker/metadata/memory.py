@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.metadata.index import Index
 
-STATE = "resolver"
+STATE, ABSTRACTS = "resolver", "abstracts since"
 
 
 class Agencies:
@@ -58,6 +58,18 @@ def noted(index: Index) -> dict[str, Any]:
     """How far the resolver was when it last said so."""
     state: dict[str, Any] = index.recall(STATE).get(STATE, {})
     return state
+
+
+def abstracts_since(index: Index, *, wanted: bool, now: float) -> float:
+    """Since when abstracts are kept of what registries say, in Unix seconds.
+
+    What was kept before has none, whatever the registry said, and is asked for again.
+    """
+    since: int | None = index.recall(ABSTRACTS).get(ABSTRACTS)
+    if wanted != (since is not None) and (wanted or index.path.exists()):
+        since = int(now) if wanted else None
+        index.remember({ABSTRACTS: since})
+    return float(since) if since is not None else 0.0
 
 
 def _day(now: float) -> str:

@@ -19,13 +19,15 @@ class Rate(NamedTuple):
     usd: float = 0.0
 
 
-# As they are documented at the end of 2026; what answers say rules (see docs/metadata.md).
+# As they are documented at the end of 2026; what answers say rules (see docs/metadata.md). Of an
+# agency's DOI two requests a second may be made, and it takes two.
 RATES = {
     "crossref": Rate(50, 1.0, 3.0),
     "openalex": Rate(100, 5.0, 5.0, 0.0001),
     "datacite": Rate(100, 1000 / 300, 1000 / 300),
     "agency": Rate(1, 1.0, 1.0),
 }
+DAY_S = 86400.0
 
 
 class Estimate(NamedTuple):
@@ -60,7 +62,7 @@ def plan(index: Index, dois: Iterable[str], *, settings: MetadataSettings, now: 
         known += len(page) - len(lacking)
         for name in asked:
             asked[name] += len(index.to_ask(lacking, name, now=now))
-    estimates = (_estimate(name, asked[name]) for name in RATES if name in asked)
+    estimates = (_estimate(name, asked[name], settings) for name in RATES if name in asked)
     return Plan(count, known, tuple(estimates))
 
 
@@ -75,10 +77,18 @@ def _lacking(index: Index, dois: Sequence[str], *, settings: MetadataSettings) -
     ]
 
 
-def _estimate(name: str, dois: int) -> Estimate:
+def _estimate(name: str, dois: int, settings: MetadataSettings) -> Estimate:
     rate = RATES[name]
+    if settings.openalex_usd_a_day < rate.usd:  # then each DOI is looked up alone, for nothing
+        rate = rate._replace(most=1, usd=0.0)
     requests = -(-dois // rate.most)
+    usd = requests * rate.usd
+    within_s = (
+        (usd // settings.openalex_usd_a_day) * DAY_S if usd else 0.0
+    )  # whole days to wait for
     return Estimate(
-        *(name, dois, requests, requests / rate.allowed, requests / rate.careful),
-        usd=round(requests * rate.usd, 4),
+        *(name, dois, requests),
+        least_s=max(within_s, requests / rate.allowed),
+        most_s=max(within_s, requests / rate.careful),
+        usd=round(usd, 4),
     )

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from math import isfinite
@@ -14,10 +15,10 @@ from typing import NamedTuple
 
 from schemas.document import Document
 from worker import metrics
-from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable
+from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable, WorkerError
 from worker.metadata.answers import Answers, Registry
 from worker.metadata.index import Index
-from worker.metadata.memory import note
+from worker.metadata.memory import abstracts_since, note
 from worker.metadata.supplements import Want, kept, lacks
 from worker.settings import MetadataSettings
 
@@ -74,8 +75,16 @@ class Resolver:
         self._lock = threading.Lock()
         self._noted = 0.0
         self._silent: dict[tuple[str, str], float] = {}
+        self._answered = threading.Condition()
+        self._under_way: set[tuple[str, str]] = set()
+        self._abstracts_since = abstracts_since(index, wanted=self._want == "abstract", now=clock())
         self.resting: dict[str, Rest] = {}
         self.tally: Counter[str] = Counter()
+
+    def begin(self, *, lacking: int) -> None:
+        """Begin to count anew; raises `IndexUnavailable` where nothing found could be kept."""
+        self.tally.clear()
+        self.note(lacking=lacking, at_once=True)
 
     def resolve(self, dois: Iterable[str]) -> Iterator[Page]:
         """Look canonical DOIs up, page by page, in their order.
@@ -102,11 +111,11 @@ class Resolver:
             now = self._clock()
             return {name: rest for name, rest in self.resting.items() if rest.until > now}
 
-    def note(self, *, lacking: int) -> None:
-        """Leave in the index how far this is, for others to see; every few seconds."""
+    def note(self, *, lacking: int, at_once: bool = False) -> None:
+        """Leave in the index how far this is, for others to see; every few seconds, or at once."""
         now = self._clock()
         metrics.LOOKUPS_WAITING.set(max(0, lacking - self.tally["looked_up"]))
-        if now - self._noted < NOTE_S and self.tally["looked_up"] < lacking:
+        if now - self._noted < NOTE_S and not at_once:
             return
         self._noted = now
         resting = {
@@ -132,11 +141,10 @@ class Resolver:
             if not left:
                 break
             now = self._clock()
-            asked = self._not_silent(
-                registry.name, self._index.to_ask(left, registry.name, now=now), now=now
-            )
+            asked = self._not_silent(registry.name, self._to_ask(registry, left), now=now)
             if asked and self._may_ask(registry.name, now):
-                self._ask_all(registry, asked)
+                with self._alone(registry.name, asked) as mine:
+                    self._ask_all(registry, mine)
                 found |= self._index.find(asked)
                 left = self._left(left, found)
         self._count(unanswered=len(self._unanswered(left)))
@@ -147,9 +155,41 @@ class Resolver:
 
     def _unanswered(self, dois: Sequence[str]) -> set[str]:
         """Those of which some registry has yet to say anything."""
-        now = self._clock()
-        asked = (self._index.to_ask(dois, r.name, now=now) for r in self._registries if dois)
+        asked = (self._to_ask(registry, dois) for registry in self._registries if dois)
         return {doi for page in asked for doi in page}
+
+    def _to_ask(self, registry: Registry, dois: Sequence[str]) -> list[str]:
+        """Those of which it said nothing that holds; what was kept without an abstract, too."""
+        asked = self._index.to_ask(dois, registry.name, now=self._clock())
+        if self._want != "abstract":
+            return asked
+        poor = {
+            doi
+            for doi, entries in self._index.entries(dois).items()
+            for entry in entries
+            if entry.source == registry.name
+            and entry.document
+            and not entry.document.abstract
+            and entry.kept < self._abstracts_since
+        }
+        due = poor.union(asked)
+        return [doi for doi in dois if doi in due]
+
+    @contextmanager
+    def _alone(self, name: str, dois: Sequence[str]) -> Iterator[list[str]]:
+        """Those that no other page asks this registry for now; at the end, all are answered."""
+        keys = {(name, doi) for doi in dois}
+        with self._answered:
+            mine = keys - self._under_way
+            self._under_way |= mine
+        try:
+            yield [doi for doi in dois if (name, doi) in mine]
+        finally:
+            with self._answered:
+                self._under_way -= mine
+                self._answered.notify_all()
+        with self._answered:
+            self._answered.wait_for(lambda: not keys & self._under_way)
 
     def _left(self, dois: Sequence[str], found: dict[str, list[Document]]) -> list[str]:
         return [doi for doi in dois if lacks(_fields(found.get(doi, [])), self._want)]
@@ -167,13 +207,12 @@ class Resolver:
         except RegistryBlocked as blocked:
             self._rest(name, blocked.until, str(blocked))
         except RegistryUnavailable as error:
-            self._rest(name, now + REST_S, str(error))
+            self._rest(name, self._clock() + REST_S, str(error))  # its tries may have taken longer
         except RegistryRefused as error:
             self._rest(name, float("inf"), str(error))
         else:
             self._hear_silence(name, dois, answers, now=now)
-            until = self._until(answers, now)
-            self._index.keep(name, answers, asked_at=now, until=until)
+            self._keep(name, answers, now=now)
             said = {"found": len(answers.found), "absent": len(answers.absent)}
             said["none"] = len(dois) - sum(said.values())
             for answer, count in said.items():
@@ -185,6 +224,20 @@ class Resolver:
                     f"absent:{name}": len(answers.absent),
                 }
             )
+
+    def _keep(self, name: str, answers: Answers, *, now: float) -> None:
+        """Keep what was said, without abstracts unless they are wanted."""
+        if self._want != "abstract":
+            bare = {
+                doi: answer._replace(document=answer.document.model_copy(update={"abstract": None}))
+                for doi, answer in answers.found.items()
+            }
+            answers = answers._replace(found=bare)
+        try:
+            self._index.keep(name, answers, asked_at=now, until=self._until(answers, now))
+        except WorkerError as error:
+            self._rest(name, self._clock() + REST_S, f"its answers can't be kept: {error}")
+            raise
 
     def _not_silent(self, name: str, dois: Sequence[str], *, now: float) -> list[str]:
         with self._lock:

@@ -54,7 +54,7 @@ def producer(ledger: Ledger) -> Producer:
 
 @pytest.fixture
 def complete(
-    producer: Producer, store: VectorStore, index: Index
+    producer: Producer, store: VectorStore, index: Index, tmp_path: Path
 ) -> Iterator[Callable[..., Completion]]:
     stored = [
         Document(doi=BARE),
@@ -80,7 +80,7 @@ def complete(
             producer,
             contents=opened,
             wanted={"title", want},
-            check=lambda: None,
+            folder=tmp_path,
         )
 
     @contextmanager
@@ -95,7 +95,7 @@ def complete(
 def queued(completion: Completion, producer: Producer, ledger: Ledger) -> dict[str, Document]:
     """What a pass queues, by DOI."""
     with completion.survey() as lacking:
-        begun = completion.begin(lacking)
+        begun = completion.begin(lacking, check=lambda: None)
         if begun is None:
             return {}
         producer.fill(begun.job, begun.records)

@@ -29,7 +29,8 @@ class Rows(NamedTuple):
 class Manner(NamedTuple):
     """How a registry is asked, and what its answers look like.
 
-    `list_path` and `path` are what follows its address, escaped, for several DOIs and for one.
+    `list_path` (for several DOIs, and of their records `fields`) and `path` (for one) are what
+    follows its address, escaped; `abstract` is the field that is asked for only where it is wanted.
     `rows` and `row` find the records in the JSON of the answers, and raise `Malformed` where it is
     none; `answer` gives what a record says, None where it is none of a DOI. `html_is_404` says
     that an unknown DOI is told by a page of HTML; all others are another server's.
@@ -38,22 +39,36 @@ class Manner(NamedTuple):
     name: str
     most: int
     threads: int
-    list_path: Callable[[Sequence[str]], str]
+    list_path: Callable[[Sequence[str], Sequence[str]], str]
     path: Callable[[str], str]
     rows: Callable[[Any], Rows]
     row: Callable[[Any], Any]
     answer: Callable[[Mapping[str, Any]], Answer | None]
+    fields: Sequence[str]
+    abstract: str
     html_is_404: bool = False
 
 
 class Catalogue:
-    """A `Registry` that is asked in a manner; `lists` says whether for lists at all."""
+    """A `Registry` that is asked in a manner.
 
-    def __init__(self, manner: Manner, client: Client, *, url: str, lists: bool = True) -> None:
+    `lists` says whether it is asked for lists at all, `abstracts` whether they are wanted in them.
+    """
+
+    def __init__(
+        self,
+        manner: Manner,
+        client: Client,
+        *,
+        url: str,
+        lists: bool = True,
+        abstracts: bool = True,
+    ) -> None:
         self.name = manner.name
         self.most = manner.most
         self.threads = manner.threads
         self._manner = manner
+        self._fields = [name for name in manner.fields if abstracts or name != manner.abstract]
         self._client = client
         self._room = URL_BYTES - len(url)
         self._lists = lists
@@ -98,7 +113,7 @@ class Catalogue:
         yield from ([doi] for doi in alone)
 
     def _fits(self, dois: Sequence[str]) -> bool:
-        return len(dois) == 1 or len(self._manner.list_path(dois)) <= self._room
+        return len(dois) == 1 or len(self._manner.list_path(dois, self._fields)) <= self._room
 
     def _ask_group(self, dois: Sequence[str], *, tries: int) -> Answers:
         try:
@@ -129,7 +144,7 @@ class Catalogue:
     def _ask_list(self, dois: Sequence[str], *, tries: int) -> Answers:
         if len(dois) == 1:
             return self._ask_alone(dois[0], tries=tries)
-        path = self._manner.list_path(dois)
+        path = self._manner.list_path(dois, self._fields)
         reply = self._client.get(path, kind=LIST, read=self._rows, tries=tries)
         if reply.status in NO_SUCH:
             raise RegistryUnavailable(f"{self.name} answered {reply.status} to a list of DOIs")

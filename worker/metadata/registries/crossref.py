@@ -30,12 +30,17 @@ def open_crossref(
         timeout_s=settings.timeout_s,
         first_pause_s=first_pause_s,
     )
-    return Catalogue(MANNER._replace(threads=threads), client, url=settings.crossref_url)
+    return Catalogue(
+        MANNER._replace(threads=threads),
+        client,
+        url=settings.crossref_url,
+        abstracts=settings.want == "abstract",
+    )
 
 
-def _list_path(dois: Sequence[str]) -> str:
+def _list_path(dois: Sequence[str], fields: Sequence[str]) -> str:
     asked = ",".join(f"doi:{quote(doi, safe='/:')}" for doi in dois)
-    return f"/works?rows={len(dois)}&select={','.join(CROSSREF_FIELDS)}&filter={asked}"
+    return f"/works?rows={len(dois)}&select={','.join(fields)}&filter={asked}"
 
 
 def _path(doi: str) -> str:
@@ -52,4 +57,8 @@ def _row(body: Any) -> Any:
     return held(body, "message", kind=dict)
 
 
-MANNER = Manner("crossref", MOST, POLITE, _list_path, _path, _rows, _row, crossref)
+MANNER = Manner(
+    *("crossref", MOST, POLITE, _list_path, _path, _rows, _row, crossref),
+    fields=CROSSREF_FIELDS,
+    abstract="abstract",
+)

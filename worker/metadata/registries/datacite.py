@@ -30,13 +30,14 @@ def open_datacite(
         timeout_s=settings.timeout_s,
         first_pause_s=first_pause_s,
     )
-    return Catalogue(MANNER, client, url=settings.datacite_url)
+    return Catalogue(
+        MANNER, client, url=settings.datacite_url, abstracts=settings.want == "abstract"
+    )
 
 
-def _list_path(dois: Sequence[str]) -> str:
+def _list_path(dois: Sequence[str], fields: Sequence[str]) -> str:
     asked = ",".join(quote(doi, safe="/:") for doi in dois)
-    fields = ",".join(FIELDS)
-    options = f"page%5Bsize%5D={len(dois)}&disable-facets=true&fields%5Bdois%5D={fields}"
+    options = f"page%5Bsize%5D={len(dois)}&disable-facets=true&fields%5Bdois%5D={','.join(fields)}"
     return f"/dois?{options}&ids={asked}"
 
 
@@ -52,4 +53,8 @@ def _row(body: Any) -> Any:
     return held(body, "data", kind=dict)
 
 
-MANNER = Manner("datacite", MOST, THREADS, _list_path, _path, _rows, _row, datacite)
+MANNER = Manner(
+    *("datacite", MOST, THREADS, _list_path, _path, _rows, _row, datacite),
+    fields=FIELDS,
+    abstract="descriptions",
+)

@@ -50,13 +50,18 @@ def open_openalex(
         before=pay,
     )
     lists = settings.openalex_usd_a_day >= LIST_USD
-    return Catalogue(MANNER, client, url=settings.openalex_url, lists=lists)
+    return Catalogue(
+        MANNER,
+        client,
+        url=settings.openalex_url,
+        lists=lists,
+        abstracts=settings.want == "abstract",
+    )
 
 
-def _list_path(dois: Sequence[str]) -> str:
+def _list_path(dois: Sequence[str], fields: Sequence[str]) -> str:
     asked = "%7C".join(quote(doi, safe="/:") for doi in dois)
-    fields = ",".join(OPENALEX_FIELDS)
-    return f"/works?corpus=all&per-page={MOST}&select={fields}&filter=doi:{asked}"
+    return f"/works?corpus=all&per-page={MOST}&select={','.join(fields)}&filter=doi:{asked}"
 
 
 def _path(doi: str) -> str:
@@ -72,5 +77,8 @@ def _row(body: Any) -> Any:
 
 
 MANNER = Manner(
-    *("openalex", MOST, THREADS, _list_path, _path, _rows, _row, openalex), html_is_404=True
+    *("openalex", MOST, THREADS, _list_path, _path, _rows, _row, openalex),
+    fields=OPENALEX_FIELDS,
+    abstract="abstract_inverted_index",
+    html_is_404=True,
 )

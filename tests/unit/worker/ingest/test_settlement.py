@@ -17,6 +17,7 @@ NEWER = Document(doi=DOI, title="A better title", year=2012)
 MORE = Document(doi=DOI, abstract="What it is about.")
 FOUND = Document(doi=DOI, title="A title", year=2012, source="crossref")
 HALF_FOUND = Document(doi=DOI, year=2012).supplemented([FOUND])
+ALL_FOUND = BARE.supplemented([FOUND])
 BATCH = Batch(
     job="mine", number=0, sequence=100, accepted_at=datetime(2026, 1, 2, tzinfo=UTC), documents=()
 )
@@ -57,6 +58,7 @@ def stored(found: Record) -> Stored:
         (HALF_FOUND, None, 0, None),
         (HALF_FOUND, known(HALF_FOUND, 50), 0, State.UNCHANGED),
         (HALF_FOUND, known(RICH, 50), 0, None),
+        (ALL_FOUND, known(NEWER, 50), 0, State.UNCHANGED),
     ],
 )
 def test_what_can_be_told_at_sight(
@@ -86,6 +88,7 @@ def test_what_can_be_told_at_sight(
         (FOUND, known(BARE, 50), 60, State.SUPERSEDED),
         (HALF_FOUND, None, 0, known(HALF_FOUND, 100)),
         (HALF_FOUND, known(RICH, 50), 0, State.UNCHANGED),
+        (HALF_FOUND, known(NEWER, 50), 0, State.UNCHANGED),
     ],
 )
 def test_what_is_written_is_merged_with_what_is_there(

@@ -196,3 +196,17 @@ def test_a_run_that_the_disk_lost_says_nothing_of_its_files(tmp_path: Path) -> N
     for content in (b"", whole[:-1], whole[: len(whole) // 2], bytes(len(whole)), whole + b"x"):
         path.write_bytes(content)
         assert runs(folder) == []
+
+
+def test_runs_of_an_index_that_is_gone_are_not_merged_into_another(
+    tmp_path: Path, index: Index
+) -> None:
+    done = snapshot(tmp_path / "snapshot" / "a.jsonl.gz", [work(1)])
+    run(index, snapshot(tmp_path / "other" / "b.jsonl.gz", [work(2)]))
+    folder = index.path.with_name(f"{index.path.name}.runs")
+    folder.mkdir(exist_ok=True)
+    (folder / "index").write_text("another one's")
+    size, mtime_ns = done.stat().st_size, done.stat().st_mtime_ns
+    RunWriter(folder).write([File(str(done), "without abstracts", size, mtime_ns, 1, 1)])
+    assert run(index, done, abstracts=False).before == 0
+    assert title(index, 1) == "A title 1"

@@ -1,5 +1,7 @@
 """Looking DOIs up at one registry after the other, with a real index."""
 
+import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.document import Document
-from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable
+from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable, WorkerError
 from worker.metadata.answers import Answer, Answers
 from worker.metadata.index import Index
 from worker.metadata.memory import Spending, noted
@@ -238,3 +240,39 @@ def test_a_doi_that_an_answering_registry_leaves_open_is_asked_for_again_in_an_h
     desk.now = NOW + 3601
     list(resolver.resolve(DOIS[:10]))
     assert shelf.asked == Counter(DOIS[:10] + DOIS[:1])
+
+
+def test_no_abstract_is_kept_unless_it_is_wanted_and_then_it_is_asked_for(desk: Desk) -> None:
+    shelf = Shelf("crossref", titled(DOIS[:2], "crossref", abstract="What it is about."))
+    desk.look_up(DOIS[:3], shelf)
+    assert not any("abstract" in d.metadata for ds in desk.index.find(DOIS).values() for d in ds)
+    desk.now += 10
+    assert desk.look_up(DOIS[:3], shelf, want="abstract")["found"] == 2
+    assert shelf.asked == Counter(DOIS[:2] * 2 + DOIS[2:3]), "not for what nobody knew"
+    assert desk.look_up(DOIS[:3], shelf, want="abstract")["known"] == 2
+    shelf.known[DOIS[0]] = Document(doi=DOIS[0], title="T", source="crossref")
+    desk.index.forget(DOIS[:1])
+    for _ in range(2):
+        desk.look_up(DOIS[:1], shelf, want="abstract")
+    assert shelf.asked[DOIS[0]] == 3, "one without an abstract is not asked for in every pass"
+
+
+def test_a_doi_that_comes_again_in_a_list_is_asked_for_once(desk: Desk) -> None:
+    shelf = Shelf("crossref", titled(DOIS[:900], "crossref"))
+    shelf.before = lambda _: time.sleep(0.01)
+    pages = list(desk.resolver(shelf).resolve(DOIS[:1000] * 3))
+    assert set(shelf.asked.values()) == {1}
+    assert [len(page.found) for page in pages] == [900] * 3
+
+
+def test_where_nothing_can_be_kept_nobody_is_asked_on(desk: Desk) -> None:
+    shelf = Shelf("crossref", titled(DOIS, "crossref"), most=10)
+    resolver = desk.resolver(shelf)
+    resolver.begin(lacking=len(DOIS))
+    with sqlite3.connect(desk.index.path) as file:
+        file.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT raise(ABORT, 'full'); END"
+        )
+    with pytest.raises(WorkerError):
+        list(resolver.resolve(DOIS))
+    assert shelf.asked.total() <= 6 * shelf.most, "what was under way"
