@@ -14,7 +14,7 @@ from worker.completion import Completion
 from worker.contents import Contents
 from worker.embedded.owner import Owner
 from worker.embedded.server import redis_settings
-from worker.errors import ConfigurationError, ModelError, StoreBusy, StoreUnavailable
+from worker.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from worker.files import locked
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
@@ -40,18 +40,15 @@ from worker.metadata.resolver import Resolver
 from worker.metadata.supplements import Supplements
 from worker.model.loaded import Models
 from worker.model.registered import Registered, Source
-from worker.model.registry import Registry
 from worker.patience import Patience
 from worker.search import Searcher
 from worker.settings import Settings
-from worker.store.names import version_in
 from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
 from worker.ticker import Ticker
 
 GIVE_UP_S = 60.0
 BACKFILL_LOOK_S = 0.5
-LOOK_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -188,27 +185,6 @@ def sole_resolver(client: Client) -> Iterator[Callable[[], None]]:
     """
     with sole(client.ledger, "resolver", lease_s=client.settings.ingest.lease_s) as lease:
         yield lease.check
-
-
-def held(settings: Settings) -> tuple[str | None, int | None]:
-    """The live collection of the settings and about how many points it has, asked of the store.
-
-    Raises `StoreBusy`, `StoreUnavailable`, `ConfigurationError`.
-    """
-    brief = settings.qdrant.model_copy(update={"timeout_s": min(LOOK_S, settings.qdrant.timeout_s)})
-    with closing(open_store(brief, data_dir=settings.data_dir)) as store:
-        live = store.live(settings.collection)
-        return live, store.count(live, exact=False) if live else None
-
-
-def model_words(settings: Settings, collection: str) -> str:
-    """What is known here of the model of a collection, in words."""
-    version = version_in(settings.collection, collection)
-    try:
-        manifest = Registry(settings.data_dir / "models").look(version)[1]
-    except ModelError:
-        return f"{version}, which is not in the registry of this machine"
-    return f"{version}, of {manifest.name}, reads {', '.join(manifest.templates)}"
 
 
 def adopt(client: Client) -> Identity:

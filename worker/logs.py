@@ -12,6 +12,7 @@ from worker.settings import LogSettings
 
 # A line for each batch is ours (`worker.ingest.ends`); Celery has two for each message.
 CHATTY = ("celery.worker.strategy", "celery.app.trace", "httpx", "sentence_transformers")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FOREIGN, CONSUMER = ("celery", "kombu"), "celery.worker.consumer.consumer"
 SETTLED = r"\s*In Celery 5.1 we introduced"  # `worker.app` has said which it shall be
 

@@ -103,8 +103,9 @@ class Watch:
             self._until_ended(worker)
         except BaseException:
             worker.kill()
-            for state in self._mine(worker):
-                self._client.ledger.leave(state.name)
+            with suppress(WorkerError):  # else its words run out by themselves
+                for state in self._mine(worker):
+                    self._client.ledger.leave(state.name)
             raise
 
     def _until_ended(self, worker: WorkerProcess) -> None:

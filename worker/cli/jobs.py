@@ -18,6 +18,7 @@ from worker.cli.sources import source_options
 from worker.embedded.owner import refuse_any_owner
 from worker.embedded.process import WorkerProcess
 from worker.errors import WorkerError
+from worker.logs import LEVELS, set_up
 from worker.settings import read_settings
 from worker.sources.options import SourceOptions
 
@@ -80,7 +81,11 @@ def queue(
 
 
 @commands.example("DOIVEC_REDIS__URL=redis://queue:6379/0 doi-worker run")
-@click.option("--loglevel", help="Least severe level logged, in place of DOIVEC_LOG__LEVEL.")
+@click.option(
+    "--loglevel",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    help="Least severe level logged, in place of DOIVEC_LOG__LEVEL.",
+)
 def run(loglevel: str | None) -> int:
     """Be a worker until told to stop (SIGTERM or Ctrl-C: what is in hand is finished first).
 
@@ -97,7 +102,8 @@ def run(loglevel: str | None) -> int:
         return 0
     with bootstrap.connect(settings, command="run") as client:
         refuse_any_owner(client.owner)
-        worker = WorkerProcess(client.settings, client.settings.redis, log=None)
+        set_up(settings.log, level=loglevel)
+        worker = WorkerProcess(client.settings, client.settings.redis, log=None, level=loglevel)
         try:
             while True:
                 worker.check(progressed=False)

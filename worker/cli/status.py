@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -15,9 +15,14 @@ from worker import bootstrap
 from worker.cli import console
 from worker.cli.progress import span
 from worker.cli.reasons import embedded
-from worker.errors import LedgerUnavailable, StoreBusy, WorkerError
+from worker.errors import LedgerUnavailable, ModelError, WorkerError
+from worker.model.registry import Registry
+from worker.settings import Settings
+from worker.store.names import version_in
+from worker.store.opening import open_store
 
 WATCH_S, LINES_S = 2.0, 30.0
+LOOK_S = 5.0
 SHORTEST_SOURCE = 12
 INDENT = " " * 4
 
@@ -92,7 +97,7 @@ def _of_servers(client: bootstrap.Client, workers: Sequence[WorkerState]) -> Ite
     if held.collection:
         points = "points not known" if held.points is None else f"{held.points:,} points"
         yield _named("collection", f"{held.collection}, {points}")
-        yield _named("model", bootstrap.model_words(client.settings, held.collection))
+        yield _named("model", _model(client.settings, held.collection))
     elif not held.trouble:
         yield _named("collection", f"none yet behind the alias {client.settings.collection!r}")
 
@@ -103,11 +108,30 @@ def _held(client: bootstrap.Client, workers: Sequence[WorkerState]) -> Held:
     if is_here and seen:
         return Held(seen.collection, seen.points)  # the worker has the store
     try:
-        return Held(*bootstrap.held(client.settings))
-    except StoreBusy as error:
-        return Held(trouble=str(error))
+        return Held(*_asked(client.settings))
     except WorkerError as error:
         return Held(trouble=str(error))
+
+
+def _asked(settings: Settings) -> tuple[str | None, int | None]:
+    """The live collection of the settings and about how many points it has, asked of the store.
+
+    Raises `StoreBusy`, `StoreUnavailable`, `ConfigurationError`.
+    """
+    brief = settings.qdrant.model_copy(update={"timeout_s": min(LOOK_S, settings.qdrant.timeout_s)})
+    with closing(open_store(brief, data_dir=settings.data_dir)) as store:
+        live = store.live(settings.collection)
+        return live, store.count(live, exact=False) if live else None
+
+
+def _model(settings: Settings, collection: str) -> str:
+    """What is known here of the model of a collection, in words."""
+    version = version_in(settings.collection, collection)
+    try:
+        manifest = Registry(settings.data_dir / "models").look(version)[1]
+    except ModelError:
+        return f"{version}, which is not in the registry of this machine"
+    return f"{version}, of {manifest.name}, reads {', '.join(manifest.templates)}"
 
 
 def _of_workers(workers: Sequence[WorkerState], *, silent_s: float) -> Iterator[str]:

@@ -25,12 +25,20 @@ class WorkerProcess:
     queued again. Make and check one in the main thread alone.
     """
 
-    def __init__(self, settings: Settings, redis: RedisSettings, *, log: Path | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: RedisSettings,
+        *,
+        log: Path | None,
+        level: str | None = None,
+    ) -> None:
         self._environment = {
             **os.environ,
             **({"DOIVEC_REDIS__URL": redis.url.get_secret_value()} if redis.url else {}),
             "DOIVEC_QDRANT__EMBEDDED": "true",
             "DOIVEC_DATA_DIR": str(settings.data_dir),
+            **({"DOIVEC_LOG__LEVEL": level} if level else {}),
         }
         self._data_dir = settings.data_dir
         self._log = log
