@@ -36,7 +36,8 @@ class EvalReport(Frozen):
     """A model or a baseline on a frozen held-out set.
 
     `subject` is a version, or `prefix` or `trigrams`; `unread` counts held-out pairs of which
-    the model's templates cover one side or none; `corpus` is how many documents were searched;
+    the model's templates cover one side or none; `corpus` is how many documents there are to
+    search, `unsearched` how many of them the templates can't read: for this model no competitors.
     `seen` counts held-out pairs of which a DOI or the group was in the subject's training.
     """
 
@@ -48,6 +49,7 @@ class EvalReport(Frozen):
     seen: int
     corpus: int
     slices: tuple[Slice, ...]
+    unsearched: int = 0
 
     def metric(self, name: str, part: str = "all") -> Estimate | None:
         """The figure `name` of the slice `part`, where there is one."""
@@ -66,6 +68,24 @@ class Difference(Frozen):
     groups: int
 
 
+class Corpus(Frozen):
+    """What two models searched: of all `documents` those that both read, the `searched` ones.
+
+    What either can't read is no competitor and no answer for either.
+    """
+
+    documents: int
+    champion_unread: int
+    challenger_unread: int
+    searched: int
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both read the same documents."""
+        lacking = self.documents - self.searched
+        return self.champion_unread == self.challenger_unread == lacking
+
+
 class Verdict(Frozen):
     """The gate's decision: `reasons` has a sentence for each rule that was looked at."""
 
@@ -75,3 +95,4 @@ class Verdict(Frozen):
     held_out: str
     reasons: tuple[str, ...]
     differences: tuple[Difference, ...]
+    corpus: Corpus | None = None

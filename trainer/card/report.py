@@ -37,6 +37,10 @@ CAUTION = (
     "It counts as better or worse where the two intervals don't touch, which is cautious: "
     "`doi-trainer compare` looks at paired differences and sees smaller ones."
 )
+UNSEARCHED = (
+    " {:,} others have no text for this model. That flatters its search figures beside a model "
+    "that searches them too: `doi-trainer compare` has both search the same."
+)
 LOSS_PLOT = "training_loss.png"
 CAPTIONS = {
     LOSS_PLOT: "Training loss by optimizer step",
@@ -198,7 +202,8 @@ def _searched(whole: Slice, own: EvalReport) -> str:
     return (
         f"The figures of `all` are over {whole.pairs:,} pairs ({whole.positives:,} with label "
         f"1) of {whole.groups:,} groups; families that are reported apart are not in it. "
-        f"{whole.queries:,} queries searched {own.corpus:,} documents."
+        f"{whole.queries:,} queries searched {own.corpus - own.unsearched:,} documents."
+        + (UNSEARCHED.format(own.unsearched) if own.unsearched else "")
     )
 
 

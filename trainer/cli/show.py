@@ -151,6 +151,12 @@ def reports(found: Sequence[EvalReport], *, as_json: bool) -> None:
                 f"{report.name}: {report.unread:,} pairs not read for want of a text,"
                 f" {report.seen:,} touch a DOI of its training"
             )
+        if report.unsearched:
+            out.print(
+                f"{report.name}: {report.unsearched:,} of the documents have no text for it and"
+                " are not searched: that flatters its search figures; `doi-trainer compare` has"
+                " both models search the same"
+            )
 
 
 def trained(version: str, path: Path, found: Sequence[EvalReport], *, as_json: bool) -> None:

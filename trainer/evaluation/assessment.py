@@ -12,7 +12,7 @@ from trainer.card import report
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
-from trainer.evaluation import evaluate, gate
+from trainer.evaluation import comparison, evaluate, gate
 from trainer.evaluation.baselines import Prefix, Trigrams
 from trainer.evaluation.evaluate import Encoder, Progress
 from trainer.evaluation.scores import Scores
@@ -27,7 +27,7 @@ from worker.settings import GateSettings
 
 log = logging.getLogger(__name__)
 SHORT = 12
-SCORES_FORMAT = 1  # raised where queries are chosen or scored in another way
+SCORES_FORMAT = 2  # raised where queries are chosen or scored in another way
 
 
 class Subject(NamedTuple):
@@ -94,29 +94,45 @@ def base_subject(stores: Stores, templates: tuple[str, ...]) -> Subject:
 
 def baselines(stores: Stores, templates: tuple[str, ...]) -> tuple[Subject, ...]:
     """What stands beside a model that reads by `templates`: base model, trigrams, prefix."""
-    digest = sha256("\0".join(templates).encode()).hexdigest()[:16]
     return (
         base_subject(stores, templates),
-        Subject(f"trigrams-{digest}", "trigrams", templates, Trigrams),
+        Subject(f"trigrams-{_short_digest(templates)}", "trigrams", templates, Trigrams),
         Subject("prefix", "prefix", Prefix.templates, Prefix),
     )
 
 
 def scores(
-    stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
+    stores: Stores,
+    subject: Subject,
+    held_out: HeldOutSet,
+    *,
+    beside: Sequence[str] | None = None,
+    on_progress: Progress | None = None,
 ) -> Scores:
-    """The subject's scores on the set, computed once and kept; again where the file is no good."""
+    """The subject's scores on the set, computed once and kept; again where the file is no good.
+
+    For `beside` see `evaluate.score`.
+    """
     embed = stores.settings.embed
     kind = f"{SCORES_FORMAT}-{embed.device}-{embed.dtype}"
-    path = stores.root / "scores" / held_out.id / kind / f"{subject.id}.npz"
+    name = subject.id if beside is None else f"{subject.id}-{_short_digest(beside)}"
+    path = stores.root / "scores" / held_out.id / kind / f"{name}.npz"
     if (kept := _kept(path, subject, held_out)) is not None:
         return kept
     found = evaluate.score(
-        subject.load(), held_out, templates=subject.templates, on_progress=on_progress
+        subject.load(),
+        held_out,
+        templates=subject.templates,
+        beside=beside,
+        on_progress=on_progress,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)
     return found
+
+
+def _short_digest(templates: Sequence[str]) -> str:
+    return sha256("\0".join(templates).encode()).hexdigest()[:16]
 
 
 def _kept(path: Path, subject: Subject, held_out: HeldOutSet) -> Scores | None:
@@ -156,16 +172,24 @@ def compare(
     """The gate's verdict on two subjects; raises `EvaluationError` where one knows the answers."""
     for subject in (champion, challenger):
         _refuse_seen(stores, subject, held_out)
+    corpus = comparison.shared_corpus(held_out, champion.templates, challenger.templates)
     found = [
-        scores(stores, subject, held_out, on_progress=on_progress)
-        for subject in (champion, challenger)
+        scores(
+            stores,
+            one,
+            held_out,
+            beside=None if corpus.is_same else other.templates,
+            on_progress=on_progress,
+        )
+        for one, other in ((champion, challenger), (challenger, champion))
     ]
     return gate.decide(
-        evaluate.differences(found[0], found[1], held_out),
+        comparison.differences(found[0], found[1], held_out),
         champion=champion.id,
         challenger=challenger.id,
         held_out=held_out.id,
         rules=rules,
+        corpus=corpus,
     )
 
 
@@ -183,7 +207,7 @@ def check_judges(
     set has too little that both read for the metrics of `rules`.
     """
     _refuse_seen(stores, champion, held_out)
-    groups = evaluate.judged(held_out, champion.templates, templates)
+    groups = comparison.judged(held_out, champion.templates, templates)
     needed = {rules.metric: rules.minimum_groups} | {
         metric: 1 for metric in rules.guards if metric != rules.metric
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.evaluation import Difference, Verdict
+from schemas.evaluation import Corpus, Difference, Verdict
 from worker.settings import GateSettings
 
 WHOLE = "all"
@@ -23,6 +23,7 @@ def decide(
     challenger: str,
     held_out: str,
     rules: GateSettings,
+    corpus: Corpus | None = None,
 ) -> Verdict:
     """Promote the challenger or not; pure.
 
@@ -33,14 +34,16 @@ def decide(
     the guarded ones may fall by `slice_margin`: there a fall counts when the whole interval lies
     below it, for of a dozen small slices one falls by chance in every comparison.
 
-    `differences` are those of `evaluate.differences`. What was not measured is not
-    passed, neither is a figure that is not a number. Each rule gives a reason, kept or broken.
+    `differences` are those of `comparison.differences`, found in searching `corpus`. What was not
+    measured is not passed, neither is a figure that is not a number. Each rule gives a reason,
+    kept or broken.
     """
     whole = [d for d in differences if d.part == WHOLE]
     findings = [
         *_better(whole, rules),
         *_guarded(whole, rules),
         *_coverage(whole),
+        *_searched(corpus),
         *_slices([d for d in differences if d.part != WHOLE], rules),
     ]
     return Verdict(
@@ -50,6 +53,7 @@ def decide(
         held_out=held_out,
         reasons=tuple(finding.reason for finding in findings),
         differences=tuple(differences),
+        corpus=corpus,
     )
 
 
@@ -86,6 +90,16 @@ def _coverage(whole: Sequence[Difference]) -> Iterator[_Finding]:
             True,
             f"The challenger's templates cover {found.challenger:.1%} of the pairs, the champion's "
             f"{found.champion:.1%}; both are judged on those that both read.",
+        )
+
+
+def _searched(corpus: Corpus | None) -> Iterator[_Finding]:
+    if corpus is not None and corpus.searched < corpus.documents:
+        yield _Finding(
+            True,
+            f"Both search the {corpus.searched:,} of {corpus.documents:,} documents that both "
+            f"read: the challenger can't read {corpus.challenger_unread:,}, the champion "
+            f"{corpus.champion_unread:,}.",
         )
 
 
