@@ -86,6 +86,14 @@ class Corpus(Frozen):
         return self.champion_unread == self.challenger_unread == lacking
 
 
+class Anchor(Frozen):
+    """A model that the guards hold against besides the champion, and what changes beside it."""
+
+    subject: str
+    name: str
+    differences: tuple[Difference, ...]
+
+
 class Verdict(Frozen):
     """The gate's decision: `reasons` has a sentence for each rule that was looked at."""
 
@@ -96,3 +104,4 @@ class Verdict(Frozen):
     reasons: tuple[str, ...]
     differences: tuple[Difference, ...]
     corpus: Corpus | None = None
+    anchors: tuple[Anchor, ...] = ()

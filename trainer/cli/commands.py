@@ -167,7 +167,7 @@ def train(
 
     Interrupted, the same command goes on from the last checkpoint.
     """
-    from trainer.evaluation import assessment  # noqa: PLC0415 - imports torch and the Trainer
+    from trainer.evaluation import assessment, subjects  # noqa: PLC0415 - imports torch and the Trainer
     from trainer.training import runs  # noqa: PLC0415 - imports torch and the Trainer
 
     stores = open_stores(read_settings())
@@ -177,7 +177,7 @@ def train(
     shown.plan(plan)
     with told_to_stop() as should_stop, Steps(plan.recipe.name) as steps:
         version = runs.train(stores, plan, on_step=steps.show, should_stop=should_stop)
-    subject = assessment.version_subject(stores, version)
+    subject = subjects.version_subject(stores, version)
     with Texts("evaluating") as texts:
         reports = assessment.write_card(
             stores, subject, stores.held_out.load(plan.held_out), on_progress=texts.show
@@ -195,15 +195,15 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
 
     VERSION is an id or its beginning, or base, which reads by DOIVEC_MODEL__TEMPLATES.
     """
-    from trainer.evaluation import assessment  # noqa: PLC0415 - imports torch
+    from trainer.evaluation import assessment, subjects  # noqa: PLC0415 - imports torch
 
     stores = open_stores(read_settings())
     found = stores.held_out.load(held_out)
     reports: dict[str, EvalReport] = {}
     with Texts("evaluating") as texts:
         for version in versions:
-            subject = assessment.find(stores, version)
-            for one in (subject, *assessment.baselines(stores, subject.templates)):
+            subject = subjects.find(stores, version)
+            for one in (subject, *subjects.baselines(stores, subject.templates)):
                 reports[one.id] = assessment.assess(stores, one, found, on_progress=texts.show)
     shown.reports(list(reports.values()), as_json=as_json)
     return 0
@@ -219,11 +219,11 @@ def compare(champion: str, challenger: str, held_out: str | None, as_json: bool)
 
     Each is a version, or base: the base model, reading the texts that the other one reads.
     """
-    from trainer.evaluation import assessment  # noqa: PLC0415 - imports torch
+    from trainer.evaluation import assessment, subjects  # noqa: PLC0415 - imports torch
 
     settings = read_settings()
     stores = open_stores(settings)
-    first, second = assessment.opponents(stores, champion, challenger)
+    first, second = subjects.opponents(stores, champion, challenger)
     with Texts("comparing") as texts:
         verdict = assessment.compare(
             stores,

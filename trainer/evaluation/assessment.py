@@ -1,104 +1,28 @@
-"""Subjects (versions, the base model, baselines) on a held-out set: scores, reports, verdicts."""
+"""Subjects on a held-out set: scores, reports, verdicts."""
 
 import logging
-from collections.abc import Callable, Sequence
-from hashlib import sha256
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from schemas.evaluation import EvalReport, Verdict
-from schemas.training import TrainingRecord
+from schemas.evaluation import Anchor, Corpus, Difference, EvalReport, Verdict
 from trainer.card import report
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
 from trainer.evaluation import comparison, evaluate, gate
-from trainer.evaluation.baselines import Prefix, Trigrams
-from trainer.evaluation.evaluate import Encoder, Progress
+from trainer.evaluation.evaluate import Progress
 from trainer.evaluation.scores import Scores
-from trainer.records import EVALUATION, REPORTS, Run, read_runs
+from trainer.evaluation.subjects import Subject, anchors, baselines, texts_digest
+from trainer.records import EVALUATION, REPORTS
 from trainer.stores import Stores
 from trainer.training import judging
 from worker.files import write_text
-from worker.model.embedder import Embedder
-from worker.model.origin import BASE, resolve_source
-from worker.model.registry import identify
+from worker.model.forward import pick_device
 from worker.settings import GateSettings
 
 log = logging.getLogger(__name__)
 SHORT = 12
 SCORES_FORMAT = 2  # raised where queries are chosen or scored in another way
-
-
-class Subject(NamedTuple):
-    """What is evaluated: its id and name, the templates it reads by, how it is loaded."""
-
-    id: str
-    name: str
-    templates: tuple[str, ...]
-    load: Callable[[], Encoder]
-    runs: tuple[Run, ...] = ()
-    path: Path | None = None
-
-    @property
-    def records(self) -> list[TrainingRecord]:
-        """The provenance of each run that made it, the last one last."""
-        return [run.record for run in self.runs]
-
-
-def version_subject(stores: Stores, version: str) -> Subject:
-    """A registered version, by its id or a prefix; raises `ModelError`."""
-    path, manifest = stores.registry.get(version)
-    embed = stores.settings.embed
-
-    def load() -> Encoder:
-        embedder = Embedder.load(
-            path, device=embed.device, dtype=embed.dtype, threads=embed.threads
-        )
-        embedder.check_canaries(manifest)
-        return embedder
-
-    runs = tuple(read_runs(path))
-    name = runs[-1].record.name if runs else manifest.name
-    return Subject(manifest.version, name, manifest.templates, load, runs, path)
-
-
-def find(stores: Stores, name: str) -> Subject:
-    """The version of this name or prefix; `base` reads as the settings say. Raises `ModelError`."""
-    if name == BASE:
-        return base_subject(stores, stores.settings.model.templates)
-    return version_subject(stores, name)
-
-
-def opponents(stores: Stores, champion: str, challenger: str) -> tuple[Subject, Subject]:
-    """Two subjects; one that is `base` reads the texts that the other one reads."""
-    names = (champion, challenger)
-    known = {name: version_subject(stores, name) for name in names if name != BASE}
-    templates = next(
-        (subject.templates for subject in known.values()), stores.settings.model.templates
-    )
-    first, second = (known.get(name) or base_subject(stores, templates) for name in names)
-    return first, second
-
-
-def base_subject(stores: Stores, templates: tuple[str, ...]) -> Subject:
-    """The base model, reading by these templates."""
-    path, embed = resolve_source(BASE), stores.settings.embed
-    return Subject(
-        identify(path, templates=templates),
-        BASE,
-        templates,
-        lambda: Embedder.load(path, device=embed.device, dtype=embed.dtype, threads=embed.threads),
-    )
-
-
-def baselines(stores: Stores, templates: tuple[str, ...]) -> tuple[Subject, ...]:
-    """What stands beside a model that reads by `templates`: base model, trigrams, prefix."""
-    return (
-        base_subject(stores, templates),
-        Subject(f"trigrams-{_short_digest(templates)}", "trigrams", templates, Trigrams),
-        Subject("prefix", "prefix", Prefix.templates, Prefix),
-    )
 
 
 def scores(
@@ -114,8 +38,8 @@ def scores(
     For `beside` see `evaluate.score`.
     """
     embed = stores.settings.embed
-    kind = f"{SCORES_FORMAT}-{embed.device}-{embed.dtype}"
-    name = subject.id if beside is None else f"{subject.id}-{_short_digest(beside)}"
+    kind = f"{SCORES_FORMAT}-{pick_device(embed.device)}-{embed.dtype}"
+    name = subject.id if beside is None else f"{subject.id}-{texts_digest(beside)}"
     path = stores.root / "scores" / held_out.id / kind / f"{name}.npz"
     if (kept := _kept(path, subject, held_out)) is not None:
         return kept
@@ -129,10 +53,6 @@ def scores(
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)
     return found
-
-
-def _short_digest(templates: Sequence[str]) -> str:
-    return sha256("\0".join(templates).encode()).hexdigest()[:16]
 
 
 def _kept(path: Path, subject: Subject, held_out: HeldOutSet) -> Scores | None:
@@ -172,6 +92,33 @@ def compare(
     """The gate's verdict on two subjects; raises `EvaluationError` where one knows the answers."""
     for subject in (champion, challenger):
         _refuse_seen(stores, subject, held_out)
+    corpus, found = _differences(
+        stores, champion, challenger, held_out, parts=None, on_progress=on_progress
+    )
+    return gate.decide(
+        found,
+        champion=champion.id,
+        challenger=challenger.id,
+        held_out=held_out.id,
+        rules=rules,
+        corpus=corpus,
+        anchors=tuple(
+            _beside_anchors(
+                stores, champion, challenger, held_out, rules=rules, on_progress=on_progress
+            )
+        ),
+    )
+
+
+def _differences(
+    stores: Stores,
+    champion: Subject,
+    challenger: Subject,
+    held_out: HeldOutSet,
+    *,
+    parts: Collection[str] | None,
+    on_progress: Progress | None,
+) -> tuple[Corpus, list[Difference]]:
     corpus = comparison.shared_corpus(held_out, champion.templates, challenger.templates)
     found = [
         scores(
@@ -183,14 +130,26 @@ def compare(
         )
         for one, other in ((champion, challenger), (challenger, champion))
     ]
-    return gate.decide(
-        comparison.differences(found[0], found[1], held_out),
-        champion=champion.id,
-        challenger=challenger.id,
-        held_out=held_out.id,
-        rules=rules,
-        corpus=corpus,
-    )
+    return corpus, comparison.differences(found[0], found[1], held_out, only=parts)
+
+
+def _beside_anchors(
+    stores: Stores,
+    champion: Subject,
+    challenger: Subject,
+    held_out: HeldOutSet,
+    *,
+    rules: GateSettings,
+    on_progress: Progress | None,
+) -> Iterator[Anchor]:
+    for anchor in anchors(stores, champion, challenger) if rules.guards else ():
+        if _seen(stores, anchor, held_out):
+            log.info("%s is no anchor: it was trained on held-out pairs", anchor.id[:SHORT])
+            continue
+        _, found = _differences(
+            stores, anchor, challenger, held_out, parts=gate.GUARDED, on_progress=on_progress
+        )
+        yield Anchor(subject=anchor.id, name=anchor.name, differences=tuple(found))
 
 
 def check_judges(

@@ -1,6 +1,6 @@
 """Two models on a held-out set: what the one's figures are beside the other's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -16,9 +16,16 @@ from trainer.evaluation.retrieval import queries, searched
 from trainer.evaluation.scores import QUERY_METRICS, Scores
 
 
-def differences(champion: Scores, challenger: Scores, held_out: HeldOutSet) -> list[Difference]:
+def differences(
+    champion: Scores,
+    challenger: Scores,
+    held_out: HeldOutSet,
+    *,
+    only: Collection[str] | None = None,
+) -> list[Difference]:
     """Each metric of each slice: the challenger's minus the champion's, with paired intervals.
 
+    `only` names the slices that are wanted, by default all.
     Only pairs and queries that both read are compared, on the same draws; `read` on `all` is
     the share of pairs that each one's templates read, over all of them. Slices by template are
     those of the challenger. Raises `EvaluationError` where the two are not of this held-out set,
@@ -30,7 +37,7 @@ def differences(champion: Scores, challenger: Scores, held_out: HeldOutSet) -> l
         raise EvaluationError("the two models did not search the same documents")
     both = ~np.isnan(champion.cosine) & ~np.isnan(challenger.cosine)
     asked = ~np.isnan(champion.ndcg) & ~np.isnan(challenger.ndcg)
-    slices = parts(held_out, challenger)
+    slices = [p for p in parts(held_out, challenger) if only is None or p.name in only]
     found = list(_coverage(champion, challenger, held_out, part=slices[0]))
     for part in slices:
         found += _differences(champion, challenger, part.only(both, asked))

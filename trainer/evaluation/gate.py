@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.evaluation import Corpus, Difference, Verdict
+from schemas.evaluation import Anchor, Corpus, Difference, Verdict
 from worker.settings import GateSettings
 
 WHOLE = "all"
+SHORT = 12
+GUARDED = frozenset({WHOLE})  # the slices that the guards look at
 
 
 class _Finding(NamedTuple):
@@ -24,15 +26,17 @@ def decide(
     held_out: str,
     rules: GateSettings,
     corpus: Corpus | None = None,
+    anchors: Sequence[Anchor] = (),
 ) -> Verdict:
     """Promote the challenger or not; pure.
 
     The metric of `rules` must be better on `all`, the 95 % interval of its paired difference
     above zero, in at least `minimum_groups` groups. Each guarded metric may fall on `all` by its
     margin at the most: there the point value counts, for over all groups it is known well, and an
-    uncertain fall is no excuse. In a slice with at least `minimum_groups` groups the metric and
-    the guarded ones may fall by `slice_margin`: there a fall counts when the whole interval lies
-    below it, for of a dozen small slices one falls by chance in every comparison.
+    uncertain fall is no excuse. The same holds beside each of the `anchors`: else many promotions,
+    each within the margin, could go down any way. In a slice with at least `minimum_groups` groups
+    the metric and the guarded ones may fall by `slice_margin`: there a fall counts when the whole
+    interval lies below it, for of a dozen small slices one falls by chance in every comparison.
 
     `differences` are those of `comparison.differences`, found in searching `corpus`. What was not
     measured is not passed, neither is a figure that is not a number. Each rule gives a reason,
@@ -42,6 +46,7 @@ def decide(
     findings = [
         *_better(whole, rules),
         *_guarded(whole, rules),
+        *_anchored(anchors, rules),
         *_coverage(whole),
         *_searched(corpus),
         *_slices([d for d in differences if d.part != WHOLE], rules),
@@ -54,6 +59,7 @@ def decide(
         reasons=tuple(finding.reason for finding in findings),
         differences=tuple(differences),
         corpus=corpus,
+        anchors=tuple(anchors),
     )
 
 
@@ -81,6 +87,31 @@ def _guarded(whole: Sequence[Difference], rules: GateSettings) -> Iterator[_Find
             says = f"{'within' if kept else 'worse by more than'} the margin of {margin:g}"
             says = "not worse" if found.difference.value >= 0 else says
             yield _Finding(kept, f"{_figures(found)}: {says}.")
+
+
+def _anchored(anchors: Sequence[Anchor], rules: GateSettings) -> Iterator[_Finding]:
+    fallen = [
+        (anchor, found, margin)
+        for anchor in anchors
+        for found, margin in _guards(anchor.differences, rules)
+        if not found.difference.value >= -margin
+    ]
+    for anchor, found, margin in fallen:
+        beside = f"Beside the anchor {_named(anchor)}, {_figures(found)}"
+        yield _Finding(False, f"{beside}: worse by more than the margin of {margin:g}.")
+    if anchors and not fallen:
+        names = ", ".join(map(_named, anchors))
+        yield _Finding(True, f"No guard falls by more than its margin beside the anchors: {names}.")
+
+
+def _guards(found: Sequence[Difference], rules: GateSettings) -> Iterator[tuple[Difference, float]]:
+    for difference in found:
+        if difference.part == WHOLE and difference.metric in rules.guards:
+            yield difference, rules.guards[difference.metric]
+
+
+def _named(anchor: Anchor) -> str:
+    return f"{anchor.name} {anchor.subject[:SHORT]}"
 
 
 def _coverage(whole: Sequence[Difference]) -> Iterator[_Finding]:

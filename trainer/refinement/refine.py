@@ -9,7 +9,7 @@ from hashlib import sha256
 from schemas.evaluation import Verdict
 from schemas.history import Entry
 from trainer.errors import PromotionRefused, TrainingInterrupted
-from trainer.evaluation import assessment
+from trainer.evaluation import assessment, subjects
 from trainer.evaluation.evaluate import Progress
 from trainer.history import History
 from trainer.records import read_records
@@ -167,7 +167,7 @@ class Refine:
         """Raise `EvaluationError` before the training where the gate could only refuse."""
         assessment.check_judges(
             self._stores,
-            assessment.version_subject(self._stores, live),
+            subjects.version_subject(self._stores, live),
             self._stores.held_out.load(plan.held_out),
             templates=plan.recipe.serving,
             rules=self._stores.settings.gate,
@@ -201,13 +201,13 @@ class Refine:
             words = f"{version[:SHORT]} was rolled back on {when}; --force promotes it again"
             return End(REFUSED, words, version, live)
         stores, held_out = self._stores, self._stores.held_out.load(plan.held_out)
-        challenger = assessment.version_subject(stores, version)
+        challenger = subjects.version_subject(stores, version)
         with self._watcher.evaluating() as on_progress:
             told = self._until_told(on_progress)
             assessment.write_card(stores, challenger, held_out, on_progress=told)
             verdict = assessment.compare(
                 stores,
-                assessment.version_subject(stores, live),
+                subjects.version_subject(stores, live),
                 challenger,
                 held_out,
                 rules=stores.settings.gate,

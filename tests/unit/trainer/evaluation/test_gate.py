@@ -1,6 +1,6 @@
 """The gate: never promotes a worse model, seldom an equal one, and says why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from schemas.evaluation import Difference, Estimate, Verdict
+from schemas.evaluation import Anchor, Difference, Estimate, Verdict
 from trainer.evaluation import metrics
 from trainer.evaluation.gate import decide
 from worker.settings import GateSettings
@@ -32,11 +32,14 @@ def change(
     )
 
 
-def judge(*found: Difference, rules: GateSettings = RULES) -> Verdict:
+def judge(
+    *found: Difference, rules: GateSettings = RULES, anchors: Sequence[Anchor] = ()
+) -> Verdict:
     """The verdict where the guarded metrics that aren't `found` on all pairs stay as they are."""
     given_ = {d.metric for d in found if d.part == "all"}
     rest = [change(metric, by=0.0) for metric in GUARDS if metric not in given_]
-    return decide([*found, *rest], champion="a", challenger="b", held_out="h", rules=rules)
+    names = {"champion": "a", "challenger": "b", "held_out": "h"}
+    return decide([*found, *rest], **names, rules=rules, anchors=anchors)
 
 
 def test_a_clearly_better_model_is_promoted_with_its_figures() -> None:
@@ -107,6 +110,40 @@ def test_a_guard_that_was_not_measured_refuses() -> None:
     )
     assert not verdict.promote
     assert "roc_auc is guarded, but was not measured on both." in verdict.reasons
+
+
+def test_guards_do_not_ratchet() -> None:
+    """Each challenger is within the margin of the champion, and searches better; few pass."""
+    level, champions = {"base": 0.9}, ["base"]
+    for number in range(10):
+        name, live = f"version {number}", champions[-1]
+        level[name] = level[live] - 0.019
+        anchors = [
+            Anchor(
+                subject=one,
+                name=one,
+                differences=(change("roc_auc", by=level[name] - level[one]),),
+            )
+            for one in champions[:-1]
+        ]
+        fall = change("roc_auc", by=level[name] - level[live])
+        verdict = judge(change("ndcg@10", by=0.03), fall, anchors=anchors)
+        if verdict.promote:
+            champions.append(name)
+    assert champions == ["base", "version 0"]
+    assert any(
+        reason.startswith("Beside the anchor base base, roc_auc on all goes from 0.500 to 0.462")
+        for reason in verdict.reasons
+    )
+    assert verdict.anchors[0].subject == "base"
+
+
+def test_what_no_guard_looks_at_may_fall_beside_an_anchor() -> None:
+    falls = (change("pearson", by=-0.4), change("roc_auc", "source:x", by=-0.4))
+    anchor = Anchor(subject="a" * 64, name="base", differences=falls)
+    verdict = judge(change("ndcg@10", by=0.03), anchors=[anchor])
+    assert verdict.promote
+    assert any("beside the anchors: base aaaaaaaaaaaa." in reason for reason in verdict.reasons)
 
 
 def test_the_rules_can_be_set() -> None:
