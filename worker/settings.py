@@ -317,15 +317,25 @@ Metric = Literal[
 ]
 
 
+Guard = Literal[Metric, "random_roc_auc"]
+
+
 class GateSettings(Slice):
     """What a challenger must show to replace a champion; see `trainer.evaluation.gate`."""
 
     metric: Metric = Field(
         default="ndcg@10", description="the metric that must get better by more than chance"
     )
-    guards: dict[Metric, NonNegativeFloat] = Field(
-        default={"roc_auc": 0.02, "average_precision": 0.02, "recall@10": 0.01, "mrr": 0.01},
-        description="how much each of these metrics may fall over all held-out pairs",
+    guards: dict[Guard, NonNegativeFloat] = Field(
+        default={
+            "roc_auc": 0.02,
+            "average_precision": 0.02,
+            "recall@10": 0.01,
+            "mrr": 0.01,
+            "random_roc_auc": 0.01,
+        },
+        description="how much each of these metrics may fall over all held-out pairs, "
+        "`random_roc_auc` beside documents drawn at random",
     )
     slice_margin: float = Field(
         default=0.03, ge=0, description="how much the metric and the guards may fall in a slice"

@@ -10,7 +10,8 @@ from trainer.errors import EvaluationError
 from trainer.evaluation import metrics
 from trainer.evaluation.evaluate import BOTH_LABELS, check, of_pairs
 from trainer.evaluation.metrics import Floats
-from trainer.evaluation.parts import Part, parts, whole
+from trainer.evaluation.parts import Part, easy_part, parts, whole
+from trainer.evaluation.randoms import drawn
 from trainer.evaluation.reading import both_sides, readable
 from trainer.evaluation.retrieval import queries, searched
 from trainer.evaluation.scores import QUERY_METRICS, Scores
@@ -35,12 +36,13 @@ def differences(
         check(scores, held_out)
     if champion.corpus != challenger.corpus:
         raise EvaluationError("the two models did not search the same documents")
-    both = ~np.isnan(champion.cosine) & ~np.isnan(challenger.cosine)
+    both = ~np.isnan(champion.similarity) & ~np.isnan(challenger.similarity)
     asked = ~np.isnan(champion.ndcg) & ~np.isnan(challenger.ndcg)
-    slices = [p for p in parts(held_out, challenger) if only is None or p.name in only]
+    slices = parts(held_out, challenger)
     found = list(_coverage(champion, challenger, held_out, part=slices[0]))
     for part in slices:
-        found += _differences(champion, challenger, part.only(both, asked))
+        if only is None or part.name in only:
+            found += _differences(champion, challenger, part.only(both, asked))
     return found
 
 
@@ -56,10 +58,14 @@ def judged(
     if not shared_corpus(held_out, champion, challenger).is_same:
         asked = [query.of(shared) for query in asked]
     answered = np.array([query.doi in shared and bool(query.relevant) for query in asked], bool)
-    part = whole(held_out, asked).only(both_sides(held_out.pairs, shared), answered)
+    every = [*held_out.pairs, *drawn(held_out)]
+    part = whole(held_out, asked).only(both_sides(every, shared), answered)
     found: dict[str, int] = {}
     if len(np.unique(part.labels)) == BOTH_LABELS:
         found |= dict.fromkeys(part.pair_metrics, part.groups)
+    easy = easy_part(held_out).only(both_sides(every, shared), answered)
+    if len(np.unique(easy.labels)) == BOTH_LABELS:
+        found["random_roc_auc"] = easy.groups
     if len(part.queries):
         found |= dict.fromkeys(QUERY_METRICS, int(part.query_groups.max()) + 1)
     return found

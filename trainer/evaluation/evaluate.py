@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from schemas.evaluation import EvalReport, Slice
+from schemas.pair import LabelledPair
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
 from trainer.evaluation import metrics
 from trainer.evaluation.metrics import Floats
 from trainer.evaluation.parts import Part, parts
+from trainer.evaluation.randoms import drawn
 from trainer.evaluation.reading import read, readable
 from trainer.evaluation.retrieval import queries, search, searched
 from trainer.evaluation.scores import Scores, corpus_id
@@ -66,12 +68,13 @@ def score(
         templates=tuple(templates),
         corpus=corpus_id(corpus, alone=beside is None),
         searched=len(corpus),
-        cosine=_cosines(vectors, held_out, texts.rows),
+        cosine=_cosines(vectors, held_out.pairs, texts.rows),
         template=texts.places_of([pair.doi_a for pair in held_out.pairs]),
         ndcg=ndcg,
         recall=recall,
         mrr=mrr,
         query_template=texts.places_of([query.doi for query in asked]),
+        random=_cosines(vectors, drawn(held_out), texts.rows),
     )
 
 
@@ -105,8 +108,9 @@ def check(scores: Scores, held_out: HeldOutSet) -> None:
     """Raise `EvaluationError` where the scores are not of this set's pairs and queries."""
     of_pairs = {len(scores.cosine), len(scores.template)}
     of_queries = {len(scores.query_template), *map(len, scores.of_queries.values())}
-    sizes = ({len(held_out.pairs)}, {len(queries(held_out))})
-    if scores.held_out != held_out.id or (of_pairs, of_queries) != sizes:
+    sizes = ({len(held_out.pairs)}, {len(queries(held_out))}, len(drawn(held_out)))
+    found = (of_pairs, of_queries, len(scores.random))
+    if scores.held_out != held_out.id or found != sizes:
         raise EvaluationError(
             f"the scores are of the held-out set {scores.held_out[:12]}, not of {held_out.id[:12]}"
         )
@@ -139,9 +143,11 @@ def _encode(encoder: Encoder, texts: Sequence[str], step: Callable[[int], None])
     return sparse.vstack(chunks, format="csr") if sparse.issparse(chunks[0]) else np.vstack(chunks)
 
 
-def _cosines(vectors: Any, held_out: HeldOutSet, rows: dict[str, int]) -> NDArray[np.float32]:
+def _cosines(
+    vectors: Any, pairs: Sequence[LabelledPair], rows: dict[str, int]
+) -> NDArray[np.float32]:
     """The cosine of each pair, float32 [pairs]; NaN where a side was not read."""
-    sides = [(rows.get(pair.doi_a, -1), rows.get(pair.doi_b, -1)) for pair in held_out.pairs]
+    sides = [(rows.get(pair.doi_a, -1), rows.get(pair.doi_b, -1)) for pair in pairs]
     a, b = np.array(sides, np.int64).reshape(-1, 2).T
     read = np.flatnonzero((a >= 0) & (b >= 0))
     cosine = np.full(len(sides), np.nan, np.float32)
@@ -154,7 +160,7 @@ def _cosines(vectors: Any, held_out: HeldOutSet, rows: dict[str, int]) -> NDArra
 
 
 def _slice(scores: Scores, part: Part) -> Slice:
-    part = part.only(~np.isnan(scores.cosine), ~np.isnan(scores.ndcg))
+    part = part.only(~np.isnan(scores.similarity), ~np.isnan(scores.ndcg))
     estimates = {name: metrics.estimate(v) for name, v, _ in of_pairs(scores, part)}
     for name, values in scores.of_queries.items() if len(part.queries) else ():
         estimates[name] = metrics.mean_of_groups(values[part.queries], groups=part.query_groups)
@@ -172,5 +178,5 @@ def of_pairs(scores: Scores, part: Part) -> Iterator[tuple[str, Floats, int]]:
     """Each pair metric of the part: its name, value and draws [1 + draws], number of groups."""
     if len(np.unique(part.labels)) == BOTH_LABELS:
         chosen = {name: metrics.PAIR_METRICS[name] for name in part.pair_metrics}
-        for name, values in part.resample(chosen, scores.cosine).items():
+        for name, values in part.resample(chosen, scores.similarity).items():
             yield name, values, part.groups

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from schemas.evaluation import Anchor, Corpus, Difference, Verdict
+from trainer.evaluation.randoms import RANDOM
 from worker.settings import GateSettings
 
 WHOLE = "all"
 SHORT = 12
-GUARDED = frozenset({WHOLE})  # the slices that the guards look at
+EASY = {"random_roc_auc": ("roc_auc", RANDOM)}  # guards of another slice than `all`
+GUARDED = frozenset({WHOLE, RANDOM})
 
 
 class _Finding(NamedTuple):
@@ -31,12 +33,13 @@ def decide(
     """Promote the challenger or not; pure.
 
     The metric of `rules` must be better on `all`, the 95 % interval of its paired difference
-    above zero, in at least `minimum_groups` groups. Each guarded metric may fall on `all` by its
-    margin at the most: there the point value counts, for over all groups it is known well, and an
-    uncertain fall is no excuse. The same holds beside each of the `anchors`: else many promotions,
-    each within the margin, could go down any way. In a slice with at least `minimum_groups` groups
-    the metric and the guarded ones may fall by `slice_margin`: there a fall counts when the whole
-    interval lies below it, for of a dozen small slices one falls by chance in every comparison.
+    above zero, in at least `minimum_groups` groups. Each guarded metric may fall on `all`
+    (`random_roc_auc`: on `random`) by its margin at the most: there the point value counts, for
+    over all groups it is known well, and an uncertain fall is no excuse. The same holds beside each
+    of the `anchors`: else many promotions, each within the margin, could go down any way. In a
+    slice with at least `minimum_groups` groups the metric and the guarded ones may fall by
+    `slice_margin`: there a fall counts when the whole interval lies below it, for of a dozen small
+    slices one falls by chance in every comparison.
 
     `differences` are those of `comparison.differences`, found in searching `corpus`. What was not
     measured is not passed, neither is a figure that is not a number. Each rule gives a reason,
@@ -45,7 +48,7 @@ def decide(
     whole = [d for d in differences if d.part == WHOLE]
     findings = [
         *_better(whole, rules),
-        *_guarded(whole, rules),
+        *_guarded(differences, rules),
         *_anchored(anchors, rules),
         *_coverage(whole),
         *_searched(corpus),
@@ -77,11 +80,11 @@ def _better(whole: Sequence[Difference], rules: GateSettings) -> Iterator[_Findi
         yield _Finding(enough, f"{found.metric} is from {found.groups} groups; {says}.")
 
 
-def _guarded(whole: Sequence[Difference], rules: GateSettings) -> Iterator[_Finding]:
-    for metric, margin in rules.guards.items():
-        measured = [d for d in whole if d.metric == metric]
+def _guarded(differences: Sequence[Difference], rules: GateSettings) -> Iterator[_Finding]:
+    for guard, margin in rules.guards.items():
+        measured = list(_measured(differences, guard))
         if not measured:
-            yield _Finding(False, f"{metric} is guarded, but was not measured on both.")
+            yield _Finding(False, f"{guard} is guarded, but was not measured on both.")
         for found in measured:
             kept = found.difference.value >= -margin
             says = f"{'within' if kept else 'worse by more than'} the margin of {margin:g}"
@@ -89,11 +92,17 @@ def _guarded(whole: Sequence[Difference], rules: GateSettings) -> Iterator[_Find
             yield _Finding(kept, f"{_figures(found)}: {says}.")
 
 
+def _measured(differences: Sequence[Difference], guard: str) -> Iterator[Difference]:
+    metric, part = EASY.get(guard, (guard, WHOLE))
+    return (d for d in differences if (d.metric, d.part) == (metric, part))
+
+
 def _anchored(anchors: Sequence[Anchor], rules: GateSettings) -> Iterator[_Finding]:
     fallen = [
         (anchor, found, margin)
         for anchor in anchors
-        for found, margin in _guards(anchor.differences, rules)
+        for guard, margin in rules.guards.items()
+        for found in _measured(anchor.differences, guard)
         if not found.difference.value >= -margin
     ]
     for anchor, found, margin in fallen:
@@ -102,12 +111,6 @@ def _anchored(anchors: Sequence[Anchor], rules: GateSettings) -> Iterator[_Findi
     if anchors and not fallen:
         names = ", ".join(map(_named, anchors))
         yield _Finding(True, f"No guard falls by more than its margin beside the anchors: {names}.")
-
-
-def _guards(found: Sequence[Difference], rules: GateSettings) -> Iterator[tuple[Difference, float]]:
-    for difference in found:
-        if difference.part == WHOLE and difference.metric in rules.guards:
-            yield difference, rules.guards[difference.metric]
 
 
 def _named(anchor: Anchor) -> str:

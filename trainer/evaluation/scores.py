@@ -27,7 +27,8 @@ QUERY_METRICS = ("ndcg@10", "recall@10", "mrr")
 class Scores:
     """The scores of a subject that reads by `templates`, on the set `held_out` (its id).
 
-    `cosine` float32 [pairs] is NaN where a side has no text; `template` int8 [pairs] is the place
+    `cosine` float32 [pairs] is NaN where a side has no text, and so is `random` [drawn], of the
+    negatives that are drawn for the set; `template` int8 [pairs] is the place
     of the template that reads `doi_a`, or -1. `ndcg`, `recall` and `mrr`, float32 [queries], are
     at 10, at 10, and over the full ranking, NaN where the query has no text; `query_template`
     int8 [queries]. `corpus` tells which documents were searched (see `corpus_id`), `searched` how
@@ -44,6 +45,12 @@ class Scores:
     recall: NDArray[np.float32]
     mrr: NDArray[np.float32]
     query_template: NDArray[np.int8]
+    random: NDArray[np.float32]
+
+    @property
+    def similarity(self) -> NDArray[np.float32]:
+        """The cosine of each pair, then of each drawn negative: [pairs + drawn]."""
+        return np.concatenate([self.cosine, self.random])
 
     @property
     def of_queries(self) -> dict[str, NDArray[np.float32]]:

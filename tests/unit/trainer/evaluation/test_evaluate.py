@@ -21,6 +21,7 @@ from trainer.evaluation.baselines import Prefix, Trigrams
 from trainer.evaluation.comparison import differences, judged, shared_corpus
 from trainer.evaluation.evaluate import Encoder, Scores, report, score
 from trainer.evaluation.gate import decide
+from trainer.evaluation.randoms import drawn
 from trainer.evaluation.retrieval import GROUP_QUERIES, queries, ranks, searched
 from worker.settings import GateSettings
 
@@ -132,13 +133,15 @@ def test_the_report_counts_and_its_slices() -> None:
     )
     whole = next(part for part in found.slices if part.name == "all")
     names = [part.name for part in found.slices]
-    assert names == ["all", "source:easy", "source:main", "negatives:main:random"]
+    assert names == ["all", "random", "source:easy", "source:main", "negatives:main:random"]
     assert (whole.pairs, whole.positives, whole.groups, whole.queries) == (120, 72, 24, 24)
     assert (found.pairs, found.unread, found.corpus) == (144, 0, GROUPS * 4 + 50)
     assert found.seen == 3
-    assert (found.slices[3].pairs, found.slices[3].positives) == (120, 72), "main's own positives"
-    assert set(found.slices[3].metrics) == {"roc_auc", "average_precision"}
-    assert set(found.slices[1].metrics) == {"ndcg@10", "recall@10", "mrr"}, "one label only"
+    assert (found.slices[4].pairs, found.slices[4].positives) == (120, 72), "main's own positives"
+    assert set(found.slices[4].metrics) == {"roc_auc", "average_precision"}
+    assert (found.slices[1].pairs, found.slices[1].positives) == (144, 72), "one drawn for each"
+    assert set(found.slices[1].metrics) == {"roc_auc", "average_precision"}
+    assert set(found.slices[2].metrics) == {"ndcg@10", "recall@10", "mrr"}, "one label only"
     assert EvalReport.model_validate_json(found.model_dump_json()) == found
 
 
@@ -310,9 +313,12 @@ def test_what_can_be_judged_is_known_without_a_model(
         both = compared(Noise(), Noise(), found, templates, other)
         measured = {
             difference.metric: difference.groups
-            for difference in differences(*both, found)
-            if difference.part == "all" and difference.metric != "read"
+            for difference in differences(*both, found, only=["all"])
+            if difference.metric != "read"
         }
+        easy = by_name(differences(*both, found, only=["random"]))
+        if ("roc_auc", "random") in easy:
+            measured["random_roc_auc"] = easy["roc_auc", "random"].groups
         assert judged(found, templates, other) == measured
 
 
@@ -413,6 +419,44 @@ def test_the_report_says_how_many_documents_it_did_not_search() -> None:
     said = evaluated(found, NARROW)
     assert (said.corpus, said.unsearched) == (GROUPS * 4 + 50, GROUPS * 4 + 49)
     assert evaluated(found).unsearched == 0
+
+
+def test_random_negatives_are_held_out_documents_of_other_groups() -> None:
+    found = held_out(apart=("easy", "more"))
+    own = {doi for pair in found.pairs for doi in (pair.doi_a, pair.doi_b)}
+    groups: dict[str, set[str]] = {}
+    for pair in found.pairs:
+        groups.setdefault(pair.group, set()).update((pair.doi_a, pair.doi_b))
+    negatives = drawn(found)
+    assert len(negatives) == sum(p.label for p in found.pairs if p.family == "main")
+    for pair in negatives:
+        assert pair.doi_b in own
+        assert not any({pair.doi_a, pair.doi_b} <= dois for dois in groups.values())
+    assert len({pair.doi_b for pair in negatives}) > 30
+    assert drawn(found._replace(pairs=found.pairs[::-1])) == negatives
+    related = tuple((pair.doi_a, pair.doi_b) for pair in negatives[:5])
+    again = drawn(found._replace(related=related))
+    assert not {pair.key for pair in again} & {tuple(sorted(two)) for two in related}
+
+
+def test_no_random_negative_is_drawn_of_a_document_that_is_not_searched_or_of_one_group() -> None:
+    found = held_out()
+    bare = found.pairs[0].doi_b
+    found.documents[bare] = Document(doi=bare)
+    dois = {doi for pair in drawn(found) for doi in (pair.doi_a, pair.doi_b)}
+    assert bare not in dois
+    one = found._replace(pairs=[pair for pair in found.pairs if pair.group == "g0"])
+    small = {doi: found.documents[doi] for p in one.pairs for doi in (p.doi_a, p.doi_b)}
+    assert drawn(one._replace(documents=small)) == []
+    assert evaluated(one._replace(documents=small)).metric("roc_auc", "random") is None
+
+
+def test_an_encoder_that_knows_the_topics_tells_random_ones_and_noise_does_not() -> None:
+    assert value(evaluated(held_out()), "roc_auc", "random") == pytest.approx(1)
+    noise = score(Noise(), held_out(), templates=("{title}",))
+    easy = report(noise, held_out(), subject="n", name="n").metric("roc_auc", "random")
+    assert easy is not None
+    assert 0.3 < easy.value < 0.7
 
 
 class Broken(Letters):

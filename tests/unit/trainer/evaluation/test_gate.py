@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.evaluation import Anchor, Difference, Estimate, Verdict
 from trainer.evaluation import metrics
-from trainer.evaluation.gate import decide
+from trainer.evaluation.gate import EASY, decide
 from worker.settings import GateSettings
 
 RULES = GateSettings()
@@ -36,8 +36,9 @@ def judge(
     *found: Difference, rules: GateSettings = RULES, anchors: Sequence[Anchor] = ()
 ) -> Verdict:
     """The verdict where the guarded metrics that aren't `found` on all pairs stay as they are."""
-    given_ = {d.metric for d in found if d.part == "all"}
-    rest = [change(metric, by=0.0) for metric in GUARDS if metric not in given_]
+    given_ = {(d.metric, d.part) for d in found}
+    guards = {EASY.get(guard, (guard, "all")) for guard in GUARDS} - given_
+    rest = [change(metric, part, by=0.0) for metric, part in sorted(guards)]
     names = {"champion": "a", "challenger": "b", "held_out": "h"}
     return decide([*found, *rest], **names, rules=rules, anchors=anchors)
 
@@ -74,6 +75,10 @@ def test_the_title_model_by_cosine_is_refused_with_every_reason() -> None:
         ([change("ndcg@10", by=0.1, groups=49)], "from 49 groups; 50 are required"),
         ([change("ndcg@10", by=0.1), change("mrr", by=-0.011)], "the margin of 0.01"),
         ([change("ndcg@10", by=0.1), change("ndcg@10", "source:x", by=-0.04)], "source:x goes"),
+        (
+            [change("ndcg@10", by=0.1), change("roc_auc", "random", by=-0.019)],
+            "roc_auc on random goes from 0.500 to 0.481",
+        ),
         ([change("ndcg@10", by=float("nan"))], "not better"),
         ([change("ndcg@10", by=0.1), change("mrr", by=float("nan"))], "worse by more than"),
     ],
@@ -171,7 +176,7 @@ anything = st.lists(
 @given(found=anything, better=st.booleans())
 def test_a_worse_model_is_never_promoted(found: list[Difference], better: bool) -> None:
     fine = [change(metric, by=0.1) for metric in ("ndcg@10", *GUARDS)] if better else []
-    found = [*fine, *found]
+    found = [*fine, change("roc_auc", "random", by=0.0), *found]
     verdict = decide(found, champion="a", challenger="b", held_out="h", rules=RULES)
     whole = [d for d in found if d.part == "all"]
     chosen = [d.difference for d in whole if d.metric == "ndcg@10"]
