@@ -310,6 +310,11 @@ class PairSettings(Slice):
         le=1,
         description="share of all pairs that one source may have, where there are several",
     )
+    renew_days: int = Field(
+        default=365,
+        ge=1,
+        description="a refine renews a held-out set whose questions are older, in days",
+    )
 
 
 Metric = Literal[

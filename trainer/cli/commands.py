@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -121,19 +122,32 @@ def pairs_stats(recipe: str, as_json: bool) -> int:
     metavar="SET",
     help="Begin with this set, not with the last one; none: choose anew.",
 )
+@click.option(
+    "--renew",
+    is_flag=True,
+    help="Test on fresh groups alone, which waited untrained since the last set was frozen.",
+)
 @as_json
 def pairs_hold_out(
-    share: float, keep: tuple[str, ...], corpus: int, begin: str | None, as_json: bool
+    share: float,
+    keep: tuple[str, ...],
+    corpus: int,
+    begin: str | None,
+    renew: bool,
+    as_json: bool,
 ) -> int:
     """Freeze a held-out set: whole groups, on which no model trains from now on.
 
     Of each source a SHARE of the groups, at most half. What was held out stays so, and nothing is
     added that a version was trained on: it can be judged on the new set too. Training leaves out
-    every pair that touches one of its DOIs. Without this command, the first training run freezes
-    a tenth of all groups.
+    every pair that touches one of its DOIs. Of the groups that come later the same SHARE waits,
+    untrained, for the next set. Without this command, the first training run freezes a tenth of
+    all groups; a refine renews a set that is older than DOIVEC_PAIRS__RENEW_DAYS.
     """
+    if renew and begin:
+        raise click.UsageError("--renew begins with the set in force, not with --from")
     stores = open_stores(read_settings())
-    found = judging.freeze(stores, share=share, keep=keep, begin=begin, corpus=corpus)
+    found = judging.freeze(stores, share=share, keep=keep, begin=begin, corpus=corpus, renew=renew)
     spread = split.spread(stores.pairs.dataset().pairs, found)
     shown.held_out(found, spread, share=share, as_json=as_json)
     return 0
@@ -205,6 +219,7 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
             subject = subjects.find(stores, version)
             for one in (subject, *subjects.baselines(stores, subject.templates)):
                 reports[one.id] = assessment.assess(stores, one, found, on_progress=texts.show)
+    shown.warning(assessment.wear(stores, found, now=datetime.now(UTC)))
     shown.reports(list(reports.values()), as_json=as_json)
     return 0
 
@@ -224,15 +239,12 @@ def compare(champion: str, challenger: str, held_out: str | None, as_json: bool)
     settings = read_settings()
     stores = open_stores(settings)
     first, second = subjects.opponents(stores, champion, challenger)
+    found = stores.held_out.load(held_out)
     with Texts("comparing") as texts:
         verdict = assessment.compare(
-            stores,
-            first,
-            second,
-            stores.held_out.load(held_out),
-            rules=settings.gate,
-            on_progress=texts.show,
+            stores, first, second, found, rules=settings.gate, on_progress=texts.show
         )
+    shown.warning(assessment.wear(stores, found, now=datetime.now(UTC)))
     shown.verdict(verdict, as_json=as_json)
     return 0 if verdict.promote else EXIT_REFUSED
 

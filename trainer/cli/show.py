@@ -117,6 +117,12 @@ def held_out(found: HeldOutSet, spread: Spread, *, share: float, as_json: bool) 
         )
 
 
+def warning(words: str | None) -> None:
+    """Something that a person should know, on standard error, where there is something."""
+    if words is not None:
+        err.print(words)
+
+
 def plan(found: "Plan") -> None:
     """What a run trains on, on standard error."""
     made, dropped = found.examples, found.training

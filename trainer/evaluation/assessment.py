@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from schemas.evaluation import Anchor, Corpus, Difference, EvalReport, Verdict
@@ -22,6 +23,8 @@ from worker.settings import GateSettings
 
 log = logging.getLogger(__name__)
 SHORT = 12
+MOST_ASKED = 52  # a year of weekly refines, see docs/models.md
+VERSION = 64  # characters of its id; a baseline's name is shorter
 SCORES_FORMAT = 2  # raised where queries are chosen or scored in another way
 
 
@@ -150,6 +153,23 @@ def _beside_anchors(
             stores, anchor, challenger, held_out, parts=gate.GUARDED, on_progress=on_progress
         )
         yield Anchor(subject=anchor.id, name=anchor.name, differences=tuple(found))
+
+
+def wear(stores: Stores, held_out: HeldOutSet, *, now: datetime) -> str | None:
+    """Why the set's questions are worn, with the way out; None where they are not.
+
+    What is chosen by the same questions again and again begins to fit them.
+    """
+    days = (now - stores.held_out.since(held_out.id)).days
+    scored = (stores.root / "scores" / held_out.id).rglob("*.npz")
+    asked = len({path.name[:VERSION] for path in scored if len(path.stem) >= VERSION})
+    if days < stores.settings.pairs.renew_days and asked <= MOST_ASKED:
+        return None
+    return (
+        f"the held-out set {held_out.id[:SHORT]} is {days:,} days old, and {asked:,} models were "
+        "judged on it: what is chosen on it begins to fit it; `doi-trainer pairs hold-out --renew` "
+        "has fresh questions, where enough new pairs came"
+    )
 
 
 def check_judges(

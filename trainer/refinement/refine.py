@@ -24,6 +24,7 @@ from trainer.refinement.ends import (
     refused,
 )
 from trainer.refinement.pending import Wishes
+from trainer.refinement.renewal import renew_if_due
 from trainer.refinement.roles import Promoter, PromotionSteps, Watcher
 from trainer.stores import Stores
 from trainer.training import recipe, runs
@@ -97,7 +98,9 @@ class Refine:
         if live is None:
             return nothing_new("there is no collection yet; ingest first")
         parent = live if wishes.parent == LIVE else wishes.parent
-        plan = runs.plan(self._stores, recipe.load(wishes.recipe), parent=parent)
+        wanted = recipe.load(wishes.recipe)
+        self._renew(wanted, live)
+        plan = runs.plan(self._stores, wanted, parent=parent)
         asked = self._question(plan, wishes)
         before = None if wishes.force else self._answer(asked, live)
         if before is not None:
@@ -110,6 +113,13 @@ class Refine:
         facts = {"asked": asked, "run": plan.folder.name, "recipe": plan.recipe.name}
         end = self._judge(version, live, plan=plan, wishes=wishes)
         return end._replace(details={**facts, **end.details})
+
+    def _renew(self, wanted: recipe.Recipe, live: str) -> None:
+        champion = subjects.version_subject(self._stores, live)
+        now = datetime.now(UTC)
+        words = renew_if_due(self._stores, champion, templates=wanted.serving, now=now)
+        if words is not None:
+            self._watcher.say(words)
 
     def _question(self, plan: runs.Plan, wishes: Wishes) -> str:
         """A digest of all that decides what comes of a refine, besides what is live.
