@@ -38,7 +38,8 @@ class EvalReport(Frozen):
     `subject` is a version, or `prefix` or `trigrams`; `unread` counts held-out pairs of which
     the model's templates cover one side or none; `corpus` is how many documents there are to
     search, `unsearched` how many of them the templates can't read: for this model no competitors.
-    `seen` counts held-out pairs of which a DOI or the group was in the subject's training.
+    `seen` counts held-out pairs of which a DOI or the group was in the subject's training; None
+    where it isn't known what the subject, or what it was made from, was trained on.
     """
 
     subject: str
@@ -46,7 +47,7 @@ class EvalReport(Frozen):
     held_out: str
     pairs: int
     unread: int
-    seen: int
+    seen: int | None
     corpus: int
     slices: tuple[Slice, ...]
     unsearched: int = 0

@@ -372,7 +372,8 @@ class ScheduleSettings(Slice):
 
     refine: str = Field(
         default="0 3 * * sun",
-        description="when to refine, as in a crontab: minute, hour, day of month, month, weekday",
+        description="when to refine, as in a crontab: minute, hour, day of month, month, weekday; "
+        "where both kinds of days are named, both must apply",
     )
     time_zone: str = Field(
         default="UTC", description="the crontab's time zone, such as Europe/Berlin"

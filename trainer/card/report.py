@@ -192,10 +192,16 @@ def _held_out(record: TrainingRecord, reports: Sequence[EvalReport]) -> str:
         "paper or the review that a pair came with) were held out whole."
         + (left_out if record.held_out == own.held_out else ""),
         f"Of the held-out pairs, {own.unread:,} can't be read by the model, because its templates "
-        f"find no text on one side or both; {own.seen:,} have a DOI that was in a training pair.",
+        f"find no text on one side or both; {_seen(own)}.",
         *(_searched(part, own) for part in own.slices if part.name == "all"),
     ]
     return "\n\n".join(said)
+
+
+def _seen(own: EvalReport) -> str:
+    if own.seen is None:
+        return "how many of them the model that it was made from has met is not known"
+    return f"{own.seen:,} have a DOI that was in a training pair"
 
 
 def _searched(whole: Slice, own: EvalReport) -> str:

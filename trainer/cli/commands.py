@@ -14,6 +14,7 @@ from trainer.bootstrap import open_stores
 from trainer.cli import promote as promote_cli
 from trainer.cli import schedule as schedule_cli
 from trainer.cli import show as shown
+from trainer.cli import show_life as shown_life
 from trainer.cli import template as template_cli
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
@@ -219,7 +220,7 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
             subject = subjects.find(stores, version)
             for one in (subject, *subjects.baselines(stores, subject.templates)):
                 reports[one.id] = assessment.assess(stores, one, found, on_progress=texts.show)
-    shown.warning(assessment.wear(stores, found, now=datetime.now(UTC)))
+    shown_life.caution(assessment.wear(stores, found, now=datetime.now(UTC)))
     shown.reports(list(reports.values()), as_json=as_json)
     return 0
 
@@ -244,7 +245,7 @@ def compare(champion: str, challenger: str, held_out: str | None, as_json: bool)
         verdict = assessment.compare(
             stores, first, second, found, rules=settings.gate, on_progress=texts.show
         )
-    shown.warning(assessment.wear(stores, found, now=datetime.now(UTC)))
+    shown_life.caution(assessment.wear(stores, found, now=datetime.now(UTC)))
     shown.verdict(verdict, as_json=as_json)
     return 0 if verdict.promote else EXIT_REFUSED
 

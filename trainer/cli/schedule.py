@@ -58,11 +58,13 @@ def schedule(loglevel: str) -> int:
     nothing: what is due runs once.
     """
     settings = _with_servers()
+    from trainer.refinement.slots import Slots  # noqa: PLC0415 - imports Celery
     from trainer.tasks import app, beat_options  # noqa: PLC0415 - its options need the URL
 
     # Beat's schedule is unpickled for the current application; without one, Celery would make its
     # default one, and look for its configuration in the current folder.
     app.set_default()
+    shown.caution(Slots(settings.schedule).caution)
     app.conf.update(beat_options(settings))
     with locked(settings.data_dir / "trainer" / "beat" / "schedule.lock"):
         app.start(["beat", "--loglevel", loglevel])

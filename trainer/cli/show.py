@@ -117,12 +117,6 @@ def held_out(found: HeldOutSet, spread: Spread, *, share: float, as_json: bool) 
         )
 
 
-def warning(words: str | None) -> None:
-    """Something that a person should know, on standard error, where there is something."""
-    if words is not None:
-        err.print(words)
-
-
 def plan(found: "Plan") -> None:
     """What a run trains on, on standard error."""
     made, dropped = found.examples, found.training
@@ -155,8 +149,10 @@ def reports(found: Sequence[EvalReport], *, as_json: bool) -> None:
         if report.unread or report.seen:
             out.print(
                 f"{report.name}: {report.unread:,} pairs not read for want of a text,"
-                f" {report.seen:,} touch a DOI of its training"
+                f" {report.seen or 0:,} touch a DOI of its training"
             )
+        if report.seen is None:
+            out.print(f"{report.name}: it isn't known which of the pairs it was trained on")
         if report.unsearched:
             out.print(
                 f"{report.name}: {report.unsearched:,} of the documents have no text for it and"

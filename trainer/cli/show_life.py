@@ -46,6 +46,12 @@ class Screen:
             yield texts.show
 
 
+def caution(words: str | None) -> None:
+    """What a person may not expect, on standard error, where there is something."""
+    if words is not None:
+        err.print(words)
+
+
 def refined(entry: Entry, *, as_json: bool) -> None:
     """What came of a refine."""
     if as_json:

@@ -23,6 +23,7 @@ from worker.settings import GateSettings
 
 log = logging.getLogger(__name__)
 SHORT = 12
+WAY_OUT = "train from base or from a version that was trained here, or promote it by hand"
 MOST_ASKED = 52  # a year of weekly refines, see docs/models.md
 VERSION = 64  # characters of its id; a baseline's name is shorter
 SCORES_FORMAT = 2  # raised where queries are chosen or scored in another way
@@ -79,7 +80,7 @@ def assess(
         held_out,
         subject=subject.id,
         name=subject.name,
-        seen=_seen(stores, subject, held_out),
+        seen=None if subject.strangers else _seen(stores, subject, held_out),
     )
 
 
@@ -105,6 +106,7 @@ def compare(
         held_out=held_out.id,
         rules=rules,
         corpus=corpus,
+        others=tuple(_strangers(champion, challenger)),
         anchors=tuple(
             _beside_anchors(
                 stores, champion, challenger, held_out, rules=rules, on_progress=on_progress
@@ -134,6 +136,21 @@ def _differences(
         for one, other in ((champion, challenger), (challenger, champion))
     ]
     return corpus, comparison.differences(found[0], found[1], held_out, only=parts)
+
+
+def _strangers(champion: Subject, challenger: Subject) -> Iterator[gate.Finding]:
+    """What a lineage that nobody knows means: a challenger may know no more than the champion."""
+    if challenger.strangers - champion.strangers:
+        yield gate.Finding(False, f"{_unknown(challenger)}: {WAY_OUT}.")
+    elif champion.strangers:
+        yield gate.Finding(True, f"{_unknown(champion)}: then it looks better than it is.")
+
+
+def _unknown(subject: Subject) -> str:
+    return (
+        f"It isn't known what {subject.name} {subject.id[:SHORT]}, or what it was made from, was "
+        "trained on, and so whether it knows the held-out pairs"
+    )
 
 
 def _beside_anchors(
@@ -170,6 +187,12 @@ def wear(stores: Stores, held_out: HeldOutSet, *, now: datetime) -> str | None:
         "judged on it: what is chosen on it begins to fit it; `doi-trainer pairs hold-out --renew` "
         "has fresh questions, where enough new pairs came"
     )
+
+
+def check_parent(champion: Subject, parent: Subject) -> None:
+    """Raise `EvaluationError` where what is trained from `parent` could only be refused."""
+    if parent.strangers - champion.strangers:
+        raise EvaluationError(f"{_unknown(parent)}: {WAY_OUT}")
 
 
 def check_judges(

@@ -79,7 +79,7 @@ def score(
 
 
 def report(
-    scores: Scores, held_out: HeldOutSet, *, subject: str, name: str, seen: int = 0
+    scores: Scores, held_out: HeldOutSet, *, subject: str, name: str, seen: int | None = 0
 ) -> EvalReport:
     """The figures of a subject with their intervals, over all and slice by slice.
 

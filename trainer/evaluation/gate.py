@@ -13,14 +13,14 @@ EASY = {"random_roc_auc": ("roc_auc", RANDOM)}  # guards of another slice than `
 GUARDED = frozenset({WHOLE, RANDOM})
 
 
-class _Finding(NamedTuple):
+class Finding(NamedTuple):
     """A rule that was looked at: whether it is kept, and what was seen."""
 
     kept: bool
     reason: str
 
 
-def decide(
+def decide(  # noqa: PLR0913 - all that a decision rests on
     differences: Sequence[Difference],
     *,
     champion: str,
@@ -29,8 +29,9 @@ def decide(
     rules: GateSettings,
     corpus: Corpus | None = None,
     anchors: Sequence[Anchor] = (),
+    others: Sequence[Finding] = (),
 ) -> Verdict:
-    """Promote the challenger or not; pure.
+    """Promote the challenger or not; pure. `others` are rules that figures don't decide.
 
     The metric of `rules` must be better on `all`, the 95 % interval of its paired difference
     above zero, in at least `minimum_groups` groups. Each guarded metric may fall on `all`
@@ -50,6 +51,7 @@ def decide(
         *_better(whole, rules),
         *_guarded(differences, rules),
         *_anchored(anchors, rules),
+        *others,
         *_coverage(whole),
         *_searched(corpus),
         *_slices([d for d in differences if d.part != WHOLE], rules),
@@ -66,30 +68,30 @@ def decide(
     )
 
 
-def _better(whole: Sequence[Difference], rules: GateSettings) -> Iterator[_Finding]:
+def _better(whole: Sequence[Difference], rules: GateSettings) -> Iterator[Finding]:
     measured = [d for d in whole if d.metric == rules.metric]
     if not measured:
-        yield _Finding(False, f"{rules.metric} was not measured on both.")
+        yield Finding(False, f"{rules.metric} was not measured on both.")
     for found in measured:
         better = found.difference.value > 0 and found.difference.low > 0
         says = "better by more than chance" if better else "not better by more than chance"
         says = "worse by more than chance" if found.difference.high < 0 else says
-        yield _Finding(better, f"{_figures(found)}: {says}.")
+        yield Finding(better, f"{_figures(found)}: {says}.")
         enough = found.groups >= rules.minimum_groups
         says = f"{rules.minimum_groups} are required"
-        yield _Finding(enough, f"{found.metric} is from {found.groups} groups; {says}.")
+        yield Finding(enough, f"{found.metric} is from {found.groups} groups; {says}.")
 
 
-def _guarded(differences: Sequence[Difference], rules: GateSettings) -> Iterator[_Finding]:
+def _guarded(differences: Sequence[Difference], rules: GateSettings) -> Iterator[Finding]:
     for guard, margin in rules.guards.items():
         measured = list(_measured(differences, guard))
         if not measured:
-            yield _Finding(False, f"{guard} is guarded, but was not measured on both.")
+            yield Finding(False, f"{guard} is guarded, but was not measured on both.")
         for found in measured:
             kept = found.difference.value >= -margin
             says = f"{'within' if kept else 'worse by more than'} the margin of {margin:g}"
             says = "not worse" if found.difference.value >= 0 else says
-            yield _Finding(kept, f"{_figures(found)}: {says}.")
+            yield Finding(kept, f"{_figures(found)}: {says}.")
 
 
 def _measured(differences: Sequence[Difference], guard: str) -> Iterator[Difference]:
@@ -97,7 +99,7 @@ def _measured(differences: Sequence[Difference], guard: str) -> Iterator[Differe
     return (d for d in differences if (d.metric, d.part) == (metric, part))
 
 
-def _anchored(anchors: Sequence[Anchor], rules: GateSettings) -> Iterator[_Finding]:
+def _anchored(anchors: Sequence[Anchor], rules: GateSettings) -> Iterator[Finding]:
     fallen = [
         (anchor, found, margin)
         for anchor in anchors
@@ -107,29 +109,29 @@ def _anchored(anchors: Sequence[Anchor], rules: GateSettings) -> Iterator[_Findi
     ]
     for anchor, found, margin in fallen:
         beside = f"Beside the anchor {_named(anchor)}, {_figures(found)}"
-        yield _Finding(False, f"{beside}: worse by more than the margin of {margin:g}.")
+        yield Finding(False, f"{beside}: worse by more than the margin of {margin:g}.")
     if anchors and not fallen:
         names = ", ".join(map(_named, anchors))
-        yield _Finding(True, f"No guard falls by more than its margin beside the anchors: {names}.")
+        yield Finding(True, f"No guard falls by more than its margin beside the anchors: {names}.")
 
 
 def _named(anchor: Anchor) -> str:
     return f"{anchor.name} {anchor.subject[:SHORT]}"
 
 
-def _coverage(whole: Sequence[Difference]) -> Iterator[_Finding]:
+def _coverage(whole: Sequence[Difference]) -> Iterator[Finding]:
     # No guard: which records of the collection a model can't read is for the promotion to count.
     for found in (d for d in whole if d.metric == "read" and d.challenger < d.champion):
-        yield _Finding(
+        yield Finding(
             True,
             f"The challenger's templates cover {found.challenger:.1%} of the pairs, the champion's "
             f"{found.champion:.1%}; both are judged on those that both read.",
         )
 
 
-def _searched(corpus: Corpus | None) -> Iterator[_Finding]:
+def _searched(corpus: Corpus | None) -> Iterator[Finding]:
     if corpus is not None and corpus.searched < corpus.documents:
-        yield _Finding(
+        yield Finding(
             True,
             f"Both search the {corpus.searched:,} of {corpus.documents:,} documents that both "
             f"read: the challenger can't read {corpus.challenger_unread:,}, the champion "
@@ -137,20 +139,20 @@ def _searched(corpus: Corpus | None) -> Iterator[_Finding]:
         )
 
 
-def _slices(parts: Sequence[Difference], rules: GateSettings) -> Iterator[_Finding]:
+def _slices(parts: Sequence[Difference], rules: GateSettings) -> Iterator[Finding]:
     judged = [d for d in parts if d.metric == rules.metric or d.metric in rules.guards]
     small = sorted({d.part for d in judged if d.groups < rules.minimum_groups})
     large = [d for d in judged if d.groups >= rules.minimum_groups]
     fallen = [d for d in large if not d.difference.high >= -rules.slice_margin]
     for found in fallen:
         says = f"worse by more than the margin of {rules.slice_margin:g}"
-        yield _Finding(False, f"{_figures(found)}: {says}.")
+        yield Finding(False, f"{_figures(found)}: {says}.")
     if large and not fallen:
         slices, margin = len({d.part for d in large}), rules.slice_margin
-        yield _Finding(True, f"No metric in {slices} slices is worse by more than {margin:g}.")
+        yield Finding(True, f"No metric in {slices} slices is worse by more than {margin:g}.")
     if small:
         says = f"fewer than {rules.minimum_groups} groups"
-        yield _Finding(True, f"Not judged in full, for they have {says}: {', '.join(small)}.")
+        yield Finding(True, f"Not judged in full, for they have {says}: {', '.join(small)}.")
 
 
 def _figures(found: Difference) -> str:

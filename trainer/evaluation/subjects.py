@@ -10,8 +10,9 @@ from schemas.training import TrainingRecord
 from trainer.evaluation.baselines import Prefix, Trigrams
 from trainer.evaluation.evaluate import Encoder
 from trainer.history import History
-from trainer.records import Run, read_runs
+from trainer.records import Run
 from trainer.stores import Stores
+from trainer.training import provenance
 from worker.errors import ModelError
 from worker.model.embedder import Embedder
 from worker.model.origin import BASE, resolve_source
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Subject(NamedTuple):
-    """What is evaluated: its id and name, the templates it reads by, how it is loaded."""
+    """What is evaluated: its id and name, the templates it reads by, how it is loaded.
+
+    `strangers` are weights in its lineage of which nobody knows what they were trained on.
+    """
 
     id: str
     name: str
@@ -29,6 +33,7 @@ class Subject(NamedTuple):
     load: Callable[[], Encoder]
     runs: tuple[Run, ...] = ()
     path: Path | None = None
+    strangers: frozenset[str] = frozenset()
 
     @property
     def records(self) -> list[TrainingRecord]:
@@ -48,9 +53,10 @@ def version_subject(stores: Stores, version: str) -> Subject:
         embedder.check_canaries(manifest)
         return embedder
 
-    runs = tuple(read_runs(path))
+    runs = provenance.runs_of(stores, path, manifest)
     name = runs[-1].record.name if runs else manifest.name
-    return Subject(manifest.version, name, manifest.templates, load, runs, path)
+    strangers = provenance.strangers(stores, manifest.version)
+    return Subject(manifest.version, name, manifest.templates, load, runs, path, strangers)
 
 
 def find(stores: Stores, name: str) -> Subject:

@@ -175,9 +175,11 @@ class Refine:
 
     def _check_judges(self, plan: runs.Plan, live: str) -> None:
         """Raise `EvaluationError` before the training where the gate could only refuse."""
+        champion = subjects.version_subject(self._stores, live)
+        assessment.check_parent(champion, subjects.find(self._stores, plan.parent.name))
         assessment.check_judges(
             self._stores,
-            subjects.version_subject(self._stores, live),
+            champion,
             self._stores.held_out.load(plan.held_out),
             templates=plan.recipe.serving,
             rules=self._stores.settings.gate,

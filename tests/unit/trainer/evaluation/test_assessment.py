@@ -10,6 +10,7 @@ from schemas.model import ModelVersion
 from tests.support.learnable import hold_out, write_pairs
 from tests.support.tiny_model import make_tiny_model
 from trainer.bootstrap import open_stores
+from trainer.errors import EvaluationError
 from trainer.evaluation import assessment, subjects
 from trainer.history import History
 from trainer.stores import Stores
@@ -73,3 +74,29 @@ def test_scores_are_kept_by_the_device_that_made_them(stores: Stores) -> None:
     assessment.assess(named, subject, stores.held_out.load())
     kinds = {path.parent.name for path in (stores.root / "scores").rglob("*.npz")}
     assert "2-cpu-auto" in kinds
+
+
+def test_a_challenger_may_know_no_more_than_the_champion(stores: Stores) -> None:
+    """Of a model that was taken in by name nobody knows what it was trained on."""
+    first, second = (register(stores, seed).version for seed in range(2))
+    other = stores.registry.retemplate(first, templates=("{title}", "{doi}")).version
+    one, two, again = (subjects.version_subject(stores, v) for v in (first, second, other))
+    base = subjects.find(stores, "base")
+    held_out, rules = stores.held_out.load(), RULES.model_copy(update={"guards": {}})
+    assert (one.strangers, base.strangers) == (again.strangers, frozenset())
+
+    def reasons(champion: subjects.Subject, challenger: subjects.Subject) -> str:
+        found = assessment.compare(stores, champion, challenger, held_out, rules=rules)
+        return "\n".join([str(found.promote), *found.reasons])
+
+    for champion, challenger in ((one, two), (base, two)):
+        assert f"isn't known what tiny1 {second[:12]}" in reasons(champion, challenger)
+        assert "promote it by hand" in reasons(champion, challenger)
+        with pytest.raises(EvaluationError, match="promote it by hand"):
+            assessment.check_parent(champion, challenger)
+    assert "then it looks better than it is" in reasons(one, base)
+    assert "promote it by hand" not in reasons(one, base)
+    assert "promote it by hand" not in reasons(one, again), "the same weights"
+    assessment.check_parent(one, again)
+    assert assessment.assess(stores, one, held_out).seen is None
+    assert assessment.assess(stores, base, held_out).seen == 0

@@ -118,6 +118,21 @@ def test_an_interval_of_figures_that_are_all_one_is_that_one() -> None:
     assert (found.value, found.low, found.high) == (0.25, 0.25, 0.25)
 
 
+@pytest.mark.parametrize("others", [0.0, 0.0002])
+@pytest.mark.parametrize("found", [1, 2, 3])
+def test_the_interval_of_what_nearly_always_is_zero_stays_near_zero(
+    found: int, others: float
+) -> None:
+    """A query in three hundred finds something: nobody knows more than that it is few."""
+    values = np.array([1.0] * found + [others] * (300 - found))
+    interval = metrics.mean_of_groups(values, groups=np.arange(300))
+    exact = stats.binomtest(found, 300).proportion_ci(method="exact")
+    assert exact.high < interval.high < 3 * exact.high
+    assert 0 <= interval.low <= interval.value
+    tiny = metrics.mean_of_groups(np.arange(300) % 100 / 1e6, groups=np.arange(300))
+    assert tiny.high < 1e-4
+
+
 def test_an_estimate_leaves_out_undefined_draws_and_may_be_undefined() -> None:
     found = metrics.estimate(np.array([0.5, np.nan, 0.4, 0.6]))
     assert found is not None
