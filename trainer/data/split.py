@@ -187,13 +187,13 @@ def _kept_groups(pairs: Iterable[LabelledPair], keep: Collection[LabelledPair]) 
 def _stay(
     before: HeldOut, pairs: Iterable[LabelledPair], *, kept: set[str], kept_dois: set[str]
 ) -> Selection:
-    """What was held out and need not train, with the labels that the pairs have by now."""
-    positive = {pair.key for pair in pairs if pair.label} if before.pairs else set()
+    """What was held out, need not train and was not dropped, with the labels it has by now."""
+    labels = {pair.key: pair.label for pair in pairs} if before.pairs else {}
     stays, retired = (
         [p for p in some if p.group not in kept and not _touches(p, kept_dois)]
         for some in (before.pairs, before.retired)
     )
-    labelled = [p._replace(label=1) if p.key in positive else p for p in stays]
+    labelled = [p._replace(label=labels[p.key]) for p in stays if p.key in labels]
     return Selection(before.groups - kept, labelled, tuple(retired))
 
 

@@ -108,6 +108,22 @@ def in_force(stores: Stores, *, templates: Sequence[str]) -> tuple[HeldOutSet, l
     return frozen, told
 
 
+def outdated(stores: Stores) -> str | None:
+    """How far the held-out set in force tests on what was dropped or corrected since; or None."""
+    try:
+        frozen = stores.held_out.load()
+    except HeldOutUnknown:
+        return None
+    labels = {pair.key: pair.label for pair in stores.pairs.dataset().pairs}
+    count = sum(labels.get(pair.key) != pair.label for pair in frozen.pairs)
+    if not count:
+        return None
+    return (
+        f"the held-out set {frozen.id[:SHORT]} tests on {count:,} pairs that are gone, or labelled "
+        "otherwise by now: `doi-trainer pairs hold-out` takes that in"
+    )
+
+
 def spread_words(pairs: Iterable[LabelledPair], held_out: HeldOut) -> str:
     """How many groups of which source are held out."""
     found = split.spread(pairs, held_out)
@@ -161,7 +177,7 @@ def _trained_by_any(stores: Stores) -> set[LabelledPair]:
 def _pairs_of(stores: Stores, records: Iterable[TrainingRecord]) -> set[LabelledPair]:
     found = set[LabelledPair]()
     for shards, held_out in {(record.shards, record.held_out) for record in records}:
-        dataset = stores.pairs.dataset(shards)
+        dataset = stores.pairs.dataset(shards, with_dropped=True)
         found.update(split.training_part(dataset.pairs, stores.held_out.load(held_out)).pairs)
     return found
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click import UsageError
 from click.testing import CliRunner, Result
@@ -116,6 +117,42 @@ def test_the_stats_count_pairs_and_tokens(desk: Desk) -> None:
     titled = desk.json("pairs", "stats", "--recipe", "title")
     assert titled["lengths"] != found["lengths"]
     assert "440 pairs" in desk.run("pairs", "stats").stdout
+
+
+def test_an_import_is_listed_and_taken_back_and_a_label_corrected(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    (good,) = desk.json("pairs", "list")
+    assert (good["pairs"], good["files"]) == (440, ["pairs.csv"])
+    tested = read_held_out(desk)[0]
+    right = tmp_path / "right.csv"
+    row = f"{tested['doi_a']},{tested['doi_b']},{1 - int(tested['label'])},example:checked"
+    right.write_text(f"doi_a,doi_b,label,source\n{row}\n")
+    said = desk.run("pairs", "import", str(right))
+    assert "1 correct what their source said before" in said.stdout
+    assert "tests on 1 pairs that are gone, or labelled otherwise" in said.stderr
+    bad = tmp_path / "bad.csv"
+    bad.write_text(f"doi_a,doi_b,label\n{DOIS[0]},{DOIS[-1]},1\n")
+    shard = desk.json("pairs", "import", str(bad))["shard"]
+    assert shard[:12] in desk.run("pairs", "list").stdout
+    assert (
+        f"dropped {shard[:12]}: 1 pairs of bad.csv" in desk.run("pairs", "drop", shard[:12]).stdout
+    )
+    assert desk.json("pairs", "stats")["balance"]["pairs"] == 440
+    desk.run(*HOLD_OUT)
+    again = {frozenset((p["doi_a"], p["doi_b"])): p["label"] for p in read_held_out(desk)}
+    assert again[frozenset((tested["doi_a"], tested["doi_b"]))] == 1 - tested["label"]
+    assert (
+        "gone, or labelled"
+        not in desk.run("pairs", "drop", desk.json("pairs", "import", str(bad))["shard"]).stderr
+    )
+
+
+def read_held_out(desk: Desk) -> list[dict[str, Any]]:
+    newest = max(
+        (desk.path / "trainer" / "held_out").glob("*/pairs.parquet"),
+        key=lambda p: p.stat().st_mtime_ns,
+    )
+    return list(pq.read_table(newest).to_pylist())
 
 
 def test_a_trained_version_is_registered_with_card_and_provenance(

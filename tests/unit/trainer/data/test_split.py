@@ -203,13 +203,24 @@ def test_a_renewal_tests_on_what_no_model_met_and_keeps_what_was_held_out(
     first = hold_out(pairs, share=share)._replace(reserve=share)
     trained = training_part(everything, first).pairs
     second = hold_out(everything, share=share, before=first, trained=trained, renew=True)
-    assert not set(second.pairs) & set(first.pairs)
-    assert set(second.retired) >= {p for p in first.pairs if p.group not in groups_of(trained)}
+    keys = {pair.key for pair in first.pairs}
+    assert not {pair.key for pair in second.pairs} & keys
+    assert {pair.key for pair in second.retired} == keys
     assert second.groups >= first.groups
     assert touched(second.pairs, trained) == 0
     again = training_part(one_label(everything + last), second).pairs
     assert not dois(again) & (dois(second.pairs) | dois(second.retired))
     assert not groups_of(again) & second.groups
+
+
+def test_a_set_that_is_frozen_again_has_the_labels_of_now_and_not_what_was_dropped() -> None:
+    pairs = [pair for n in range(10) for pair in star(f"g{n}", 4)]
+    before = hold_out(pairs, share=0.3)
+    wrong, gone = before.pairs[0], before.pairs[1]
+    now = [p._replace(label=1 - p.label) if p == wrong else p for p in pairs if p != gone]
+    again = hold_out(now, share=0.3, before=before)
+    assert again.groups == before.groups
+    assert again.pairs == [wrong._replace(label=1 - wrong.label), *before.pairs[2:]]
 
 
 def test_groups_that_come_later_wait_for_the_next_set() -> None:
