@@ -14,6 +14,7 @@ from trainer.cli import schedule as schedule_cli
 from trainer.cli import show as shown
 from trainer.cli import show_life as shown_life
 from trainer.cli import template as template_cli
+from trainer.cli.options import full_option
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
 from trainer.errors import TrainerError, TrainingInterrupted
@@ -59,21 +60,26 @@ cli.add_command(schedule_cli.history)
 @click.option("--from", "parent", default=BASE, show_default=True, help="base, or a version.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the recipe.")
 @click.option("--pairs", "shards", multiple=True, metavar="SHARD", help="Train on these only.")
+@full_option
 @as_json
 def train(
-    recipe: str, parent: str, overrides: tuple[str, ...], shards: tuple[str, ...], as_json: bool
+    recipe: str,
+    parent: str,
+    overrides: tuple[str, ...],
+    shards: tuple[str, ...],
+    full: bool,
+    as_json: bool,
 ) -> int:
     """Train a model by a recipe, register it as a version, evaluate it, write its model card.
 
     Interrupted, the same command goes on from the last checkpoint.
     """
+    wanted = recipes.load(recipe, overrides=overrides)  # a wrong name is told before the imports
     from trainer.evaluation import assessment, subjects  # noqa: PLC0415 - imports torch and the Trainer
     from trainer.training import runs  # noqa: PLC0415 - imports torch and the Trainer
 
     stores = open_stores(read_settings())
-    plan = runs.plan(
-        stores, recipes.load(recipe, overrides=overrides), parent=parent, shards=shards
-    )
+    plan = runs.plan(stores, wanted, parent=parent, shards=shards)
     shown.plan(plan)
     with told_to_stop() as should_stop, Steps(plan.recipe.name) as steps:
         version = runs.train(stores, plan, on_step=steps.show, should_stop=should_stop)
@@ -82,15 +88,17 @@ def train(
         reports = assessment.write_card(
             stores, subject, stores.held_out.load(plan.held_out), on_progress=texts.show
         )
-    shown.trained(version, stores.registry.get(version)[0], reports, as_json=as_json)
+    path = stores.registry.get(version)[0]
+    shown.trained(version, path, reports, full=full, as_json=as_json)
     return 0
 
 
 @cli.example("doi-trainer evaluate base 3f2a9c01 --json")
 @click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
 @held_out_option
+@full_option
 @as_json
-def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> int:
+def evaluate(versions: tuple[str, ...], held_out: str | None, full: bool, as_json: bool) -> int:
     """Evaluate versions on held-out pairs, beside the baselines that read the same texts.
 
     VERSION is an id or its beginning, or base, which reads by DOIVEC_MODEL__TEMPLATES.
@@ -106,7 +114,7 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
             for one in (subject, *subjects.baselines(stores, subject.templates)):
                 reports[one.id] = assessment.assess(stores, one, found, on_progress=texts.show)
     shown_life.caution(assessment.wear(stores, found, now=datetime.now(UTC)))
-    shown.reports(list(reports.values()), as_json=as_json)
+    shown.evaluated(list(reports.values()), full=full, as_json=as_json)
     return 0
 
 
@@ -114,8 +122,9 @@ def evaluate(versions: tuple[str, ...], held_out: str | None, as_json: bool) -> 
 @click.argument("champion")
 @click.argument("challenger")
 @held_out_option
+@full_option
 @as_json
-def compare(champion: str, challenger: str, held_out: str | None, as_json: bool) -> int:
+def compare(champion: str, challenger: str, held_out: str | None, full: bool, as_json: bool) -> int:
     """Ask the gate whether CHALLENGER may replace CHAMPION; exits with 0 for yes, 4 for no.
 
     Each is a version, or base: the base model, reading the texts that the other one reads.
@@ -131,7 +140,7 @@ def compare(champion: str, challenger: str, held_out: str | None, as_json: bool)
             stores, first, second, found, rules=settings.gate, on_progress=texts.show
         )
     shown_life.caution(assessment.wear(stores, found, now=datetime.now(UTC)))
-    shown.verdict(verdict, as_json=as_json)
+    shown.verdict(verdict, full=full, as_json=as_json)
     return 0 if verdict.promote else EXIT_REFUSED
 
 

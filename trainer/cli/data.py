@@ -63,10 +63,11 @@ def pairs_import(
 @as_json
 def pairs_stats(recipe: str, as_json: bool) -> int:
     """Count pairs, labels, sources and groups, and the tokens of the texts of a recipe."""
+    templates = recipes.load(recipe).templates  # a wrong name is told before the import
     from trainer.data import stats  # noqa: PLC0415 - loads a tokenizer
 
     stores = open_stores(read_settings())
-    found = stats.of(stores.pairs, stores.metadata, recipes.load(recipe).templates)
+    found = stats.of(stores.pairs, stores.metadata, templates)
     shown.stats(found, as_json=as_json)
     return 0
 

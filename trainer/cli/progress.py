@@ -1,4 +1,4 @@
-"""How far something is, for a person: bars on standard error."""
+"""How far something is, for a person: a bar on a terminal, elsewhere a line now and then."""
 
 from typing import Self
 
@@ -10,6 +10,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from trainer.pace import Pace
 from worker.cli.console import Words, err
 
 
@@ -27,17 +28,28 @@ def bar(*columns: ProgressColumn, transient: bool = False) -> Progress:
 
 
 class _Bar:
-    """A bar on standard error, from the first figure on; elsewhere than on a terminal, its end."""
+    """A bar on standard error, from the first figure on; without a terminal, lines."""
 
     def __init__(self, label: str, *columns: ProgressColumn) -> None:
         self._progress = bar(*columns)
         self._task = self._progress.add_task(label, total=None, loss="")
+        self._pace = None if err.is_terminal else Pace(label, err.print)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def show(self, done: int, total: int, loss: float | None = None) -> None:
+        """Show that `done` of `total` are done; `loss` where one is known anew."""
+        if self._pace:
+            self._pace.show(done, total, loss)
+            return
+        self._progress.start()
+        self._progress.update(self._task, completed=done, total=total)
+        if loss is not None:
+            self._progress.update(self._task, loss=f"loss {loss:.4f}")
 
 
 class Steps(_Bar):
@@ -46,18 +58,6 @@ class Steps(_Bar):
     def __init__(self, label: str) -> None:
         super().__init__(f"training {label}", Words("loss"))
 
-    def show(self, step: int, steps: int, loss: float | None) -> None:
-        """Show where the run stands; `loss` where one was logged."""
-        self._progress.start()
-        self._progress.update(self._task, completed=step, total=steps)
-        if loss is not None:
-            self._progress.update(self._task, loss=f"loss {loss:.4f}")
-
 
 class Texts(_Bar):
-    """The texts and queries of an evaluation."""
-
-    def show(self, done: int, total: int) -> None:
-        """Show how many of them are done."""
-        self._progress.start()
-        self._progress.update(self._task, completed=done, total=total)
+    """The texts and queries of an evaluation, or the records of a promotion."""

@@ -7,9 +7,11 @@ import click
 from trainer.alone import REFINING, alone, locked
 from trainer.bootstrap import make_refine
 from trainer.cli import show_life as shown
+from trainer.cli.options import full_option
 from trainer.cli.stopping import told_to_stop
 from trainer.history import History
 from trainer.refinement.pending import Wishes
+from trainer.training import recipe
 from worker.cli.options import Group, as_json
 from worker.errors import ConfigurationError
 from worker.settings import Settings, read_settings
@@ -34,18 +36,21 @@ loglevel_option = click.option(
     "set.",
 )
 @click.option("--force", is_flag=True, help="Run again what has led to an end already.")
+@full_option
 @as_json
-def refine(as_json: bool, force: bool, **wishes: Any) -> int:
+def refine(as_json: bool, full: bool, force: bool, **wishes: Any) -> int:
     """Train from all pairs, evaluate, ask the gate, and promote a model that is better.
 
     It ends well, too, where nothing is new since the last time, or the gate says no. Interrupted,
     the same command goes on from where it was. One runs at a time.
     """
     settings = read_settings()
+    asked = Wishes.of(settings.refine, force=force, **wishes)
+    recipe.load(asked.recipe)  # a wrong name is told before torch is imported
     with alone(settings, REFINING) as check, told_to_stop() as told:
         made = make_refine(settings, watcher=shown.Screen(), told_to_stop=told, check=check)
-        entry = made.run(Wishes.of(settings.refine, force=force, **wishes))
-    shown.refined(entry, as_json=as_json)
+        entry = made.run(asked)
+    shown.refined(entry, full=full, as_json=as_json)
     return 0
 
 

@@ -10,12 +10,19 @@ from schemas.evaluation import EvalReport, Slice, Verdict
 from trainer.card.lineage import flat
 from trainer.records import Version
 from worker.cli.console import err, out, say_json
+from worker.model.origin import BASE
 from worker.settings import Metric
 
 if TYPE_CHECKING:
     from trainer.training.runs import Plan
 
 SHORT = 12
+WHOLE = "all"
+DECIDING = {
+    "nDCG@10": ("ndcg@10", WHOLE),
+    "ROC AUC": ("roc_auc", WHOLE),
+    "beside random documents": ("roc_auc", "random"),
+}
 LONGEST_NAME = 32  # of a baseline; a version's has 64
 
 
@@ -34,48 +41,51 @@ def plan(found: "Plan") -> None:
     )
 
 
-def reports(found: Sequence[EvalReport], *, as_json: bool) -> None:
-    """A table of subjects, over all and slice by slice."""
-    if as_json:
-        say_json([report.model_dump(mode="json") for report in found])
-        return
+def reports(found: Sequence[EvalReport], *, full: bool) -> None:
+    """A table of subjects over all, and slice by slice where `full`."""
     for part in dict.fromkeys(part.name for report in found for part in report.slices):
         rows = [(report, s) for report in found for s in report.slices if s.name == part]
-        out.print(_evaluation(part, rows))
+        if full or part == WHOLE:
+            out.print(_evaluation(part, rows))
     first = found[0]
     out.print(
         f"held out {first.held_out[:SHORT]}: {first.pairs:,} pairs; {first.corpus:,} documents"
         " searched; 95 % intervals from a bootstrap over groups"
     )
     for report in found:
-        if report.unread or report.seen:
-            out.print(
-                f"{report.name}: {report.unread:,} pairs not read for want of a text,"
-                f" {report.seen or 0:,} touch a DOI of its training"
-            )
-        if report.seen is None:
-            out.print(f"{report.name}: it isn't known which of the pairs it was trained on")
-        if report.unsearched:
-            out.print(
-                f"{report.name}: {report.unsearched:,} of the documents have no text for it and"
-                " are not searched: that flatters its search figures; `doi-trainer compare` has"
-                " both models search the same"
-            )
+        _cautions(report)
 
 
-def trained(version: str, path: Path, found: Sequence[EvalReport], *, as_json: bool) -> None:
-    """What a training run made: its version, where it is, how good it is."""
+def evaluated(found: Sequence[EvalReport], *, full: bool, as_json: bool) -> None:
+    """What an evaluation found: how each version stands beside the base model, then tables."""
+    if as_json:
+        say_json([report.model_dump(mode="json") for report in found])
+        return
+    versions = [r for r in found if len(r.subject) > LONGEST_NAME and r.name != BASE]
+    for report in versions:
+        _stands(report, found)
+    reports(found, full=full)
+    if versions:
+        out.print(f"next: doi-trainer compare {BASE} {versions[0].subject[:SHORT]}")
+    if not full:
+        out.print("slice by slice: the same with --full")
+
+
+def trained(
+    version: str, path: Path, found: Sequence[EvalReport], *, full: bool, as_json: bool
+) -> None:
+    """What a training run made: its version, how good it is, where it is."""
     if as_json:
         evaluation = [report.model_dump(mode="json") for report in found]
         say_json({"version": version, "path": str(path), "evaluation": evaluation})
         return
-    reports(found, as_json=False)
-    out.print(f"registered {version}")
+    out.print(f"registered {version[:SHORT]}")
     out.print(f"model card: {path}/README.md")
+    evaluated(found, full=full, as_json=False)
 
 
-def verdict(found: Verdict, *, as_json: bool) -> None:
-    """The gate's decision with its reasons."""
+def verdict(found: Verdict, *, full: bool, as_json: bool) -> None:
+    """The gate's decision with its reasons, those that refuse first."""
     if as_json:
         say_json(found.model_dump(mode="json"))
         return
@@ -83,6 +93,11 @@ def verdict(found: Verdict, *, as_json: bool) -> None:
     out.print(f"{says}: {found.challenger[:SHORT]} in place of {found.champion[:SHORT]}")
     for reason in found.reasons:
         out.print(f"- {reason}")
+    if full:
+        out.print(_differences(found))
+    new = found.challenger[:SHORT]
+    after = f"promote {new} --dry-run" if found.promote else f"evaluate {new} --full"
+    out.print(f"next: doi-trainer {after}")
 
 
 def versions(found: Iterable[Version], *, as_json: bool) -> None:
@@ -132,7 +147,53 @@ def version(one: Version, *, as_json: bool) -> None:
     for name, digest in files.items():
         out.print(f"file {name}: {digest}")
     if one.reports:
-        reports(one.reports, as_json=False)
+        reports(one.reports, full=True)
+
+
+def _stands(own: EvalReport, found: Sequence[EvalReport]) -> None:
+    """A line: the figures that decide, in brackets those of the base model that reads the same."""
+    place = found.index(own)  # its baselines stand behind it, or before, where others share them
+    nearest = (*found[place:], *found[:place][::-1])
+    base = next((report for report in nearest if report.name == BASE), None)
+    figures = []
+    for name, (metric, part) in DECIDING.items():
+        mine, theirs = (r and r.metric(metric, part) for r in (own, base))
+        if mine:
+            beside = f" ({theirs.value:.3f})" if theirs else ""
+            figures.append(f"{name} {mine.value:.3f}{beside}")
+    said = "; ".join(figures) or "nothing could be measured"
+    out.print(f"{own.name} {own.subject[:SHORT]}, in brackets the base model: {said}")
+
+
+def _cautions(report: EvalReport) -> None:
+    if report.unread or report.seen:
+        out.print(
+            f"{report.name}: {report.unread:,} pairs not read for want of a text,"
+            f" {report.seen or 0:,} touch a DOI of its training"
+        )
+    if report.seen is None:
+        out.print(f"{report.name}: it isn't known which of the pairs it was trained on")
+    if report.unsearched:
+        out.print(
+            f"{report.name}: {report.unsearched:,} of the documents have no text for it and"
+            " are not searched: that flatters its search figures; `doi-trainer compare` has"
+            " both models search the same"
+        )
+
+
+def _differences(found: Verdict) -> Table:
+    table = Table("metric", "slice", "champion", "challenger", "difference", "groups")
+    for one in found.differences:
+        change = one.difference
+        table.add_row(
+            one.metric,
+            one.part,
+            f"{one.champion:.3f}",
+            f"{one.challenger:.3f}",
+            f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})",
+            f"{one.groups:,}",
+        )
+    return table
 
 
 def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:

@@ -56,6 +56,7 @@ def decide(  # noqa: PLR0913 - all that a decision rests on
         *_searched(corpus),
         *_slices([d for d in differences if d.part != WHOLE], rules),
     ]
+    findings.sort(key=lambda finding: finding.kept)  # what refuses comes first
     return Verdict(
         promote=all(finding.kept for finding in findings),
         champion=champion,

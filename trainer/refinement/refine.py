@@ -202,7 +202,7 @@ class Refine:
         except TrainingInterrupted:
             self._check()
             raise
-        self._watcher.say(f"registered {version}")
+        self._watcher.say(f"registered {version[:SHORT]}")
         return version
 
     def _judge(self, version: str, live: str, *, plan: runs.Plan, wishes: Wishes) -> End:
@@ -226,8 +226,7 @@ class Refine:
                 on_progress=told,
             )
         if not verdict.promote:
-            reasons = " ".join(verdict.reasons)
-            return refused(f"the gate refuses {version[:SHORT]}: {reasons}", verdict)
+            return refused(f"the gate refuses {version[:SHORT]}: {verdict.reasons[0]}", verdict)
         self._watcher.say(f"the gate says yes: {verdict.reasons[0]}")
         return self._promote(verdict, allow_missing=wishes.allow_missing)
 

@@ -203,8 +203,13 @@ def test_a_version_can_be_the_parent_of_another(desk: Desk, trained: dict[str, A
 def test_the_gate_says_why(desk: Desk, trained: dict[str, Any]) -> None:
     same = desk.run("compare", trained["version"], trained["version"])
     assert same.return_value == EXIT_REFUSED
-    assert same.stdout.startswith("refuse")
-    assert "not better by more than chance" in same.stdout
+    first, reason, *_, last = same.stdout.splitlines()
+    assert first.startswith("refuse")
+    assert "not better by more than chance" in reason, "what refuses comes first"
+    assert last == f"next: doi-trainer evaluate {trained['version'][:12]} --full"
+    full = desk.run("compare", trained["version"], trained["version"], "--full").stdout
+    assert "negatives:example:cites" in full
+    assert len(full.splitlines()) > len(same.stdout.splitlines()) + 20
     verdict = desk.json("compare", "base", trained["version"])
     assert {d["metric"] for d in verdict["differences"]} >= {"ndcg@10", "roc_auc"}
 
@@ -213,6 +218,25 @@ def test_an_evaluation_stands_beside_the_baselines(desk: Desk, trained: dict[str
     printed = desk.run("evaluate", "base", trained["version"]).stdout
     for name in ("base", "seed", "trigrams", "prefix", "ndcg@10", "95 % intervals"):
         assert name in printed, name
+    short = trained["version"][:12]
+    assert printed.startswith(f"seed {short}, in brackets the base model: nDCG@10 ")
+    assert f"next: doi-trainer compare base {short}" in printed
+    assert "negatives:" not in printed
+    assert "negatives:" in desk.run("evaluate", trained["version"], "--full").stdout
+
+
+def test_a_run_tells_its_version_its_figures_and_what_is_next(
+    desk: Desk, trained: dict[str, Any]
+) -> None:
+    said = desk.run("train", *SHORT)
+    assert said.stdout.startswith(f"registered {trained['version'][:12]}\n")
+    assert trained["version"] not in said.stdout.replace(trained["path"], "")
+    assert "beside random documents" in said.stdout
+    assert f"next: doi-trainer compare base {trained['version'][:12]}" in said.stdout
+    other = desk.run("train", *SHORT, "--set=seed=5", "--set=max_steps=4")
+    assert "training seed: 1 of 4" in other.stderr, "without a terminal, lines"
+    assert "training seed: 4 of 4, loss " in other.stderr
+    assert "evaluating: " in other.stderr
 
 
 def test_more_pairs_do_not_move_the_held_out_ones(tmp_path: Path) -> None:
