@@ -16,6 +16,8 @@ STEPS = (
     ["-m", "benchmarks.sizing"],
     ["-m", "benchmarks.life"],
     ["-m", "benchmarks.abstracts"],
+    ["-m", "benchmarks.gate"],
+    ["-m", "benchmarks.memory"],
     ["docs/generate.py"],
 )
 
