@@ -27,11 +27,11 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
     """A set that holds `share` (0 to 1) of the dataset's groups out, not kept yet.
 
     For `share`, `keep`, `before`, `trained`, `renew` see `trainer.data.split.hold_out`. The same
-    `share` of groups that come later waits for a renewal. The corpus has at most `corpus` of the
-    other documents, none of which is known to belong with a held-out one: those with a title
-    first, of these those in no pair of the dataset, each by SHA-256. They come from `documents`,
-    the dataset, and the canonical DOIs in `searched`. Raises `PairsError` where nothing could be
-    held out.
+    `share` of groups that come later, at most half, waits for a renewal. The corpus has at most
+    `corpus` of the other documents, none of which is known to belong with a held-out one: those
+    with a title first, of these those in no pair of the dataset, each by SHA-256. They come from
+    `documents`, the dataset, and the canonical DOIs in `searched`. Raises `PairsError` where
+    nothing could be held out.
     """
     chosen = split.hold_out(
         dataset.pairs, share=share, keep=keep, before=before, trained=trained, renew=renew
@@ -45,7 +45,8 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
     others = _others(dataset.pairs, {*documents, *searched}, tested=set(tested))
     known = [documents.get(doi) or Document(doi=doi) for doi in others]
     in_pairs = split.dois(dataset.pairs)
-    within = {group for group in groups_of(dataset.pairs) if split.is_within(group, share)}
+    reserve = min(share, 1 - split.LEAST_TRAINED)
+    within = {group for group in groups_of(dataset.pairs) if split.is_within(group, reserve)}
     found = HeldOutSet(
         id="",
         dataset=dataset.version,
@@ -56,7 +57,7 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
         corpus=sorted(known, key=lambda document: _rank(document, in_pairs))[:corpus],
         related=_related(dataset.pairs, chosen.pairs, tested=set(tested)),
         retired=chosen.retired,
-        reserve=share,
+        reserve=reserve,
         exempt=frozenset(within - chosen.groups),
     )
     return identified(found)

@@ -262,6 +262,13 @@ def test_a_renewed_set_is_loaded_as_it_was_and_is_as_old_as_its_questions(tmp_pa
         store.load(renewed.id)
 
 
+def test_half_of_what_comes_later_trains_whatever_was_asked_for(tmp_path: Path) -> None:
+    frozen = freeze(tmp_path, share=1)
+    assert frozen.reserve == 0.5
+    trained = {p.group for p in training_part([*PAIRS, *LATER], frozen).pairs}
+    assert any(name.startswith("later") for name in trained)
+
+
 def test_a_set_from_before_there_was_a_reserve_keeps_its_name(tmp_path: Path) -> None:
     found = freeze(tmp_path)._replace(reserve=0.0, exempt=frozenset())
     old = HeldOutStore(tmp_path / "old").keep(identified(found))
