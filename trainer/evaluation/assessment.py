@@ -9,7 +9,7 @@ from schemas.evaluation import Anchor, Corpus, Difference, EvalReport, Verdict
 from trainer.card import report
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet
-from trainer.errors import EvaluationError
+from trainer.errors import EvaluationError, HeldOutUnknown, PairsError
 from trainer.evaluation import comparison, evaluate, gate
 from trainer.evaluation.evaluate import Progress
 from trainer.evaluation.scores import Scores
@@ -17,6 +17,7 @@ from trainer.evaluation.subjects import Subject, anchors, baselines, texts_diges
 from trainer.records import EVALUATION, REPORTS
 from trainer.stores import Stores
 from trainer.training import judging
+from worker.errors import EmbeddingError, ModelError
 from worker.files import write_text
 from worker.model.forward import pick_device
 from worker.settings import GateSettings
@@ -99,6 +100,12 @@ def compare(
     corpus, found = _differences(
         stores, champion, challenger, held_out, parts=None, on_progress=on_progress
     )
+    beside = list(
+        _beside_anchors(
+            stores, champion, challenger, held_out, rules=rules, on_progress=on_progress
+        )
+    )
+    left_out = [one for one in beside if isinstance(one, gate.Finding)]
     return gate.decide(
         found,
         champion=champion.id,
@@ -106,12 +113,8 @@ def compare(
         held_out=held_out.id,
         rules=rules,
         corpus=corpus,
-        others=tuple(_strangers(champion, challenger)),
-        anchors=tuple(
-            _beside_anchors(
-                stores, champion, challenger, held_out, rules=rules, on_progress=on_progress
-            )
-        ),
+        anchors=[one for one in beside if isinstance(one, Anchor)],
+        others=[*_strangers(champion, challenger), *left_out],
     )
 
 
@@ -161,14 +164,20 @@ def _beside_anchors(
     *,
     rules: GateSettings,
     on_progress: Progress | None,
-) -> Iterator[Anchor]:
+) -> Iterator[Anchor | gate.Finding]:
+    """Each anchor, or why one is left out: what is broken in old models holds up no new one."""
     for anchor in anchors(stores, champion, challenger) if rules.guards else ():
-        if _seen(stores, anchor, held_out):
-            log.info("%s is no anchor: it was trained on held-out pairs", anchor.id[:SHORT])
+        name = f"{anchor.name} {anchor.id[:SHORT]} is no anchor"
+        try:
+            if _seen(stores, anchor, held_out):
+                yield gate.Finding(True, f"{name}: it was trained on held-out pairs.")
+                continue
+            _, found = _differences(
+                stores, anchor, challenger, held_out, parts=gate.GUARDED, on_progress=on_progress
+            )
+        except (EmbeddingError, HeldOutUnknown, ModelError, PairsError) as error:
+            yield gate.Finding(True, f"{name}: {error}.")
             continue
-        _, found = _differences(
-            stores, anchor, challenger, held_out, parts=gate.GUARDED, on_progress=on_progress
-        )
         yield Anchor(subject=anchor.id, name=anchor.name, differences=tuple(found))
 
 

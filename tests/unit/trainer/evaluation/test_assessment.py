@@ -60,6 +60,12 @@ def test_guards_hold_beside_the_base_model_and_earlier_champions(stores: Stores)
     strict = RULES.model_copy(update={"guards": {"roc_auc": -2.0}})
     verdict = assessment.compare(stores, champion, challenger, held_out, rules=strict)
     assert sum("Beside the anchor" in reason for reason in verdict.reasons) == 2
+    weights = stores.registry.look(first)[0] / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8] + b"........")
+    (broken,) = (stores.root / "scores").rglob(f"{first}.npz")
+    broken.unlink()
+    verdict = assessment.compare(stores, champion, challenger, held_out, rules=RULES)
+    assert [anchor.name for anchor in verdict.anchors] == ["base"], "no anchor, and in no way"
     none = RULES.model_copy(update={"guards": {}})
     assert not assessment.compare(stores, champion, challenger, held_out, rules=none).anchors
 

@@ -144,11 +144,14 @@ def test_guards_do_not_ratchet() -> None:
 
 
 def test_what_no_guard_looks_at_may_fall_beside_an_anchor() -> None:
-    falls = (change("pearson", by=-0.4), change("roc_auc", "source:x", by=-0.4))
+    falls = (change("mrr", by=0), *(change("pearson", part, by=-0.4) for part in ("all", "x")))
     anchor = Anchor(subject="a" * 64, name="base", differences=falls)
     verdict = judge(change("ndcg@10", by=0.03), anchors=[anchor])
     assert verdict.promote
     assert any("beside the anchors: base aaaaaaaaaaaa." in reason for reason in verdict.reasons)
+    nothing = [anchor.model_copy(update={"differences": falls[1:]})]
+    said = judge(change("ndcg@10", by=0.03), anchors=nothing).reasons
+    assert not any("anchors" in reason for reason in said), "nothing was measured beside it"
 
 
 def test_the_rules_can_be_set() -> None:
