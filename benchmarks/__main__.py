@@ -17,6 +17,8 @@ STEPS = (
     ["-m", "benchmarks.life"],
     ["-m", "benchmarks.abstracts"],
     ["-m", "benchmarks.metadata"],
+    ["-m", "benchmarks.gate"],
+    ["-m", "benchmarks.memory"],
     ["docs/generate.py"],
 )
 

@@ -22,7 +22,7 @@ from schemas.evaluation import Difference
 from schemas.model import render
 from schemas.pair import LabelledPair
 from trainer.data.held_out import HeldOutSet
-from trainer.evaluation import evaluate
+from trainer.evaluation import comparison, evaluate
 from trainer.evaluation.retrieval import hash_order, queries, searched
 from worker.model.embedder import Embedder
 from worker.model.loaded import Vectors
@@ -118,7 +118,7 @@ def held_out(
 def compare(encoder: Remembering, found: HeldOutSet) -> dict[str, Any]:
     """Each metric of both ways of reading, and their difference with its interval."""
     ways = [evaluate.score(encoder, found, templates=t) for t in (TITLES, ABSTRACTS)]
-    differences = evaluate.differences(ways[0], ways[1], found)
+    differences = comparison.differences(ways[0], ways[1], found)
     whole = {d.metric: d for d in differences if d.part == "all" and d.metric in METRICS}
     return {
         "pairs": len(found.pairs),

@@ -36,8 +36,10 @@ class EvalReport(Frozen):
     """A model or a baseline on a frozen held-out set.
 
     `subject` is a version, or `prefix` or `trigrams`; `unread` counts held-out pairs of which
-    the model's templates cover one side or none; `corpus` is how many documents were searched;
-    `seen` counts held-out pairs of which a DOI or the group was in the subject's training.
+    the model's templates cover one side or none; `corpus` is how many documents there are to
+    search, `unsearched` how many of them the templates can't read: for this model no competitors.
+    `seen` counts held-out pairs of which a DOI or the group was in the subject's training; None
+    where it isn't known what the subject, or what it was made from, was trained on.
     """
 
     subject: str
@@ -45,9 +47,10 @@ class EvalReport(Frozen):
     held_out: str
     pairs: int
     unread: int
-    seen: int
+    seen: int | None
     corpus: int
     slices: tuple[Slice, ...]
+    unsearched: int = 0
 
     def metric(self, name: str, part: str = "all") -> Estimate | None:
         """The figure `name` of the slice `part`, where there is one."""
@@ -66,6 +69,32 @@ class Difference(Frozen):
     groups: int
 
 
+class Corpus(Frozen):
+    """What two models searched: of all `documents` those that both read, the `searched` ones.
+
+    What either can't read is no competitor and no answer for either.
+    """
+
+    documents: int
+    champion_unread: int
+    challenger_unread: int
+    searched: int
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both read the same documents."""
+        lacking = self.documents - self.searched
+        return self.champion_unread == self.challenger_unread == lacking
+
+
+class Anchor(Frozen):
+    """A model that the guards hold against besides the champion, and what changes beside it."""
+
+    subject: str
+    name: str
+    differences: tuple[Difference, ...]
+
+
 class Verdict(Frozen):
     """The gate's decision: `reasons` has a sentence for each rule that was looked at."""
 
@@ -75,3 +104,5 @@ class Verdict(Frozen):
     held_out: str
     reasons: tuple[str, ...]
     differences: tuple[Difference, ...]
+    corpus: Corpus | None = None
+    anchors: tuple[Anchor, ...] = ()

@@ -30,5 +30,5 @@ class Entry(Frozen):
 
     @property
     def took(self) -> timedelta:
-        """How long it ran."""
-        return self.ended_at - self.started_at
+        """How long it ran; nothing where the clock was set back meanwhile."""
+        return max(self.ended_at - self.started_at, timedelta(0))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from schemas.history import Entry
 from worker.files import sync
 
+MADE_LIVE = ("switched", "promoted")
 log = logging.getLogger(__name__)
 
 
@@ -49,6 +50,16 @@ class History:
             return []
         lines = content[: content.rfind(b"\n") + 1].splitlines()
         return [entry for line in lines if (entry := _read(line))]
+
+    def champions(self) -> list[str]:
+        """The versions that were live and were not rolled back, in the order of becoming so."""
+        found: dict[str, None] = {}
+        for entry in self.entries():
+            if entry.outcome in MADE_LIVE and entry.version:
+                found |= dict.fromkeys(filter(None, (entry.previous, entry.version)))
+                if entry.kind == "rollback" and entry.previous:
+                    del found[entry.previous]
+        return list(found)
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:

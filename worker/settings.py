@@ -322,11 +322,19 @@ class PairSettings(Slice):
         le=1,
         description="share of all pairs that one source may have, where there are several",
     )
+    renew_days: int = Field(
+        default=365,
+        ge=1,
+        description="a refine renews a held-out set whose questions are older, in days",
+    )
 
 
 Metric = Literal[
     "ndcg@10", "recall@10", "mrr", "roc_auc", "average_precision", "spearman", "pearson"
 ]
+
+
+Guard = Literal[Metric, "random_roc_auc"]
 
 
 class GateSettings(Slice):
@@ -335,9 +343,16 @@ class GateSettings(Slice):
     metric: Metric = Field(
         default="ndcg@10", description="the metric that must get better by more than chance"
     )
-    guards: dict[Metric, NonNegativeFloat] = Field(
-        default={"roc_auc": 0.02, "average_precision": 0.02, "recall@10": 0.01, "mrr": 0.01},
-        description="how much each of these metrics may fall over all held-out pairs",
+    guards: dict[Guard, NonNegativeFloat] = Field(
+        default={
+            "roc_auc": 0.02,
+            "average_precision": 0.02,
+            "recall@10": 0.01,
+            "mrr": 0.01,
+            "random_roc_auc": 0.01,
+        },
+        description="how much each of these metrics may fall over all held-out pairs, "
+        "`random_roc_auc` beside documents drawn at random",
     )
     slice_margin: float = Field(
         default=0.03, ge=0, description="how much the metric and the guards may fall in a slice"
@@ -369,7 +384,8 @@ class ScheduleSettings(Slice):
 
     refine: str = Field(
         default="0 3 * * sun",
-        description="when to refine, as in a crontab: minute, hour, day of month, month, weekday",
+        description="when to refine, as in a crontab: minute, hour, day of month, month, weekday; "
+        "where both kinds of days are named, both must apply",
     )
     time_zone: str = Field(
         default="UTC", description="the crontab's time zone, such as Europe/Berlin"

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 from tests.support.paths import DOIS, ROOT
+from trainer.data.proposal import propose
 from trainer.stores import Stores
 
 FIELDS = (("10.1016/", "10.1109/"), ("10.1007/", "10.1002/", "10.1080/"))
@@ -55,4 +56,4 @@ def write_pairs(path: Path) -> Path:
 
 
 def hold_out(stores: Stores) -> None:
-    stores.held_out.freeze(stores.pairs.dataset(), {}, share=0.3, corpus=0)
+    stores.held_out.keep(propose(stores.pairs.dataset(), {}, share=0.3, corpus=0))

@@ -31,7 +31,7 @@ FLOORS = {
         {"tasks", "cli"},
     ],
     "trainer": [
-        {"errors", "history", "alone", "records"},
+        {"errors", "history", "alone", "records", "pace"},
         {"data", "card"},
         {"stores"},
         {"training"},

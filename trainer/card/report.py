@@ -37,6 +37,10 @@ CAUTION = (
     "It counts as better or worse where the two intervals don't touch, which is cautious: "
     "`doi-trainer compare` looks at paired differences and sees smaller ones."
 )
+UNSEARCHED = (
+    " {:,} others have no text for this model. That flatters its search figures beside a model "
+    "that searches them too: `doi-trainer compare` has both search the same."
+)
 LOSS_PLOT = "training_loss.png"
 CAPTIONS = {
     LOSS_PLOT: "Training loss by optimizer step",
@@ -188,17 +192,24 @@ def _held_out(record: TrainingRecord, reports: Sequence[EvalReport]) -> str:
         "paper or the review that a pair came with) were held out whole."
         + (left_out if record.held_out == own.held_out else ""),
         f"Of the held-out pairs, {own.unread:,} can't be read by the model, because its templates "
-        f"find no text on one side or both; {own.seen:,} have a DOI that was in a training pair.",
+        f"find no text on one side or both; {_seen(own)}.",
         *(_searched(part, own) for part in own.slices if part.name == "all"),
     ]
     return "\n\n".join(said)
+
+
+def _seen(own: EvalReport) -> str:
+    if own.seen is None:
+        return "how many of them the model that it was made from has met is not known"
+    return f"{own.seen:,} have a DOI that was in a training pair"
 
 
 def _searched(whole: Slice, own: EvalReport) -> str:
     return (
         f"The figures of `all` are over {whole.pairs:,} pairs ({whole.positives:,} with label "
         f"1) of {whole.groups:,} groups; families that are reported apart are not in it. "
-        f"{whole.queries:,} queries searched {own.corpus:,} documents."
+        f"{whole.queries:,} queries searched {own.corpus - own.unsearched:,} documents."
+        + (UNSEARCHED.format(own.unsearched) if own.unsearched else "")
     )
 
 

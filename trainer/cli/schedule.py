@@ -7,9 +7,11 @@ import click
 from trainer.alone import REFINING, alone
 from trainer.bootstrap import make_refine
 from trainer.cli import show_life as shown
+from trainer.cli.options import full_option
 from trainer.cli.stopping import told_to_stop
 from trainer.history import History
 from trainer.refinement.pending import Wishes
+from trainer.training import recipe
 from worker.cli.options import Group, as_json
 from worker.errors import ConfigurationError
 from worker.files import locked
@@ -35,18 +37,21 @@ loglevel_option = click.option(
     "set.",
 )
 @click.option("--force", is_flag=True, help="Run again what has led to an end already.")
+@full_option
 @as_json
-def refine(as_json: bool, force: bool, **wishes: Any) -> int:
+def refine(as_json: bool, full: bool, force: bool, **wishes: Any) -> int:
     """Train from all pairs, evaluate, ask the gate, and promote a model that is better.
 
     It ends well, too, where nothing is new since the last time, or the gate says no. Interrupted,
     the same command goes on from where it was. One runs at a time.
     """
     settings = read_settings()
+    asked = Wishes.of(settings.refine, force=force, **wishes)
+    recipe.load(asked.recipe)  # a wrong name is told before torch is imported
     with alone(settings, REFINING) as check, told_to_stop() as told:
         made = make_refine(settings, watcher=shown.Screen(), told_to_stop=told, check=check)
-        entry = made.run(Wishes.of(settings.refine, force=force, **wishes))
-    shown.refined(entry, as_json=as_json)
+        entry = made.run(asked)
+    shown.refined(entry, full=full, as_json=as_json)
     return 0
 
 
@@ -59,11 +64,13 @@ def schedule(loglevel: str | None) -> int:
     nothing: what is due runs once.
     """
     settings = _with_servers()
+    from trainer.refinement.slots import Slots  # noqa: PLC0415 - imports Celery
     from trainer.tasks import app, start_beat  # noqa: PLC0415 - its options need the URL
 
     # Beat's schedule is unpickled for the current application; without one, Celery would make its
     # default one, and look for its configuration in the current folder.
     app.set_default()
+    shown.caution(Slots(settings.schedule).caution)
     with locked(settings.data_dir / "trainer" / "beat" / "schedule.lock"):
         start_beat(settings, level=loglevel)
     return 0

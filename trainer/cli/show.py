@@ -2,119 +2,28 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from rich.table import Column, Table
 
 from schemas.evaluation import EvalReport, Slice, Verdict
-from schemas.job import NO_DOI
 from trainer.card.lineage import flat
-from trainer.data.held_out import HeldOutSet
-from trainer.data.metadata import MetadataReport
-from trainer.data.pairs import Balance, ImportReport
-from trainer.data.split import wanted_of
 from trainer.records import Version
-from worker.cli.console import err, out, print_reading, print_rejections, say_json
+from worker.cli.console import err, out, say_json
+from worker.model.origin import BASE
 from worker.settings import Metric
 
 if TYPE_CHECKING:
-    from trainer.data.stats import Stats
     from trainer.training.runs import Plan
 
 SHORT = 12
-Spread = list[tuple[str, tuple[int, int]]]
-FEWER = (
-    "fewer than asked: half of a source's groups and of all pairs must train, and so does what "
-    "--keep names or a version was trained on (--from none disregards versions)"
-)
+WHOLE = "all"
+DECIDING = {
+    "nDCG@10": ("ndcg@10", WHOLE),
+    "ROC AUC": ("roc_auc", WHOLE),
+    "beside random documents": ("roc_auc", "random"),
+}
 LONGEST_NAME = 32  # of a baseline; a version's has 64
-
-
-def pairs_report(report: ImportReport, *, dry_run: bool, as_json: bool) -> None:
-    """What an import did, or would do, and how it shifts the balance."""
-    if as_json:
-        say_json({**_plain(report), "dry_run": dry_run})
-        return
-    print_rejections(report.rejected, len(report.rejected))
-    done = "would be added" if dry_run else "added"
-    overruled = report.read - report.new - report.repeated - len(report.rejected)
-    out.print(
-        f"read {report.read:,} = new {report.new:,} ({done}) + repeated {report.repeated:,}"
-        f" + overruled {overruled:,} + rejected {len(report.rejected):,}"
-    )
-    if report.contradictions:
-        out.print(f"{report.contradictions:,} pairs have both labels: label 1 counts")
-    print_reading(report.reading)
-    out.print(f"shard {report.shard[:SHORT]}" if report.shard else "no new shard")
-    out.print(_shift(report.before, report.after))
-
-
-def metadata_report(report: MetadataReport, *, as_json: bool) -> None:
-    """What an import of metadata did."""
-    if as_json:
-        say_json(_plain(report))
-        return
-    invalid = [rejection for rejection in report.rejected if rejection.reason != NO_DOI]
-    without_doi = len(report.rejected) - len(invalid)
-    print_rejections(invalid, len(invalid))
-    out.print(
-        f"read {report.read:,} = added {report.added:,} + repeated {report.repeated:,} + bare DOIs"
-        f" {report.bare:,} + invalid {len(invalid):,} + without a DOI {without_doi:,}"
-    )
-    print_reading(report.reading, without_doi=without_doi)
-
-
-def stats(found: "Stats", *, as_json: bool) -> None:
-    """What the store of pairs holds."""
-    if as_json:
-        say_json(_plain(found))
-        return
-    counts = found.balance
-    out.print(f"dataset {found.dataset[:SHORT]}: {counts.pairs:,} pairs of {found.dois:,} DOIs")
-    out.print(f"label 1: {counts.positives:,} ({counts.positive_share:.1%})")
-    out.print(f"{found.groups:,} groups, the largest of {found.largest_group:,} pairs")
-    out.print(f"{found.titled:,} DOIs have a title")
-    sources = Table("source", "label", "pairs")
-    for name, count in found.sources.items():
-        sources.add_row(*name.rsplit("=", 1), f"{count:,}")
-    out.print(sources)
-    tokens = Table("texts", "tokens min", "mean", "max", "without a text")
-    for column, n in found.lengths.items():
-        tokens.add_row(column, f"{n.least}", f"{n.mean:.2f}", f"{n.most}", f"{n.unread:,}")
-    out.print(tokens)
-    shards = Table("shard", "pairs", "files", "imported")
-    for shard in found.shards:
-        when = f"{shard.created_at:%Y-%m-%d %H:%M}"
-        shards.add_row(shard.id[:SHORT], f"{shard.pairs:,}", ", ".join(shard.files), when)
-    out.print(shards)
-
-
-def held_out(found: HeldOutSet, spread: Spread, *, share: float, as_json: bool) -> None:
-    """What was frozen, and how many groups that is of each source."""
-    positives = sum(pair.label for pair in found.pairs)
-    facts = {
-        "id": found.id,
-        "dataset": found.dataset,
-        "pairs": len(found.pairs),
-        "positives": positives,
-        "groups": len(found.groups),
-        "documents": len(found.documents),
-        "corpus": len(found.corpus),
-        "apart": list(found.apart),
-        "sources": {name: {"held_out": held, "groups": n} for name, (held, n) in spread},
-    }
-    if as_json:
-        say_json(facts)
-    else:
-        for name, (held, groups) in spread:
-            out.print(f"{name}: {held:,} of {groups:,} groups")
-        if any(held < wanted_of(groups, share) for _, (held, groups) in spread):
-            out.print(FEWER)
-        out.print(
-            f"held out {found.id[:SHORT]}: {len(found.pairs):,} pairs ({positives:,} with label 1)"
-            f" of {len(found.groups):,} groups, {len(found.documents):,} documents"
-            f" and {len(found.corpus):,} others to search in"
-        )
 
 
 def plan(found: "Plan") -> None:
@@ -132,40 +41,51 @@ def plan(found: "Plan") -> None:
     )
 
 
-def reports(found: Sequence[EvalReport], *, as_json: bool) -> None:
-    """A table of subjects, over all and slice by slice."""
-    if as_json:
-        say_json([report.model_dump(mode="json") for report in found])
-        return
+def reports(found: Sequence[EvalReport], *, full: bool) -> None:
+    """A table of subjects over all, and slice by slice where `full`."""
     for part in dict.fromkeys(part.name for report in found for part in report.slices):
         rows = [(report, s) for report in found for s in report.slices if s.name == part]
-        out.print(_evaluation(part, rows))
+        if full or part == WHOLE:
+            out.print(_evaluation(part, rows))
     first = found[0]
     out.print(
         f"held out {first.held_out[:SHORT]}: {first.pairs:,} pairs; {first.corpus:,} documents"
         " searched; 95 % intervals from a bootstrap over groups"
     )
     for report in found:
-        if report.unread or report.seen:
-            out.print(
-                f"{report.name}: {report.unread:,} pairs not read for want of a text,"
-                f" {report.seen:,} touch a DOI of its training"
-            )
+        _cautions(report)
 
 
-def trained(version: str, path: Path, found: Sequence[EvalReport], *, as_json: bool) -> None:
-    """What a training run made: its version, where it is, how good it is."""
+def evaluated(found: Sequence[EvalReport], *, full: bool, as_json: bool) -> None:
+    """What an evaluation found: how each version stands beside the base model, then tables."""
+    if as_json:
+        say_json([report.model_dump(mode="json") for report in found])
+        return
+    versions = [r for r in found if len(r.subject) > LONGEST_NAME and r.name != BASE]
+    for report in versions:
+        _stands(report, found)
+    reports(found, full=full)
+    if versions:
+        out.print(f"next: doi-trainer compare {BASE} {versions[0].subject[:SHORT]}")
+    if not full:
+        out.print("slice by slice: the same with --full")
+
+
+def trained(
+    version: str, path: Path, found: Sequence[EvalReport], *, full: bool, as_json: bool
+) -> None:
+    """What a training run made: its version, how good it is, where it is."""
     if as_json:
         evaluation = [report.model_dump(mode="json") for report in found]
         say_json({"version": version, "path": str(path), "evaluation": evaluation})
         return
-    reports(found, as_json=False)
-    out.print(f"registered {version}")
+    out.print(f"registered {version[:SHORT]}")
     out.print(f"model card: {path}/README.md")
+    evaluated(found, full=full, as_json=False)
 
 
-def verdict(found: Verdict, *, as_json: bool) -> None:
-    """The gate's decision with its reasons."""
+def verdict(found: Verdict, *, full: bool, as_json: bool) -> None:
+    """The gate's decision with its reasons, those that refuse first."""
     if as_json:
         say_json(found.model_dump(mode="json"))
         return
@@ -173,6 +93,11 @@ def verdict(found: Verdict, *, as_json: bool) -> None:
     out.print(f"{says}: {found.challenger[:SHORT]} in place of {found.champion[:SHORT]}")
     for reason in found.reasons:
         out.print(f"- {reason}")
+    if full:
+        out.print(_differences(found))
+    new = found.challenger[:SHORT]
+    after = f"promote {new} --dry-run" if found.promote else f"evaluate {new} --full"
+    out.print(f"next: doi-trainer {after}")
 
 
 def versions(found: Iterable[Version], *, as_json: bool) -> None:
@@ -222,7 +147,53 @@ def version(one: Version, *, as_json: bool) -> None:
     for name, digest in files.items():
         out.print(f"file {name}: {digest}")
     if one.reports:
-        reports(one.reports, as_json=False)
+        reports(one.reports, full=True)
+
+
+def _stands(own: EvalReport, found: Sequence[EvalReport]) -> None:
+    """A line: the figures that decide, in brackets those of the base model that reads the same."""
+    place = found.index(own)  # its baselines stand behind it, or before, where others share them
+    nearest = (*found[place:], *found[:place][::-1])
+    base = next((report for report in nearest if report.name == BASE), None)
+    figures = []
+    for name, (metric, part) in DECIDING.items():
+        mine, theirs = (r and r.metric(metric, part) for r in (own, base))
+        if mine:
+            beside = f" ({theirs.value:.3f})" if theirs else ""
+            figures.append(f"{name} {mine.value:.3f}{beside}")
+    said = "; ".join(figures) or "nothing could be measured"
+    out.print(f"{own.name} {own.subject[:SHORT]}, in brackets the base model: {said}")
+
+
+def _cautions(report: EvalReport) -> None:
+    if report.unread or report.seen:
+        out.print(
+            f"{report.name}: {report.unread:,} pairs not read for want of a text,"
+            f" {report.seen or 0:,} touch a DOI of its training"
+        )
+    if report.seen is None:
+        out.print(f"{report.name}: it isn't known which of the pairs it was trained on")
+    if report.unsearched:
+        out.print(
+            f"{report.name}: {report.unsearched:,} of the documents have no text for it and"
+            " are not searched: that flatters its search figures; `doi-trainer compare` has"
+            " both models search the same"
+        )
+
+
+def _differences(found: Verdict) -> Table:
+    table = Table("metric", "slice", "champion", "challenger", "difference", "groups")
+    for one in found.differences:
+        change = one.difference
+        table.add_row(
+            one.metric,
+            one.part,
+            f"{one.champion:.3f}",
+            f"{one.challenger:.3f}",
+            f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})",
+            f"{one.groups:,}",
+        )
+    return table
 
 
 def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:
@@ -240,24 +211,3 @@ def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:
         if any(found):
             table.add_row(metric, *cells)
     return table
-
-
-def _shift(before: Balance, after: Balance) -> Table:
-    table = Table("of all pairs", "before", "after")
-    table.add_row("pairs", f"{before.pairs:,}", f"{after.pairs:,}")
-    table.add_row("label 1", f"{before.positive_share:.1%}", f"{after.positive_share:.1%}")
-    for family in after.families:
-        shares = (balance.family_share(family) for balance in (before, after))
-        table.add_row(family, *(f"{share:.1%}" for share in shares))
-    return table
-
-
-def _plain(value: Any) -> Any:
-    """Named tuples as objects, all the way down."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _plain(inner) for name, inner in value._asdict().items()}
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value

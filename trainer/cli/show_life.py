@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from trainer.evaluation import evaluate
     from trainer.training import train
 
+NEXT = {
+    "promoted": "doi-trainer rollback takes it back; doi-trainer show {} says where it comes from",
+    "refused": "doi-trainer evaluate {} --full shows its figures; refine --full all reasons",
+    "nothing new": "doi-trainer pairs import FILE, or doi-trainer refine --force",
+}
 ENTRIES = TypeAdapter(list[Entry])
 
 
@@ -46,12 +51,22 @@ class Screen:
             yield texts.show
 
 
-def refined(entry: Entry, *, as_json: bool) -> None:
-    """What came of a refine."""
+def caution(words: str | None) -> None:
+    """What a person may not expect, on standard error, where there is something."""
+    if words is not None:
+        err.print(words)
+
+
+def refined(entry: Entry, *, full: bool, as_json: bool) -> None:
+    """What came of a refine, and what to do next."""
     if as_json:
         say(entry.model_dump_json())
         return
     out.print(_end(entry))
+    for reason in entry.details.get("reasons", ()) if full else ():
+        out.print(f"- {reason}")
+    if entry.outcome in NEXT:
+        out.print(f"next: {NEXT[entry.outcome].format((entry.version or '')[:SHORT])}")
 
 
 def history(entries: Sequence[Entry], *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,17 +13,15 @@ import pyarrow as pa
 from schemas.document import METADATA_FIELDS, Document
 from schemas.model import render
 from schemas.pair import LabelledPair
-from trainer.data import split
 from trainer.data.metadata import FIELDS as DOCUMENT_FIELDS
 from trainer.data.pairs import SCHEMA as PAIRS_SCHEMA
-from trainer.data.pairs import Dataset
 from trainer.data.shards import NEW, digest, locked, read_rows, write_rows
-from trainer.data.split import NOTHING, HeldOut, groups_of
 from trainer.errors import HeldOutUnknown, PairsError
 from worker.files import sync, write_text
 
 NAME = re.compile(r"[0-9a-f]{64}")
 NOTE, PAIRS, DOCUMENTS = "held_out.json", "pairs.parquet", "documents.parquet"
+RETIRED = "retired.parquet"
 DOCUMENTS_SCHEMA = pa.schema([("role", pa.string()), *DOCUMENT_FIELDS])
 PAIR, CORPUS = "pair", "corpus"
 NOTED = {"number", "dataset", "groups", "apart", "related"}
@@ -36,7 +34,7 @@ class HeldOutSet(NamedTuple):
     which no pair is left; the families in `apart` are reported, but not in the totals.
     `documents` has each DOI of `pairs`, bare where nothing is known of it; `corpus` has others.
     `related` are further pairs of these DOIs that are known to belong together, but are not
-    tested on: to find one is no mistake.
+    tested on: to find one is no mistake. For `retired`, `reserve`, `exempt` see `split.HeldOut`.
     """
 
     id: str
@@ -47,6 +45,9 @@ class HeldOutSet(NamedTuple):
     documents: dict[str, Document]
     corpus: list[Document]
     related: tuple[tuple[str, str], ...] = ()
+    retired: tuple[LabelledPair, ...] = ()
+    reserve: float = 0.0
+    exempt: frozenset[str] = frozenset()
 
 
 class HeldOutStore:
@@ -54,52 +55,6 @@ class HeldOutStore:
 
     def __init__(self, root: Path) -> None:
         self._path = root / "held_out"
-
-    def freeze(  # noqa: PLR0913 - each is a decision of the caller's
-        self,
-        dataset: Dataset,
-        documents: Mapping[str, Document],
-        *,
-        share: float,
-        keep: Collection[LabelledPair] = (),
-        before: HeldOut = NOTHING,
-        trained: Collection[LabelledPair] = (),
-        apart: Sequence[str] = (),
-        corpus: int = 50_000,
-        searched: Sequence[str] = (),
-    ) -> HeldOutSet:
-        """Hold `share` (0 to 1) of the dataset's groups out, and keep the set for good.
-
-        For `share`, `keep`, `before`, `trained` see `trainer.data.split.hold_out`. The corpus has
-        at most `corpus` of the other documents, none of which is known to belong with a held-out
-        one: those with a title first, of these those in no pair of the dataset, each by SHA-256.
-        They come from `documents`, the dataset, and the canonical DOIs in `searched`. What was
-        frozen already is returned as it is. Raises `PairsError`, also where nothing could be held
-        out.
-        """
-        chosen = split.hold_out(
-            dataset.pairs, share=share, keep=keep, before=before, trained=trained
-        )
-        if not chosen.pairs:
-            raise PairsError(
-                f"no pair can be held out: of {len(groups_of(dataset.pairs)):,} groups (what pairs "
-                "came with) half must train, and those that are kept"
-            )
-        tested = list(dict.fromkeys(doi for p in chosen.pairs for doi in (p.doi_a, p.doi_b)))
-        others = _others(dataset.pairs, {*documents, *searched}, tested=set(tested))
-        known = [documents.get(doi) or Document(doi=doi) for doi in others]
-        in_pairs = split.dois(dataset.pairs)
-        found = HeldOutSet(
-            id="",
-            dataset=dataset.version,
-            groups=chosen.groups,
-            apart=tuple(sorted(set(apart))),
-            pairs=chosen.pairs,
-            documents={doi: documents.get(doi) or Document(doi=doi) for doi in tested},
-            corpus=sorted(known, key=lambda document: _rank(document, in_pairs))[:corpus],
-            related=_related(dataset.pairs, chosen.pairs, tested=set(tested)),
-        )
-        return self._keep(found._replace(id=_identity(found)))
 
     def renew(
         self, frozen: HeldOutSet, known: Mapping[str, Document], *, templates: Sequence[str]
@@ -116,7 +71,7 @@ class HeldOutStore:
             return frozen
         corpus = [_learn(document, known) for document in frozen.corpus]
         renewed = frozen._replace(documents=learnt, corpus=corpus)
-        return self._keep(renewed._replace(id=_identity(renewed)))
+        return self.keep(identified(renewed), since=self.since(frozen.id))
 
     def load(self, id: str | None = None) -> HeldOutSet:  # noqa: A002 - as in the tables
         """The set of this id or prefix, or without one the set that was frozen last.
@@ -137,10 +92,18 @@ class HeldOutStore:
             documents={d.doi: d for role, d in documents if role == PAIR},
             corpus=[d for role, d in documents if role == CORPUS],
             related=tuple((a, b) for a, b in note["related"]),
+            retired=_retired(path),
+            reserve=note.get("reserve", 0.0),
+            exempt=frozenset(note.get("exempt", ())),
         )
         if _identity(found) != found.id:
             raise PairsError(f"the held-out set {path} was changed")
         return found
+
+    def since(self, id: str) -> datetime:  # noqa: A002 - as in the tables
+        """When the questions of this set were first asked; raises as `load` does."""
+        note = _note(self._path / self._find(id))
+        return datetime.fromisoformat(note.get("since") or note["frozen_at"])
 
     def ids(self) -> list[str]:
         """The ids of all sets, in the order in which they were frozen; raises `PairsError`."""
@@ -160,7 +123,12 @@ class HeldOutStore:
             raise HeldOutUnknown(f"{what} in {self._path}")
         return found[0]
 
-    def _keep(self, frozen: HeldOutSet) -> HeldOutSet:
+    def keep(self, frozen: HeldOutSet, *, since: datetime | None = None) -> HeldOutSet:
+        """Keep a set for good, and have it in force; what is there already stays as it is.
+
+        `since` is when its questions were first asked, now unless said. Raises `PairsError`.
+        """
+        at = since or datetime.now(UTC)
         with locked(self._path):
             if self.ids()[-1:] == [frozen.id]:
                 return self.load(frozen.id)
@@ -168,11 +136,11 @@ class HeldOutStore:
             number = 1 + max((note["number"] for note in notes), default=0)
             try:
                 if (path := self._path / frozen.id).exists():  # before another one: in force again
-                    write_text(path / NOTE, _noted(frozen, number))
+                    write_text(path / NOTE, _noted(frozen, number, since=self.since(frozen.id)))
                     return self.load(frozen.id)
                 made = self._path / NEW  # one that was killed may have left it
                 shutil.rmtree(made, ignore_errors=True)
-                _write(made, frozen, number=number)
+                _write(made, frozen, _noted(frozen, number, since=at))
                 made.replace(self._path / frozen.id)
                 sync(self._path)
             except OSError as error:
@@ -195,34 +163,16 @@ def _is_read_otherwise(before: Document, now: Document, *, templates: Sequence[s
     return places[0] != places[1]
 
 
-def _others(pairs: Iterable[LabelledPair], more: set[str], *, tested: set[str]) -> set[str]:
-    """What may be searched beside `tested`: not what is known to belong with one of them.
-
-    A document that a query cites, but whose pair is not held out, would count as a wrong answer.
-    """
-    related = {
-        doi
-        for pair in pairs
-        if pair.label and (pair.doi_a in tested or pair.doi_b in tested)
-        for doi in (pair.doi_a, pair.doi_b)
-    }
-    return (split.dois(pairs) | more) - tested - related
-
-
-def _related(
-    pairs: Iterable[LabelledPair], chosen: Iterable[LabelledPair], *, tested: set[str]
-) -> tuple[tuple[str, str], ...]:
-    known = {p.key for p in pairs if p.label and p.doi_a in tested and p.doi_b in tested}
-    return tuple(sorted(known - {pair.key for pair in chosen}))
-
-
-def _rank(document: Document, in_pairs: set[str]) -> tuple[bool, bool, bytes]:
-    return document.title is None, document.doi in in_pairs, split.digest(document.doi)
+def identified(found: HeldOutSet) -> HeldOutSet:
+    """The set with the id that is its own: the SHA-256 of all that is in it."""
+    return found._replace(id=_identity(found))
 
 
 def _identity(found: HeldOutSet) -> str:
-    head = [found.dataset, sorted(found.groups), found.apart, found.related]
-    return digest([head, *found.pairs, *_rows(found)])
+    head: list[Any] = [found.dataset, sorted(found.groups), found.apart, found.related]
+    if found.reserve:  # sets from before there was one keep their names
+        head += [found.reserve, sorted(found.exempt), len(found.retired)]
+    return digest([head, *found.pairs, *found.retired, *_rows(found)])
 
 
 def _rows(found: HeldOutSet) -> Iterator[tuple[Any, ...]]:
@@ -236,22 +186,34 @@ def _document(row: Sequence[Any]) -> Document:
     return Document(**dict(zip(("doi", *METADATA_FIELDS), row, strict=True)))
 
 
-def _write(path: Path, found: HeldOutSet, *, number: int) -> None:
+def _write(path: Path, found: HeldOutSet, note: str) -> None:
     path.mkdir()
     write_rows(path / PAIRS, found.pairs, schema=PAIRS_SCHEMA)
     write_rows(path / DOCUMENTS, list(_rows(found)), schema=DOCUMENTS_SCHEMA)
-    write_text(path / NOTE, _noted(found, number))
+    if found.retired:
+        write_rows(path / RETIRED, found.retired, schema=PAIRS_SCHEMA)
+    write_text(path / NOTE, note)
     sync(path)
 
 
-def _noted(found: HeldOutSet, number: int) -> str:
+def _retired(path: Path) -> tuple[LabelledPair, ...]:
+    if not (path / RETIRED).exists():
+        return ()
+    rows = read_rows(path / RETIRED, schema=PAIRS_SCHEMA)
+    return tuple(LabelledPair(*row) for row in rows)
+
+
+def _noted(found: HeldOutSet, number: int, *, since: datetime) -> str:
     note = {
         "number": number,
         "frozen_at": datetime.now(UTC).isoformat(),
+        "since": since.isoformat(),
         "dataset": found.dataset,
         "groups": sorted(found.groups),
         "apart": found.apart,
         "related": found.related,
+        "reserve": found.reserve,
+        "exempt": sorted(found.exempt),
     }
     return json.dumps(note, indent=1, ensure_ascii=False) + "\n"
 

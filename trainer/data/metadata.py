@@ -1,6 +1,6 @@
 """What is known of DOIs, so that text templates can render them: append-only shards."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,11 +84,15 @@ class MetadataStore:
 
         Raises `PairsError` where a shard can't be read or was changed.
         """
+        return {document.doi: document for document in self.each(dois)}
+
+    def each(self, dois: Collection[str] | None = None) -> Iterator[Document]:
+        """The same documents one after the other: they take ten times the memory of their rows."""
         wanted = None if dois is None else set(dois)
         rows = (row for facts in self._shards.facts() for row in self._shards.read(facts))
         latest = {row[0]: row for row in rows if wanted is None or row[0] in wanted}
         names = ("doi", *METADATA_FIELDS)
-        return {doi: Document(**dict(zip(names, row, strict=True))) for doi, row in latest.items()}
+        return (Document(**dict(zip(names, row, strict=True))) for row in latest.values())
 
     @property
     def version(self) -> str:

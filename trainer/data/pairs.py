@@ -1,7 +1,7 @@
-"""The store of labelled pairs: append-only, content-addressed, each pair with one label.
+"""The store of labelled pairs: content-addressed imports, each pair with one label.
 
-Where a pair comes with both labels, 1 counts whatever the order: "not cited" is weaker evidence
-than "cited". Where it comes again with the same label, the first one stays.
+Which label counts where a pair has both: `trainer.data.labels`. Where it comes again with the same
+label, the first one stays. An import can be dropped; it is set aside, for models trained on it.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ import pyarrow as pa
 from schemas.job import Reading, Rejection
 from schemas.pair import LabelledPair
 from trainer.data import pair_files
+from trainer.data.labels import Labels
 from trainer.data.shards import Facts, ShardFolder, version
 from trainer.errors import LimitExceeded, PairsError
 from worker.settings import LimitSettings, PairSettings
@@ -54,9 +55,10 @@ class Balance(NamedTuple):
 class ImportReport(NamedTuple):
     """What became of an import's rows, and how it shifts the balance of the store.
 
-    `new` pairs were added; `repeated` rows had a pair and a label that were there; in
-    `contradictions` a row met the other label of its pair. A 1 that meets a 0 of the store counts
-    there and is new as well. `shard` is the id of what was kept, None where nothing was.
+    `new` rows were added; `repeated` ones had a pair and a label that were there; in
+    `contradictions` a row met the other label of its pair. One that counts all the same is new as
+    well; `corrected` ones changed what their own source had said. `shard` is the id of what was
+    kept, None where nothing was.
     """
 
     files: tuple[str, ...]
@@ -69,6 +71,7 @@ class ImportReport(NamedTuple):
     shard: str | None
     before: Balance
     after: Balance
+    corrected: int = 0
 
 
 class Shard(NamedTuple):
@@ -107,13 +110,17 @@ class PairStore:
         report = Report()
         given, rejected, read = self._read(sources, options, report)
         with nullcontext() if dry_run else self._shards.locked():
-            store = self._stored(self._shards.facts())
-            before = balance(store.pairs.values())
-            new = [pair for pair in given.pairs.values() if store.add(pair)]
-            after = balance(store.pairs.values())
+            facts = self._shards.facts()
+            store = self._stored(facts)
+            before = balance(store)
+            added = (store.add(pair, corrects=True) for pair in given.rows())
+            new = [pair for pair in added if pair is not None]
+            after = balance(store)
             _check(before, after, caps=self._caps)
+            # What overrules an earlier row means something behind it alone: its id says so.
+            behind = version(known.id for known in facts) if store.corrected else ""
             keep = new and not dry_run
-            shard = self._shards.write(new, files=sources) if keep else None
+            shard = self._shards.write(new, files=sources, after=behind) if keep else None
         return ImportReport(
             files=tuple(PurePath(source).name for source in sources),
             read=read,
@@ -125,29 +132,41 @@ class PairStore:
             shard=shard,
             before=before,
             after=after,
+            corrected=store.corrected,
         )
+
+    def drop(self, prefix: str) -> Shard:
+        """Set the import with this id or prefix aside; raises `PairsError`.
+
+        Its rows count no more; those that a later import repeated were kept in this one alone.
+        """
+        with self._shards.locked():
+            facts = self._shards.facts()
+            (found,) = (known for known in facts if known.id == _find(prefix, facts))
+            self._shards.set_aside(found)
+        return Shard(found.id, found.rows, found.files, found.created_at)
 
     def shards(self) -> list[Shard]:
         """All shards, in the order of their import; raises `PairsError`."""
         return [Shard(f.id, f.rows, f.files, f.created_at) for f in self._shards.facts()]
 
-    def dataset(self, shards: Sequence[str] = ()) -> Dataset:
+    def dataset(self, shards: Sequence[str] = (), *, with_dropped: bool = False) -> Dataset:
         """The pairs of all shards, or of those with these ids or prefixes, in the order of ids.
 
-        The order of imports changes nothing in a dataset, so neither in what is trained on it.
-        A pair that has both labels in them stands where it has label 1. Raises `PairsError` for an
-        unknown or ambiguous id, and for a shard that was changed.
+        The order of imports changes nothing in a dataset, so neither in what is trained on it,
+        unless one corrects another, which its id says. `with_dropped`, `shards` may be dropped
+        ones. Raises `PairsError` for an unknown or ambiguous id, and for a shard that was changed.
         """
-        facts = self._shards.facts()
+        facts = self._shards.facts(with_aside=with_dropped and bool(shards))
         ids = {_find(prefix, facts) for prefix in shards} or {known.id for known in facts}
         chosen = sorted((known for known in facts if known.id in ids), key=lambda known: known.id)
-        pairs = list(self._stored(chosen).pairs.values())
+        pairs = list(self._stored(chosen))
         return Dataset(version(ids), tuple(known.id for known in chosen), pairs)
 
     def _read(
         self, sources: Sequence[str], options: SourceOptions, report: Report
-    ) -> tuple["_OneLabel", list[Rejection], int]:
-        given, rejected, read = _OneLabel(), [], 0
+    ) -> tuple[Labels, list[Rejection], int]:
+        given, rejected, read = Labels(), [], 0
         found = (
             item
             for source in sources
@@ -165,37 +184,15 @@ class PairStore:
                 given.add(item)
         return given, rejected, read
 
-    def _stored(self, facts: Iterable[Facts]) -> "_OneLabel":
-        found = _OneLabel()
-        for known in facts:
+    def _stored(self, facts: Iterable[Facts]) -> Labels:
+        """What these shards say: first those that any order gives the same, by their ids."""
+        found = Labels()
+        ordered = sorted(facts, key=lambda f: (f.number, f.created_at) if f.after else (0, f.id))
+        for known in ordered:
             for row in self._shards.read(known):
-                found.add(LabelledPair(*row))
-        found.repeated = found.contradictions = 0
+                found.add(LabelledPair(*row), corrects=bool(known.after))
+        found.repeated = found.contradictions = found.corrected = 0
         return found
-
-
-class _OneLabel:
-    """Pairs by their key, each with one label; counts what met a pair that was there."""
-
-    def __init__(self) -> None:
-        self.pairs: dict[tuple[str, str], LabelledPair] = {}
-        self.repeated = 0
-        self.contradictions = 0
-
-    def add(self, pair: LabelledPair) -> bool:
-        """Add a pair, unless it is there with this label or a stronger one; whether it was."""
-        key = pair.key
-        known = self.pairs.get(key)
-        if known is not None and known.label == pair.label:
-            self.repeated += 1
-            return False
-        if known is not None:
-            self.contradictions += 1
-            if known.label:
-                return False
-            del self.pairs[key]  # so that the 1 stands where it came
-        self.pairs[key] = pair
-        return True
 
 
 def balance(pairs: Iterable[LabelledPair]) -> Balance:

@@ -18,7 +18,7 @@ from worker.files import sync
 
 NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 FACTS = b"doivec"
-NEW = ".new"
+NEW, ASIDE = ".new", "dropped"
 
 
 class Facts(NamedTuple):
@@ -48,10 +48,28 @@ class ShardFolder:
         with locked(self._path):
             yield
 
-    def facts(self) -> list[Facts]:
-        """The facts of all shards, in the order of their import; raises `PairsError`."""
-        found = [_facts(path) for path in self._path.glob("*") if NAME.fullmatch(path.name)]
+    def facts(self, *, with_aside: bool = False) -> list[Facts]:
+        """The facts of all shards, in the order of their import; raises `PairsError`.
+
+        `with_aside`, of those too that were set aside.
+        """
+        folders = (self._path / ASIDE, self._path) if with_aside else (self._path,)
+        paths = {path.name: path for folder in folders for path in folder.glob("*.parquet")}
+        found = [_facts(path) for name, path in paths.items() if NAME.fullmatch(name)]
         return sorted(found, key=lambda facts: (facts.number, facts.created_at, facts.id))
+
+    def set_aside(self, facts: Facts) -> None:
+        """Let a shard count no more, but be read where it is asked for; `locked` must be held.
+
+        Raises `PairsError`.
+        """
+        try:
+            (self._path / ASIDE).mkdir(exist_ok=True)
+            self._at(facts).replace(self._path / ASIDE / f"{facts.id}.parquet")
+            sync(self._path / ASIDE)
+            sync(self._path)
+        except OSError as error:
+            raise PairsError(f"the shard can't be set aside: {error}") from error
 
     def write(self, rows: Sequence[Sequence[Any]], *, files: Sequence[str], after: str = "") -> str:
         """Keep `rows` as one shard, durably, and return its id; `locked` must be held.
@@ -75,11 +93,15 @@ class ShardFolder:
 
     def read(self, facts: Facts) -> Iterator[tuple[Any, ...]]:
         """The rows of a shard; raises `PairsError` where they are not those of its id."""
-        path = self._path / f"{facts.id}.parquet"
+        path = self._at(facts)
         rows = read_rows(path, schema=self._schema)
         if digest(rows, after=facts.after) != facts.id:
             raise PairsError(f"the shard {path} was changed: its rows are not those of its name")
         return iter(rows)
+
+    def _at(self, facts: Facts) -> Path:
+        path = self._path / f"{facts.id}.parquet"
+        return path if path.exists() else self._path / ASIDE / path.name
 
     def _place(self, rows: Sequence[Sequence[Any]], facts: Facts) -> None:
         note = json.dumps({**facts._asdict(), "created_at": facts.created_at.isoformat()})

@@ -17,6 +17,7 @@ SALT = "doivec held-out\0"
 # 0.07 * 100 is 7.000000000000001: without rounding, eight groups of a hundred.
 SHARE_DIGITS = 9
 LEAST_TRAINED = 0.5
+GROUP_PAIRS = 200
 Placed = tuple[int, LabelledPair]
 
 
@@ -31,12 +32,27 @@ class HeldOut(Protocol):
     def pairs(self) -> list[LabelledPair]:
         """The held-out pairs."""
 
+    @property
+    def retired(self) -> tuple[LabelledPair, ...]:
+        """Pairs that were tested on before, and don't train either."""
+
+    @property
+    def reserve(self) -> float:
+        """The share of the groups that came later which waits, untrained, for a renewal."""
+
+    @property
+    def exempt(self) -> frozenset[str]:
+        """Groups that were known when it was chosen, and train though they are in that share."""
+
 
 class Selection(NamedTuple):
     """Chosen groups, and of their pairs those to test on, in the order of the input."""
 
     groups: frozenset[str]
     pairs: list[LabelledPair]
+    retired: tuple[LabelledPair, ...] = ()
+    reserve: float = 0.0
+    exempt: frozenset[str] = frozenset()
 
 
 NOTHING = Selection(frozenset(), [])
@@ -57,7 +73,8 @@ def hold_out(
     keep: Collection[LabelledPair] = (),
     before: HeldOut = NOTHING,
     trained: Collection[LabelledPair] = (),
-    group_pairs: int = 200,
+    group_pairs: int = GROUP_PAIRS,
+    renew: bool = False,
 ) -> Selection:
     """The groups that are held out of `pairs`, and those of their pairs that are tested on.
 
@@ -70,6 +87,9 @@ def hold_out(
 
     What was held out `before` stays and counts towards the share, its pairs come first. Added is
     nothing that models have `trained` on: no such group, no pair that touches such a DOI.
+
+    To `renew` is to test on fresh groups alone: those within `share` (see `is_within`), whatever
+    was held out before, which stays held out, but is retired.
     """
     kept, kept_dois = _kept_groups(pairs, keep), dois(keep)
     stays = _stay(before, pairs, kept=kept, kept_dois=kept_dois)
@@ -77,22 +97,45 @@ def hold_out(
     free = groups_of(fresh) - groups_of(trained) - kept - stays.groups
     testable = (p for p in fresh if p.group in free and not _touches(p, kept_dois))
     tested = _cap(testable, group_pairs)
-    groups = _choose(pairs, stays, tested=tested, free=free, share=share, kept=kept)
+    if renew:
+        stays = stays._replace(pairs=[], retired=(*stays.retired, *stays.pairs))
+        groups = _take_all(pairs, stays, tested=tested, share=share)
+    else:
+        groups = _choose(pairs, stays, tested=tested, free=free, share=share, kept=kept)
     added = sorted(placed for group in groups for placed in tested.get(group, ()))
-    return Selection(stays.groups | groups, stays.pairs + [pair for _, pair in added])
+    return stays._replace(
+        groups=stays.groups | groups, pairs=stays.pairs + [pair for _, pair in added]
+    )
 
 
 def training_part(pairs: Iterable[LabelledPair], held_out: HeldOut) -> Training:
-    """The pairs that share no group and no DOI with what is held out.
+    """The pairs that share no group and no DOI with what is held out, or waits to be.
 
-    `group_dropped` counts the pairs of a chosen group, `doi_dropped` those of other groups that
-    touch a DOI of a held-out pair.
+    `group_dropped` counts the pairs of a chosen or waiting group, `doi_dropped` those of other
+    groups that touch a DOI which is, was, or waits to be tested on.
     """
     pairs = list(pairs)
-    others = [pair for pair in pairs if pair.group not in held_out.groups]
-    tested = dois(held_out.pairs)
+    waiting = waiting_groups(pairs, held_out)
+    out = held_out.groups | waiting
+    others = [pair for pair in pairs if pair.group not in out]
+    coming = _cap((pair for pair in pairs if pair.group in waiting), GROUP_PAIRS).values()
+    later = (pair for placed in coming for _, pair in placed)
+    tested = dois(chain(held_out.pairs, held_out.retired, later))
     free = [pair for pair in others if not _touches(pair, tested)]
     return Training(free, len(pairs) - len(others), len(others) - len(free))
+
+
+def waiting_groups(pairs: Iterable[LabelledPair], held_out: HeldOut) -> set[str]:
+    """The groups that came after the set, and wait untrained for its renewal."""
+    if not held_out.reserve:
+        return set()
+    new = groups_of(pairs) - held_out.groups - held_out.exempt
+    return {group for group in new if is_within(group, held_out.reserve)}
+
+
+def is_within(group: str, share: float) -> bool:
+    """Whether a group is in a `share` (0 to 1) of all groups there are, or will be: by SHA-256."""
+    return int.from_bytes(digest(group)) < share * 2**256
 
 
 def dois(pairs: Iterable[LabelledPair]) -> set[str]:
@@ -144,11 +187,14 @@ def _kept_groups(pairs: Iterable[LabelledPair], keep: Collection[LabelledPair]) 
 def _stay(
     before: HeldOut, pairs: Iterable[LabelledPair], *, kept: set[str], kept_dois: set[str]
 ) -> Selection:
-    """What was held out and need not train, with the labels that the pairs have by now."""
-    positive = {pair.key for pair in pairs if pair.label} if before.pairs else set()
-    stays = [p for p in before.pairs if p.group not in kept and not _touches(p, kept_dois)]
-    labelled = [p._replace(label=1) if p.key in positive else p for p in stays]
-    return Selection(before.groups - kept, labelled)
+    """What was held out, need not train and was not dropped, with the labels it has by now."""
+    labels = {pair.key: pair.label for pair in pairs} if before.pairs else {}
+    stays, retired = (
+        [p for p in some if p.group not in kept and not _touches(p, kept_dois)]
+        for some in (before.pairs, before.retired)
+    )
+    labelled = [p._replace(label=labels[p.key]) for p in stays if p.key in labels]
+    return Selection(before.groups - kept, labelled, tuple(retired))
 
 
 def _untouched(
@@ -188,6 +234,19 @@ def _choose(
     return frozenset(chosen)
 
 
+def _take_all(
+    pairs: Sequence[LabelledPair],
+    stays: Selection,
+    *,
+    tested: Mapping[str, list[Placed]],
+    share: float,
+) -> frozenset[str]:
+    """All fresh groups within `share`, as long as enough is left to train on."""
+    room = _Room(pairs, stays)
+    fresh = sorted((group for group in tested if is_within(group, share)), key=digest)
+    return frozenset(g for g in fresh if room.take(g, [pair for _, pair in tested[g]]))
+
+
 def _sources(pairs: Iterable[LabelledPair]) -> list[tuple[str, set[str]]]:
     """The groups of each family; where no family has two, all groups as if they were of one."""
     found = families(pairs)
@@ -207,7 +266,7 @@ class _Room:
             self._of_doi[pair.doi_a].append(place)
             self._of_doi[pair.doi_b].append(place)
         self._most_lost = (1 - LEAST_TRAINED) * len(pairs)
-        self._lost = self._loss(stays.groups, stays.pairs)
+        self._lost = self._loss(stays.groups, chain(stays.pairs, stays.retired))
 
     def take(self, group: str, tested: Iterable[LabelledPair]) -> bool:
         """Hold a group out, unless too little would be left; whether it was."""

@@ -1,118 +1,59 @@
-"""Subjects (versions, the base model, baselines) on a held-out set: scores, reports, verdicts."""
+"""Subjects on a held-out set: scores, reports, verdicts."""
 
 import logging
-from collections.abc import Callable, Sequence
-from hashlib import sha256
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
-from schemas.evaluation import EvalReport, Verdict
-from schemas.training import TrainingRecord
+from schemas.evaluation import Anchor, Corpus, Difference, EvalReport, Verdict
 from trainer.card import report
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet
-from trainer.errors import EvaluationError
-from trainer.evaluation import evaluate, gate
-from trainer.evaluation.baselines import Prefix, Trigrams
-from trainer.evaluation.evaluate import Encoder, Progress
+from trainer.errors import EvaluationError, HeldOutUnknown, PairsError
+from trainer.evaluation import comparison, evaluate, gate
+from trainer.evaluation.evaluate import Progress
 from trainer.evaluation.scores import Scores
-from trainer.records import EVALUATION, REPORTS, Run, read_runs
+from trainer.evaluation.subjects import Subject, anchors, baselines, texts_digest
+from trainer.records import EVALUATION, REPORTS
 from trainer.stores import Stores
 from trainer.training import judging
+from worker.errors import EmbeddingError, ModelError
 from worker.files import write_text
-from worker.model.embedder import Embedder
-from worker.model.origin import BASE, resolve_source
-from worker.model.registry import identify
+from worker.model.forward import pick_device
 from worker.settings import GateSettings
 
 log = logging.getLogger(__name__)
 SHORT = 12
-SCORES_FORMAT = 1  # raised where queries are chosen or scored in another way
-
-
-class Subject(NamedTuple):
-    """What is evaluated: its id and name, the templates it reads by, how it is loaded."""
-
-    id: str
-    name: str
-    templates: tuple[str, ...]
-    load: Callable[[], Encoder]
-    runs: tuple[Run, ...] = ()
-    path: Path | None = None
-
-    @property
-    def records(self) -> list[TrainingRecord]:
-        """The provenance of each run that made it, the last one last."""
-        return [run.record for run in self.runs]
-
-
-def version_subject(stores: Stores, version: str) -> Subject:
-    """A registered version, by its id or a prefix; raises `ModelError`."""
-    path, manifest = stores.registry.get(version)
-    embed = stores.settings.embed
-
-    def load() -> Encoder:
-        embedder = Embedder.load(
-            path, device=embed.device, dtype=embed.dtype, threads=embed.threads
-        )
-        embedder.check_canaries(manifest)
-        return embedder
-
-    runs = tuple(read_runs(path))
-    name = runs[-1].record.name if runs else manifest.name
-    return Subject(manifest.version, name, manifest.templates, load, runs, path)
-
-
-def find(stores: Stores, name: str) -> Subject:
-    """The version of this name or prefix; `base` reads as the settings say. Raises `ModelError`."""
-    if name == BASE:
-        return base_subject(stores, stores.settings.model.templates)
-    return version_subject(stores, name)
-
-
-def opponents(stores: Stores, champion: str, challenger: str) -> tuple[Subject, Subject]:
-    """Two subjects; one that is `base` reads the texts that the other one reads."""
-    names = (champion, challenger)
-    known = {name: version_subject(stores, name) for name in names if name != BASE}
-    templates = next(
-        (subject.templates for subject in known.values()), stores.settings.model.templates
-    )
-    first, second = (known.get(name) or base_subject(stores, templates) for name in names)
-    return first, second
-
-
-def base_subject(stores: Stores, templates: tuple[str, ...]) -> Subject:
-    """The base model, reading by these templates."""
-    path, embed = resolve_source(BASE), stores.settings.embed
-    return Subject(
-        identify(path, templates=templates),
-        BASE,
-        templates,
-        lambda: Embedder.load(path, device=embed.device, dtype=embed.dtype, threads=embed.threads),
-    )
-
-
-def baselines(stores: Stores, templates: tuple[str, ...]) -> tuple[Subject, ...]:
-    """What stands beside a model that reads by `templates`: base model, trigrams, prefix."""
-    digest = sha256("\0".join(templates).encode()).hexdigest()[:16]
-    return (
-        base_subject(stores, templates),
-        Subject(f"trigrams-{digest}", "trigrams", templates, Trigrams),
-        Subject("prefix", "prefix", Prefix.templates, Prefix),
-    )
+WAY_OUT = "train from base or from a version that was trained here, or promote it by hand"
+MOST_ASKED = 52  # a year of weekly refines, see docs/models.md
+VERSION = 64  # characters of its id; a baseline's name is shorter
+SCORES_FORMAT = 2  # raised where queries are chosen or scored in another way
 
 
 def scores(
-    stores: Stores, subject: Subject, held_out: HeldOutSet, *, on_progress: Progress | None = None
+    stores: Stores,
+    subject: Subject,
+    held_out: HeldOutSet,
+    *,
+    beside: Sequence[str] | None = None,
+    on_progress: Progress | None = None,
 ) -> Scores:
-    """The subject's scores on the set, computed once and kept; again where the file is no good."""
+    """The subject's scores on the set, computed once and kept; again where the file is no good.
+
+    For `beside` see `evaluate.score`.
+    """
     embed = stores.settings.embed
-    kind = f"{SCORES_FORMAT}-{embed.device}-{embed.dtype}"
-    path = stores.root / "scores" / held_out.id / kind / f"{subject.id}.npz"
+    kind = f"{SCORES_FORMAT}-{pick_device(embed.device)}-{embed.dtype}"
+    name = subject.id if beside is None else f"{subject.id}-{texts_digest(beside)}"
+    path = stores.root / "scores" / held_out.id / kind / f"{name}.npz"
     if (kept := _kept(path, subject, held_out)) is not None:
         return kept
     found = evaluate.score(
-        subject.load(), held_out, templates=subject.templates, on_progress=on_progress
+        subject.load(),
+        held_out,
+        templates=subject.templates,
+        beside=beside,
+        on_progress=on_progress,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)
@@ -140,7 +81,7 @@ def assess(
         held_out,
         subject=subject.id,
         name=subject.name,
-        seen=_seen(stores, subject, held_out),
+        seen=None if subject.strangers else _seen(stores, subject, held_out),
     )
 
 
@@ -156,17 +97,111 @@ def compare(
     """The gate's verdict on two subjects; raises `EvaluationError` where one knows the answers."""
     for subject in (champion, challenger):
         _refuse_seen(stores, subject, held_out)
-    found = [
-        scores(stores, subject, held_out, on_progress=on_progress)
-        for subject in (champion, challenger)
-    ]
+    corpus, found = _differences(
+        stores, champion, challenger, held_out, parts=None, on_progress=on_progress
+    )
+    beside = list(
+        _beside_anchors(
+            stores, champion, challenger, held_out, rules=rules, on_progress=on_progress
+        )
+    )
+    left_out = [one for one in beside if isinstance(one, gate.Finding)]
     return gate.decide(
-        evaluate.differences(found[0], found[1], held_out),
+        found,
         champion=champion.id,
         challenger=challenger.id,
         held_out=held_out.id,
         rules=rules,
+        corpus=corpus,
+        anchors=[one for one in beside if isinstance(one, Anchor)],
+        others=[*_strangers(champion, challenger), *left_out],
     )
+
+
+def _differences(
+    stores: Stores,
+    champion: Subject,
+    challenger: Subject,
+    held_out: HeldOutSet,
+    *,
+    parts: Collection[str] | None,
+    on_progress: Progress | None,
+) -> tuple[Corpus, list[Difference]]:
+    corpus = comparison.shared_corpus(held_out, champion.templates, challenger.templates)
+    found = [
+        scores(
+            stores,
+            one,
+            held_out,
+            beside=None if corpus.is_same else other.templates,
+            on_progress=on_progress,
+        )
+        for one, other in ((champion, challenger), (challenger, champion))
+    ]
+    return corpus, comparison.differences(found[0], found[1], held_out, only=parts)
+
+
+def _strangers(champion: Subject, challenger: Subject) -> Iterator[gate.Finding]:
+    """What a lineage that nobody knows means: a challenger may know no more than the champion."""
+    if challenger.strangers - champion.strangers:
+        yield gate.Finding(False, f"{_unknown(challenger)}: {WAY_OUT}.")
+    elif champion.strangers:
+        yield gate.Finding(True, f"{_unknown(champion)}: then it looks better than it is.")
+
+
+def _unknown(subject: Subject) -> str:
+    return (
+        f"It isn't known what {subject.name} {subject.id[:SHORT]}, or what it was made from, was "
+        "trained on, and so whether it knows the held-out pairs"
+    )
+
+
+def _beside_anchors(
+    stores: Stores,
+    champion: Subject,
+    challenger: Subject,
+    held_out: HeldOutSet,
+    *,
+    rules: GateSettings,
+    on_progress: Progress | None,
+) -> Iterator[Anchor | gate.Finding]:
+    """Each anchor, or why one is left out: what is broken in old models holds up no new one."""
+    for anchor in anchors(stores, champion, challenger) if rules.guards else ():
+        name = f"{anchor.name} {anchor.id[:SHORT]} is no anchor"
+        try:
+            if _seen(stores, anchor, held_out):
+                yield gate.Finding(True, f"{name}: it was trained on held-out pairs.")
+                continue
+            _, found = _differences(
+                stores, anchor, challenger, held_out, parts=gate.GUARDED, on_progress=on_progress
+            )
+        except (EmbeddingError, HeldOutUnknown, ModelError, PairsError) as error:
+            yield gate.Finding(True, f"{name}: {error}.")
+            continue
+        yield Anchor(subject=anchor.id, name=anchor.name, differences=tuple(found))
+
+
+def wear(stores: Stores, held_out: HeldOutSet, *, now: datetime) -> str | None:
+    """Why the set's questions are worn, with the way out; None where they are not.
+
+    What is chosen by the same questions again and again begins to fit them.
+    """
+    days = (now - stores.held_out.since(held_out.id)).days
+    scored = (stores.root / "scores" / held_out.id).rglob("*.npz")
+    asked = len({path.name[:VERSION] for path in scored if len(path.stem) >= VERSION})
+    if days < stores.settings.pairs.renew_days and asked <= MOST_ASKED:
+        return None
+    return (
+        f"the held-out set {held_out.id[:SHORT]} is {days:,} days old, and {asked:,} models were "
+        "judged on it: what is chosen on it begins to fit it; `doi-trainer pairs hold-out --renew` "
+        "has fresh questions, where enough new pairs came"
+    )
+
+
+def check_parent(champion: Subject, parent: Subject) -> None:
+    """Raise `EvaluationError` where what is trained from `parent` could only be refused."""
+    if parent.strangers - champion.strangers:
+        raise EvaluationError(f"{_unknown(parent)}: {WAY_OUT}")
 
 
 def check_judges(
@@ -183,7 +218,7 @@ def check_judges(
     set has too little that both read for the metrics of `rules`.
     """
     _refuse_seen(stores, champion, held_out)
-    groups = evaluate.judged(held_out, champion.templates, templates)
+    groups = comparison.judged(held_out, champion.templates, templates)
     needed = {rules.metric: rules.minimum_groups} | {
         metric: 1 for metric in rules.guards if metric != rules.metric
     }

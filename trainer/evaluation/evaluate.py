@@ -1,23 +1,23 @@
-"""A model and a held-out set: its scores, its report, and the differences of two models."""
+"""A model and a held-out set: its scores, and its report."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from schemas.document import Document
-from schemas.evaluation import Difference, EvalReport, Slice
-from schemas.model import render
+from schemas.evaluation import EvalReport, Slice
+from schemas.pair import LabelledPair
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
 from trainer.evaluation import metrics
 from trainer.evaluation.metrics import Floats
-from trainer.evaluation.parts import Part, parts, whole
-from trainer.evaluation.retrieval import hash_order, queries, search, searched
-from trainer.evaluation.scores import QUERY_METRICS, Scores
+from trainer.evaluation.parts import Part, parts
+from trainer.evaluation.randoms import drawn
+from trainer.evaluation.reading import read, readable
+from trainer.evaluation.retrieval import queries, search, searched
+from trainer.evaluation.scores import Scores, corpus_id
 
 TEXTS_AT_ONCE = 4096
 PAIRS_AT_ONCE = 8192
@@ -32,54 +32,54 @@ class Encoder(Protocol):
         """Rows of unit length [n, d], float32: a dense array, or SciPy's CSR."""
 
 
-class _Texts(NamedTuple):
-    """What the templates render: rows of DOIs in the order of hashes, texts, templates."""
-
-    rows: dict[str, int]
-    texts: list[str]
-    templates: NDArray[np.int8]
-
-
 def score(
     encoder: Encoder,
     held_out: HeldOutSet,
     *,
     templates: Sequence[str],
+    beside: Sequence[str] | None = None,
     on_progress: Progress | None = None,
 ) -> Scores:
     """What an encoder makes of the held-out set: the pairs' cosines, the queries' figures.
 
     A document is read by the first of the `templates` whose fields it has; one without a text is
-    in no pair and never found. `on_progress` hears (done, total) in texts and queries. Raises
-    what the encoder raises.
+    in no pair and never found. `beside` are the templates of another model: what these can't read
+    takes no part either, and what one of the two can't read is no answer; so both search the same
+    documents for the same answers. `on_progress` hears (done, total) in texts and queries. Raises
+    `EvaluationError` where a vector isn't finite, and what the encoder raises.
     """
-    read = _read(chain(held_out.documents.values(), held_out.corpus), templates)
+    among = None if beside is None else readable(held_out, beside)
+    texts = read(held_out, templates, among=among)
     asked = queries(held_out)
-    step = _steps(len(read.texts) + len(asked), on_progress)
-    vectors = _encode(encoder, read.texts, step)
-    corpus = [document.doi for document in searched(held_out) if document.doi in read.rows]
+    if among is not None:
+        asked = [query.of(texts.rows) for query in asked]
+    step = _steps(len(texts.texts) + len(asked), on_progress)
+    vectors = _encode(encoder, texts.texts, step)
+    corpus = [document.doi for document in searched(held_out) if document.doi in texts.rows]
     found = search(
-        vectors[[read.rows[doi] for doi in corpus]] if corpus else vectors,
+        vectors[[texts.rows[doi] for doi in corpus]] if corpus else vectors,
         asked,
         rows={doi: row for row, doi in enumerate(corpus)},
         on_query=step,
     )
     ndcg, recall, mrr = np.array(found, np.float32).reshape(-1, 3).T
-    cosine = _cosines(vectors, held_out, read.rows)
     return Scores(
         held_out=held_out.id,
         templates=tuple(templates),
-        cosine=cosine,
-        template=_templates(read, [pair.doi_a for pair in held_out.pairs]),
+        corpus=corpus_id(corpus, alone=beside is None),
+        searched=len(corpus),
+        cosine=_cosines(vectors, held_out.pairs, texts.rows),
+        template=texts.places_of([pair.doi_a for pair in held_out.pairs]),
         ndcg=ndcg,
         recall=recall,
         mrr=mrr,
-        query_template=_templates(read, [query.doi for query in asked]),
+        query_template=texts.places_of([query.doi for query in asked]),
+        random=_cosines(vectors, drawn(held_out), texts.rows),
     )
 
 
 def report(
-    scores: Scores, held_out: HeldOutSet, *, subject: str, name: str, seen: int = 0
+    scores: Scores, held_out: HeldOutSet, *, subject: str, name: str, seen: int | None = 0
 ) -> EvalReport:
     """The figures of a subject with their intervals, over all and slice by slice.
 
@@ -98,78 +98,22 @@ def report(
         pairs=len(held_out.pairs),
         unread=int(np.isnan(scores.cosine).sum()),
         seen=seen,
-        corpus=len(searched(held_out)),
+        corpus=(documents := len(searched(held_out))),
+        unsearched=documents - scores.searched,
         slices=tuple(part for part in found if part.pairs or part.queries),
     )
-
-
-def differences(champion: Scores, challenger: Scores, held_out: HeldOutSet) -> list[Difference]:
-    """Each metric of each slice: the challenger's minus the champion's, with paired intervals.
-
-    Only pairs and queries that both read are compared, on the same draws; `read` on `all` is
-    the share of pairs that were read, over all of them. Slices by template are those of the
-    challenger. Raises `EvaluationError` where the two are not of this held-out set.
-    """
-    for scores in (champion, challenger):
-        check(scores, held_out)
-    both = ~np.isnan(champion.cosine) & ~np.isnan(challenger.cosine)
-    asked = ~np.isnan(champion.ndcg) & ~np.isnan(challenger.ndcg)
-    slices = parts(held_out, challenger)
-    found = list(_coverage(champion, challenger, slices[0]))
-    for part in slices:
-        found += _differences(champion, challenger, part.only(both, asked))
-    return found
 
 
 def check(scores: Scores, held_out: HeldOutSet) -> None:
     """Raise `EvaluationError` where the scores are not of this set's pairs and queries."""
     of_pairs = {len(scores.cosine), len(scores.template)}
     of_queries = {len(scores.query_template), *map(len, scores.of_queries.values())}
-    sizes = ({len(held_out.pairs)}, {len(queries(held_out))})
-    if scores.held_out != held_out.id or (of_pairs, of_queries) != sizes:
+    sizes = ({len(held_out.pairs)}, {len(queries(held_out))}, len(drawn(held_out)))
+    found = (of_pairs, of_queries, len(scores.random))
+    if scores.held_out != held_out.id or found != sizes:
         raise EvaluationError(
             f"the scores are of the held-out set {scores.held_out[:12]}, not of {held_out.id[:12]}"
         )
-
-
-def judged(held_out: HeldOutSet, *templates: Sequence[str]) -> dict[str, int]:
-    """Over how many groups each metric on `all` can be measured, for models that read by these.
-
-    Only what all of them read counts, as in `differences`; a metric that can't be is left out.
-    """
-    documents = [*held_out.documents.values(), *held_out.corpus]
-    read = [_read(iter(documents), one).rows for one in templates]
-    asked = queries(held_out)
-    pairs = [all(p.doi_a in rows and p.doi_b in rows for rows in read) for p in held_out.pairs]
-    answered = [all(query.doi in rows for rows in read) for query in asked]
-    part = whole(held_out, asked).only(np.array(pairs, bool), np.array(answered, bool))
-    found: dict[str, int] = {}
-    if len(np.unique(part.labels)) == BOTH_LABELS:
-        found |= dict.fromkeys(part.pair_metrics, part.groups)
-    if len(part.queries):
-        found |= dict.fromkeys(QUERY_METRICS, int(part.query_groups.max()) + 1)
-    return found
-
-
-def _read(documents: Iterator[Document], templates: Sequence[str]) -> _Texts:
-    texts, places = {}, {}
-    for document in documents:
-        for place, template in enumerate(templates):
-            text = render(document, (template,))
-            if text is not None:
-                texts[document.doi], places[document.doi] = text, place
-                break
-    order = sorted(texts, key=hash_order)
-    return _Texts(
-        {doi: row for row, doi in enumerate(order)},
-        [texts[doi] for doi in order],
-        np.array([places[doi] for doi in order], np.int8),
-    )
-
-
-def _templates(read: _Texts, dois: Sequence[str]) -> NDArray[np.int8]:
-    """The template that reads each DOI, or -1."""
-    return np.array([read.templates[read.rows[d]] if d in read.rows else -1 for d in dois], np.int8)
 
 
 def _steps(total: int, on_progress: Progress | None) -> Callable[[int], None]:
@@ -188,16 +132,22 @@ def _encode(encoder: Encoder, texts: Sequence[str], step: Callable[[int], None])
     chunks = []
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         chunk = texts[start : start + TEXTS_AT_ONCE]
-        chunks.append(encoder.encode(chunk))
+        vectors = encoder.encode(chunk)
+        # Beside a cosine that is no number none counts: what is broken would go unnoticed.
+        if not np.isfinite(vectors.data if sparse.issparse(vectors) else vectors).all():
+            raise EvaluationError("the model gives vectors with numbers that are not finite")
+        chunks.append(vectors)
         step(len(chunk))
     if not chunks:
         return np.empty((0, 0), np.float32)
     return sparse.vstack(chunks, format="csr") if sparse.issparse(chunks[0]) else np.vstack(chunks)
 
 
-def _cosines(vectors: Any, held_out: HeldOutSet, rows: dict[str, int]) -> NDArray[np.float32]:
+def _cosines(
+    vectors: Any, pairs: Sequence[LabelledPair], rows: dict[str, int]
+) -> NDArray[np.float32]:
     """The cosine of each pair, float32 [pairs]; NaN where a side was not read."""
-    sides = [(rows.get(pair.doi_a, -1), rows.get(pair.doi_b, -1)) for pair in held_out.pairs]
+    sides = [(rows.get(pair.doi_a, -1), rows.get(pair.doi_b, -1)) for pair in pairs]
     a, b = np.array(sides, np.int64).reshape(-1, 2).T
     read = np.flatnonzero((a >= 0) & (b >= 0))
     cosine = np.full(len(sides), np.nan, np.float32)
@@ -210,8 +160,8 @@ def _cosines(vectors: Any, held_out: HeldOutSet, rows: dict[str, int]) -> NDArra
 
 
 def _slice(scores: Scores, part: Part) -> Slice:
-    part = part.only(~np.isnan(scores.cosine), ~np.isnan(scores.ndcg))
-    estimates = {name: metrics.estimate(v) for name, v, _ in _of_pairs(scores, part)}
+    part = part.only(~np.isnan(scores.similarity), ~np.isnan(scores.ndcg))
+    estimates = {name: metrics.estimate(v) for name, v, _ in of_pairs(scores, part)}
     for name, values in scores.of_queries.items() if len(part.queries) else ():
         estimates[name] = metrics.mean_of_groups(values[part.queries], groups=part.query_groups)
     return Slice(
@@ -224,58 +174,9 @@ def _slice(scores: Scores, part: Part) -> Slice:
     )
 
 
-def _of_pairs(scores: Scores, part: Part) -> Iterator[tuple[str, Floats, int]]:
+def of_pairs(scores: Scores, part: Part) -> Iterator[tuple[str, Floats, int]]:
     """Each pair metric of the part: its name, value and draws [1 + draws], number of groups."""
     if len(np.unique(part.labels)) == BOTH_LABELS:
         chosen = {name: metrics.PAIR_METRICS[name] for name in part.pair_metrics}
-        for name, values in part.resample(chosen, scores.cosine).items():
+        for name, values in part.resample(chosen, scores.similarity).items():
             yield name, values, part.groups
-
-
-def _differences(champion: Scores, challenger: Scores, part: Part) -> Iterator[Difference]:
-    both = zip(_of_pairs(champion, part), _of_pairs(challenger, part), strict=True)
-    for (name, old, groups), (_, new, _) in both:
-        found = _difference(name, part.name, old=old, new=new, groups=groups)
-        if found is not None:
-            yield found
-    for name, was in champion.of_queries.items() if len(part.queries) else ():
-        before = was[part.queries]
-        after = challenger.of_queries[name][part.queries]
-        level = metrics.mean_of_groups(before, groups=part.query_groups).value
-        change = metrics.mean_of_groups(after - before, groups=part.query_groups)
-        yield Difference(
-            metric=name,
-            part=part.name,
-            champion=level,
-            challenger=level + change.value,
-            difference=change,
-            groups=int(part.query_groups.max()) + 1,
-        )
-
-
-def _coverage(champion: Scores, challenger: Scores, part: Part) -> Iterator[Difference]:
-    if not len(part.pairs):
-        return
-    old, new = (
-        part.resample({"read": metrics.mean}, ~np.isnan(scores.cosine))["read"]
-        for scores in (champion, challenger)
-    )
-    found = _difference("read", part.name, old=old, new=new, groups=part.groups)
-    if found is not None:
-        yield found
-
-
-def _difference(
-    name: str, part: str, *, old: Floats, new: Floats, groups: int
-) -> Difference | None:
-    found = metrics.estimate(new - old)
-    if found is None:
-        return None
-    return Difference(
-        metric=name,
-        part=part,
-        champion=float(old[0]),
-        challenger=float(new[0]),
-        difference=found,
-        groups=groups,
-    )

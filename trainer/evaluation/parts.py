@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas.pair import LabelledPair
 from trainer.data.held_out import HeldOutSet
 from trainer.evaluation.metrics import PAIR_METRICS, Floats, Metric, resample_pairs
+from trainer.evaluation.randoms import RANDOM, drawn, positives
 from trainer.evaluation.retrieval import Query, queries
 from trainer.evaluation.scores import Scores
 
@@ -17,7 +18,7 @@ Places = NDArray[np.int64]
 
 
 class Part(NamedTuple):
-    """A slice: places of its pairs and queries in the held-out set, with labels and groups.
+    """A slice: places of its pairs (in `Scores.similarity`) and queries, with labels and groups.
 
     `pair_groups` and `query_groups` number the groups from 0, without gaps, in the order of
     their names.
@@ -39,7 +40,7 @@ class Part(NamedTuple):
     def resample(
         self, metrics: Mapping[str, Metric], values: NDArray[np.generic]
     ) -> dict[str, Floats]:
-        """Each metric of `values` (of all held-out pairs) on this part's: [1 + draws]."""
+        """Each metric of `values` (by the pairs' places) on this part's: [1 + draws]."""
         chosen = values[self.pairs].astype(np.float64)
         return resample_pairs(metrics, chosen, labels=self.labels, groups=self.pair_groups)
 
@@ -56,16 +57,17 @@ class Part(NamedTuple):
 
 
 def parts(held_out: HeldOutSet, scores: Scores) -> list[Part]:
-    """The slices of a subject's scores, `all` first.
+    """The slices of a subject's scores, `all` first, `random` second.
 
     `all` leaves out the families in `held_out.apart`; `source:FAMILY` is each family;
+    `random` has the positives of `all` and negatives drawn at random (see `randoms.drawn`);
     `negatives:SOURCE` has a family's positives and its negatives of one source;
     `template:TEXT`, where several templates read, is what is in `all` and read by one.
     """
     asked = queries(held_out)
     all_of_it = whole(held_out, asked)
     by_source = (*_families(held_out, asked), *_negatives(held_out))
-    return [all_of_it, *by_source, *_by_template(all_of_it, scores)]
+    return [all_of_it, easy_part(held_out), *by_source, *_by_template(all_of_it, scores)]
 
 
 def whole(held_out: HeldOutSet, asked: Sequence[Query]) -> Part:
@@ -77,6 +79,15 @@ def whole(held_out: HeldOutSet, asked: Sequence[Query]) -> Part:
         pairs=[place for place, pair in enumerate(held_out.pairs) if pair.family not in apart],
         asked={place: q for place, q in enumerate(asked) if q.families - apart},
     )
+
+
+def easy_part(held_out: HeldOutSet) -> Part:
+    """The slice `random`: its drawn negatives stand behind the pairs in `Scores.similarity`."""
+    chosen = set(positives(held_out))
+    own = [(n, pair) for n, pair in enumerate(held_out.pairs) if pair in chosen]
+    own += enumerate(drawn(held_out), start=len(held_out.pairs))
+    found = _of(RANDOM, [pair for _, pair in own], places=[place for place, _ in own])
+    return found._replace(pair_metrics=AGAINST_NEGATIVES)
 
 
 def _families(held_out: HeldOutSet, asked: Sequence[Query]) -> Iterator[Part]:
@@ -111,14 +122,22 @@ def _by_template(whole: Part, scores: Scores) -> Iterator[Part]:
 def _part(
     name: str, held_out: HeldOutSet, *, pairs: Sequence[int], asked: dict[int, Query]
 ) -> Part:
-    chosen: list[LabelledPair] = [held_out.pairs[place] for place in pairs]
-    return Part(
-        name,
-        pairs=np.array(pairs, np.int64),
-        labels=np.array([pair.label for pair in chosen], np.int64),
-        pair_groups=_renumber(np.array([pair.group for pair in chosen])),
+    found = _of(name, [held_out.pairs[place] for place in pairs], places=pairs)
+    return found._replace(
         queries=np.array(list(asked), np.int64),
         query_groups=_renumber(np.array([query.group for query in asked.values()])),
+    )
+
+
+def _of(name: str, pairs: Sequence[LabelledPair], *, places: Sequence[int]) -> Part:
+    nothing = np.array([], np.int64)
+    return Part(
+        name,
+        pairs=np.array(places, np.int64),
+        labels=np.array([pair.label for pair in pairs], np.int64),
+        pair_groups=_renumber(np.array([pair.group for pair in pairs])),
+        queries=nothing,
+        query_groups=nothing,
         pair_metrics=tuple(PAIR_METRICS),
     )
 

@@ -1,7 +1,7 @@
 """What a searcher feels: the queries of a held-out set, and at which rank their answers are."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -29,6 +29,10 @@ class Query(NamedTuple):
     doi: str
     families: frozenset[str]
     relevant: tuple[str, ...]
+
+    def of(self, known: Container[str]) -> "Query":
+        """The query for those of the relevant DOIs that are `known`."""
+        return self._replace(relevant=tuple(doi for doi in self.relevant if doi in known))
 
 
 def hash_order(doi: str) -> str:
@@ -68,7 +72,7 @@ def queries(held_out: HeldOutSet) -> list[Query]:
 def search(
     vectors: Any, asked: Sequence[Query], *, rows: dict[str, int], on_query: Callable[[int], None]
 ) -> list[Retrieval]:
-    """The figures of each query; NaN where the query itself was not read.
+    """The figures of each query; NaN where the query itself was not read, or has no answer.
 
     `vectors` [searched and read, d] are rows of unit length, dense or CSR, in the order of
     hashes, by which ties are broken; `rows` has the row of each DOI. `on_query` hears how many
@@ -76,7 +80,7 @@ def search(
     """
     found = [UNREAD] * len(asked)
     columns = vectors.T.tocsr() if sparse.issparse(vectors) else vectors.T
-    read = [place for place, query in enumerate(asked) if query.doi in rows]
+    read = [place for place, query in enumerate(asked) if query.doi in rows and query.relevant]
     for start in range(0, len(read), QUERIES_AT_ONCE):
         chunk = read[start : start + QUERIES_AT_ONCE]
         product = vectors[[rows[asked[place].doi] for place in chunk]] @ columns
@@ -90,8 +94,9 @@ def search(
 def ranks(similarities: NDArray[np.floating], relevant: NDArray[np.integer]) -> NDArray[np.integer]:
     """The ranks from 1 of the `relevant` columns among all `similarities`.
 
-    Of equal ones the earlier column comes first.
+    Of equal ones the earlier column comes first; one that is no number comes behind all others.
     """
+    similarities = np.where(np.isnan(similarities), -np.inf, similarities)
     own = similarities[relevant][:, None]
     before = np.arange(len(similarities)) < relevant[:, None]
     ahead = (similarities > own) | ((similarities == own) & before)

@@ -13,6 +13,7 @@ from trainer.alone import REFINING, Check, alone
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluate import Progress as Texts
 from trainer.history import History
+from trainer.pace import Pace
 from trainer.refinement.ends import End
 from trainer.refinement.pending import Pending, Request, Wishes
 from trainer.refinement.refine import FAILED, GOES_ON, Refine
@@ -36,25 +37,18 @@ class Logged:
 
     @contextmanager
     def training(self, name: str) -> Iterator[Steps]:
-        """Tell the steps at which a loss is known."""
-
-        def tell(step: int, steps: int, loss: float | None) -> None:
-            if loss is not None:
-                log.info("training %s: step %d of %d, loss %.4f", name, step, steps, loss)
-
-        yield tell
+        """Tell the steps now and then."""
+        yield Pace(f"training {name}", self.say).show
 
     @contextmanager
     def evaluating(self) -> Iterator[Texts]:
-        """Tell that an evaluation begins."""
-        log.info("evaluating")
-        yield lambda _done, _total: None
+        """Tell the texts and queries now and then."""
+        yield Pace("evaluating", self.say).show
 
     @contextmanager
     def promoting(self) -> Iterator[Texts]:
-        """Tell that a promotion begins; its steps are lines."""
-        log.info("promoting")
-        yield lambda _done, _total: None
+        """Tell the records now and then."""
+        yield Pace("promoting", self.say).show
 
 
 class Taker:

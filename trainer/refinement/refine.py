@@ -9,7 +9,7 @@ from hashlib import sha256
 from schemas.evaluation import Verdict
 from schemas.history import Entry
 from trainer.errors import PromotionRefused, TrainingInterrupted
-from trainer.evaluation import assessment
+from trainer.evaluation import assessment, subjects
 from trainer.evaluation.evaluate import Progress
 from trainer.history import History
 from trainer.records import read_records
@@ -24,6 +24,7 @@ from trainer.refinement.ends import (
     refused,
 )
 from trainer.refinement.pending import Wishes
+from trainer.refinement.renewal import renew_if_due
 from trainer.refinement.roles import Promoter, PromotionSteps, Watcher
 from trainer.stores import Stores
 from trainer.training import recipe, runs
@@ -97,7 +98,9 @@ class Refine:
         if live is None:
             return nothing_new("there is no collection yet; ingest first")
         parent = live if wishes.parent == LIVE else wishes.parent
-        plan = runs.plan(self._stores, recipe.load(wishes.recipe), parent=parent)
+        wanted = recipe.load(wishes.recipe)
+        self._renew(wanted, live)
+        plan = runs.plan(self._stores, wanted, parent=parent)
         asked = self._question(plan, wishes)
         before = None if wishes.force else self._answer(asked, live)
         if before is not None:
@@ -110,6 +113,13 @@ class Refine:
         facts = {"asked": asked, "run": plan.folder.name, "recipe": plan.recipe.name}
         end = self._judge(version, live, plan=plan, wishes=wishes)
         return end._replace(details={**facts, **end.details})
+
+    def _renew(self, wanted: recipe.Recipe, live: str) -> None:
+        champion = subjects.version_subject(self._stores, live)
+        now = datetime.now(UTC)
+        words = renew_if_due(self._stores, champion, templates=wanted.serving, now=now)
+        if words is not None:
+            self._watcher.say(words)
 
     def _question(self, plan: runs.Plan, wishes: Wishes) -> str:
         """A digest of all that decides what comes of a refine, besides what is live.
@@ -165,9 +175,11 @@ class Refine:
 
     def _check_judges(self, plan: runs.Plan, live: str) -> None:
         """Raise `EvaluationError` before the training where the gate could only refuse."""
+        champion = subjects.version_subject(self._stores, live)
+        assessment.check_parent(champion, subjects.find(self._stores, plan.parent.name))
         assessment.check_judges(
             self._stores,
-            assessment.version_subject(self._stores, live),
+            champion,
             self._stores.held_out.load(plan.held_out),
             templates=plan.recipe.serving,
             rules=self._stores.settings.gate,
@@ -190,7 +202,7 @@ class Refine:
         except TrainingInterrupted:
             self._check()
             raise
-        self._watcher.say(f"registered {version}")
+        self._watcher.say(f"registered {version[:SHORT]}")
         return version
 
     def _judge(self, version: str, live: str, *, plan: runs.Plan, wishes: Wishes) -> End:
@@ -201,21 +213,20 @@ class Refine:
             words = f"{version[:SHORT]} was rolled back on {when}; --force promotes it again"
             return End(REFUSED, words, version, live)
         stores, held_out = self._stores, self._stores.held_out.load(plan.held_out)
-        challenger = assessment.version_subject(stores, version)
+        challenger = subjects.version_subject(stores, version)
         with self._watcher.evaluating() as on_progress:
             told = self._until_told(on_progress)
             assessment.write_card(stores, challenger, held_out, on_progress=told)
             verdict = assessment.compare(
                 stores,
-                assessment.version_subject(stores, live),
+                subjects.version_subject(stores, live),
                 challenger,
                 held_out,
                 rules=stores.settings.gate,
                 on_progress=told,
             )
         if not verdict.promote:
-            reasons = " ".join(verdict.reasons)
-            return refused(f"the gate refuses {version[:SHORT]}: {reasons}", verdict)
+            return refused(f"the gate refuses {version[:SHORT]}: {verdict.reasons[0]}", verdict)
         self._watcher.say(f"the gate says yes: {verdict.reasons[0]}")
         return self._promote(verdict, allow_missing=wishes.allow_missing)
 

@@ -10,6 +10,7 @@ from worker.errors import ConfigurationError
 from worker.settings import ScheduleSettings
 
 LONGEST_GAP = timedelta(days=8 * 366 + 2)  # from one 29th of February to the next, round 2100
+DAYS, WEEKDAYS = 31, 7
 
 
 class Slots:
@@ -23,6 +24,17 @@ class Slots:
         self.crontab = _parse(settings.refine)
         if self._last(datetime.now(UTC)) is None:
             raise ConfigurationError(f"DOIVEC_SCHEDULE__REFINE: {settings.refine!r} is never due")
+
+    @property
+    def caution(self) -> str | None:
+        """What a person who knows cron might not expect of it; None where there is nothing."""
+        days, weekdays = self.crontab.day_of_month, self.crontab.day_of_week
+        if len(days) == DAYS or len(weekdays) == WEEKDAYS:
+            return None
+        return (
+            "DOIVEC_SCHEDULE__REFINE names days of the month and weekdays: it is due where both "
+            "apply, other than in cron, which takes either"
+        )
 
     def latest(self, now: datetime) -> str:
         """The label of the latest slot up to `now`, such as 2026-11-22T03:00+00:00.

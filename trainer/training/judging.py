@@ -7,6 +7,7 @@ from schemas.pair import LabelledPair
 from schemas.training import TrainingRecord
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet
+from trainer.data.proposal import propose
 from trainer.data.split import NOTHING, HeldOut
 from trainer.errors import EvaluationError, HeldOutUnknown, PairsError, TrainingError
 from trainer.records import read_records
@@ -25,25 +26,60 @@ def freeze(
     keep: Sequence[str] = (),
     begin: str | None = None,
     corpus: int = 50_000,
+    renew: bool = False,
 ) -> HeldOutSet:
     """Hold groups out beside those that are already, and none that a version trained on.
 
     So what was judged can be judged on. `keep` are shards that must all train. `begin` is the set
     to begin with, by default the one in force; `none` begins with nothing, and regards no version.
-    Raises `HeldOutUnknown`, `PairsError`, `ModelError`, and `TrainingError` where it isn't known
-    what a version trained on.
+    For `renew` see `renewed`. Raises `HeldOutUnknown`, `PairsError`, `ModelError`, and
+    `TrainingError` where it isn't known what a version trained on.
     """
+    if renew:
+        return stores.held_out.keep(renewed(stores, share=share, keep=keep, corpus=corpus))
     is_anew = begin == ANEW
-    return stores.held_out.freeze(
+    before = NOTHING if is_anew else _before(stores, begin)
+    found = propose(
         stores.pairs.dataset(),
         stores.metadata.documents(),
         share=share,
         keep=stores.pairs.dataset(keep).pairs if keep else (),
-        before=NOTHING if is_anew else _before(stores, begin),
+        before=before,
         trained=() if is_anew else _trained_by_any(stores),
         apart=stores.settings.pairs.apart,
         corpus=corpus,
     )
+    since = stores.held_out.since(before.id) if isinstance(before, HeldOutSet) else None
+    return stores.held_out.keep(found, since=since)
+
+
+def renewed(
+    stores: Stores, *, share: float, keep: Sequence[str] = (), corpus: int = 50_000
+) -> HeldOutSet:
+    """The set in force with fresh questions, not kept yet; raises as `freeze` does.
+
+    Tested are groups alone that were never held out and that no version trained on: those that
+    have waited since the set was frozen. What was held out stays so. Raises `PairsError` where
+    they are fewer than the gate asks for.
+    """
+    found = propose(
+        stores.pairs.dataset(),
+        stores.metadata.documents(),
+        share=share,
+        keep=stores.pairs.dataset(keep).pairs if keep else (),
+        before=stores.held_out.load(),
+        trained=_trained_by_any(stores),
+        renew=True,
+        apart=stores.settings.pairs.apart,
+        corpus=corpus,
+    )
+    fresh, least = len(split.groups_of(found.pairs)), stores.settings.gate.minimum_groups
+    if fresh < least:
+        raise PairsError(
+            f"{fresh:,} fresh groups wait to be tested on, the gate asks for {least:,}: import "
+            "more pairs first"
+        )
+    return found
 
 
 def in_force(stores: Stores, *, templates: Sequence[str]) -> tuple[HeldOutSet, list[str]]:
@@ -70,6 +106,22 @@ def in_force(stores: Stores, *, templates: Sequence[str]) -> tuple[HeldOutSet, l
         frozen = renewed
     _refuse_unread(frozen, templates)
     return frozen, told
+
+
+def outdated(stores: Stores) -> str | None:
+    """How far the held-out set in force tests on what was dropped or corrected since; or None."""
+    try:
+        frozen = stores.held_out.load()
+    except HeldOutUnknown:
+        return None
+    labels = {pair.key: pair.label for pair in stores.pairs.dataset().pairs}
+    count = sum(labels.get(pair.key) != pair.label for pair in frozen.pairs)
+    if not count:
+        return None
+    return (
+        f"the held-out set {frozen.id[:SHORT]} tests on {count:,} pairs that are gone, or labelled "
+        "otherwise by now: `doi-trainer pairs hold-out` takes that in"
+    )
 
 
 def spread_words(pairs: Iterable[LabelledPair], held_out: HeldOut) -> str:
@@ -125,7 +177,7 @@ def _trained_by_any(stores: Stores) -> set[LabelledPair]:
 def _pairs_of(stores: Stores, records: Iterable[TrainingRecord]) -> set[LabelledPair]:
     found = set[LabelledPair]()
     for shards, held_out in {(record.shards, record.held_out) for record in records}:
-        dataset = stores.pairs.dataset(shards)
+        dataset = stores.pairs.dataset(shards, with_dropped=True)
         found.update(split.training_part(dataset.pairs, stores.held_out.load(held_out)).pairs)
     return found
 

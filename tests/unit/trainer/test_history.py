@@ -76,6 +76,28 @@ def test_a_line_that_cannot_be_read_hides_no_other(path: Path) -> None:
     assert [e.words for e in history.entries()] == ["first", "second"]
 
 
+def test_who_was_live_is_known_and_who_was_rolled_back_is_left_out(path: Path) -> None:
+    history = History(path)
+    steps = (
+        ("promote", "switched", "b", "a"),
+        ("promote", "refused", "x", "b"),
+        ("refine", "promoted", "c", "b"),
+        ("rollback", "switched", "b", "c"),
+        ("promote", "switched", "d", "b"),
+        ("prune", "pruned", None, None),
+    )
+    assert history.champions() == []
+    for kind, outcome, version, previous in steps:
+        changes = {"kind": kind, "outcome": outcome, "version": version, "previous": previous}
+        history.append(entry().model_copy(update=changes))
+    assert history.champions() == ["a", "b", "d"]
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:
+    back = entry().model_copy(update={"ended_at": STARTED - timedelta(hours=1)})
+    assert back.took == timedelta(0)
+
+
 def test_two_processes_may_write_at_once(path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(path)]
     writers = [subprocess.Popen([*command, name]) for name in ("a", "b")]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click import UsageError
 from click.testing import CliRunner, Result
@@ -118,6 +119,42 @@ def test_the_stats_count_pairs_and_tokens(desk: Desk) -> None:
     assert "440 pairs" in desk.run("pairs", "stats").stdout
 
 
+def test_an_import_is_listed_and_taken_back_and_a_label_corrected(tmp_path: Path) -> None:
+    desk = furnished(tmp_path)
+    (good,) = desk.json("pairs", "list")
+    assert (good["pairs"], good["files"]) == (440, ["pairs.csv"])
+    tested = read_held_out(desk)[0]
+    right = tmp_path / "right.csv"
+    row = f"{tested['doi_a']},{tested['doi_b']},{1 - int(tested['label'])},example:checked"
+    right.write_text(f"doi_a,doi_b,label,source\n{row}\n")
+    said = desk.run("pairs", "import", str(right))
+    assert "1 correct what their source said before" in said.stdout
+    assert "tests on 1 pairs that are gone, or labelled otherwise" in said.stderr
+    bad = tmp_path / "bad.csv"
+    bad.write_text(f"doi_a,doi_b,label\n{DOIS[0]},{DOIS[-1]},1\n")
+    shard = desk.json("pairs", "import", str(bad))["shard"]
+    assert shard[:12] in desk.run("pairs", "list").stdout
+    assert (
+        f"dropped {shard[:12]}: 1 pairs of bad.csv" in desk.run("pairs", "drop", shard[:12]).stdout
+    )
+    assert desk.json("pairs", "stats")["balance"]["pairs"] == 440
+    desk.run(*HOLD_OUT)
+    again = {frozenset((p["doi_a"], p["doi_b"])): p["label"] for p in read_held_out(desk)}
+    assert again[frozenset((tested["doi_a"], tested["doi_b"]))] == 1 - tested["label"]
+    assert (
+        "gone, or labelled"
+        not in desk.run("pairs", "drop", desk.json("pairs", "import", str(bad))["shard"]).stderr
+    )
+
+
+def read_held_out(desk: Desk) -> list[dict[str, Any]]:
+    newest = max(
+        (desk.path / "trainer" / "held_out").glob("*/pairs.parquet"),
+        key=lambda p: p.stat().st_mtime_ns,
+    )
+    return list(pq.read_table(newest).to_pylist())
+
+
 def test_a_trained_version_is_registered_with_card_and_provenance(
     desk: Desk, trained: dict[str, Any]
 ) -> None:
@@ -166,8 +203,12 @@ def test_a_version_can_be_the_parent_of_another(desk: Desk, trained: dict[str, A
 def test_the_gate_says_why(desk: Desk, trained: dict[str, Any]) -> None:
     same = desk.run("compare", trained["version"], trained["version"])
     assert same.return_value == EXIT_REFUSED
-    assert same.stdout.startswith("refuse")
-    assert "not better by more than chance" in same.stdout
+    first, reason, *_, last = same.stdout.splitlines()
+    assert first.startswith("refuse")
+    assert "not better by more than chance" in reason, "what refuses comes first"
+    assert last == f"next: doi-trainer evaluate {trained['version'][:12]} --full"
+    full = desk.run("compare", trained["version"], trained["version"], "--full").stdout
+    assert len(full.splitlines()) > len(same.stdout.splitlines()) + 20
     verdict = desk.json("compare", "base", trained["version"])
     assert {d["metric"] for d in verdict["differences"]} >= {"ndcg@10", "roc_auc"}
 
@@ -176,6 +217,25 @@ def test_an_evaluation_stands_beside_the_baselines(desk: Desk, trained: dict[str
     printed = desk.run("evaluate", "base", trained["version"]).stdout
     for name in ("base", "seed", "trigrams", "prefix", "ndcg@10", "95 % intervals"):
         assert name in printed, name
+    short = trained["version"][:12]
+    assert printed.startswith(f"seed {short}, in brackets the base model: nDCG@10 ")
+    assert f"next: doi-trainer compare base {short}" in printed
+    assert "negatives:" not in printed
+    assert "negatives:" in desk.run("evaluate", trained["version"], "--full").stdout
+
+
+def test_a_run_tells_its_version_its_figures_and_what_is_next(
+    desk: Desk, trained: dict[str, Any]
+) -> None:
+    said = desk.run("train", *SHORT)
+    assert said.stdout.startswith(f"registered {trained['version'][:12]}\n")
+    assert trained["version"] not in said.stdout.replace(trained["path"], "")
+    assert "beside random documents" in said.stdout
+    assert f"next: doi-trainer compare base {trained['version'][:12]}" in said.stdout
+    other = desk.run("train", *SHORT, "--set=seed=5", "--set=max_steps=4")
+    assert "training seed: 1 of 4" in other.stderr, "without a terminal, lines"
+    assert "training seed: 4 of 4, loss " in other.stderr
+    assert "evaluating: " in other.stderr
 
 
 def test_more_pairs_do_not_move_the_held_out_ones(tmp_path: Path) -> None:

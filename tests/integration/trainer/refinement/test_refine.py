@@ -190,6 +190,29 @@ def test_new_pairs_and_a_set_frozen_again_refine_on(bench: Bench) -> None:
         assert bench.refine(parent=parent).outcome in {"promoted", "refused"}
 
 
+def test_questions_that_are_old_are_renewed_before_the_training(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert bench.refine().outcome == "promoted"
+    first = bench.stores.held_out.load()
+    note = bench.stores.root / "held_out" / first.id / "held_out.json"
+    long_ago = (datetime.now(UTC) - timedelta(days=400)).isoformat()
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"since": long_ago}))
+    assert bench.refine().outcome == "nothing new"
+    assert "are 400 days old, and stay: no pair can be held out" in caplog.text
+    more = bench.folder / "more.csv"
+    rows = [f"10.1016/n{n},10.1109/n{n},{n % 2},new-{n // 2}" for n in range(80)]
+    more.write_text("doi_a,doi_b,label,group\n" + "\n".join(rows) + "\n")
+    bench.stores.pairs.import_files([str(more)])
+    assert bench.refine().outcome in {"promoted", "refused"}
+    second = bench.stores.held_out.load()
+    assert {pair.family for pair in second.pairs} == {"more"}
+    assert set(second.retired) == set(first.pairs)
+    assert f"renewed as {second.id[:12]}" in caplog.text
+    assert bench.refine().outcome == "nothing new", "and is young by now"
+
+
 def test_a_champion_that_knows_the_answers_is_told_before_the_training(bench: Bench) -> None:
     assert bench.refine().outcome == "promoted"
     first = bench.stores.held_out.load()
@@ -538,8 +561,8 @@ def test_a_trainer_killed_in_training_is_gone_on_with_by_another_one(
     )
     entry = history.entries()[-1]
     assert (entry.kind, entry.outcome) == ("refine", "promoted"), entry.words
-    steps = [line for line in second.words.splitlines() if "training tiny: step" in line]
-    assert "step 10 of 400" not in steps[0], "it went on from a checkpoint"
+    steps = [line for line in second.words.splitlines() if "training tiny: " in line]
+    assert "training tiny: 1 of 400" not in steps[0], "it went on from a checkpoint"
     with deployment.redis_client() as client:
         wait_until(lambda: client.exists("doivec:note:refine") == 0)
         assert client.llen(QUEUE) == 0

@@ -1,6 +1,7 @@
 """Held-out sets are frozen: the same one for every model, whatever is imported later."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,10 +14,12 @@ from schemas.document import Document
 from schemas.pair import LabelledPair
 from tests.support.paths import DATA
 from tests.support.strategies import LABELLED_PAIRS
-from trainer.data.held_out import HeldOutSet, HeldOutStore
+from trainer.data.held_out import HeldOutSet, HeldOutStore, identified
 from trainer.data.metadata import MetadataStore
 from trainer.data.pair_files import read
 from trainer.data.pairs import Dataset, PairStore
+from trainer.data.proposal import propose
+from trainer.data.shards import digest
 from trainer.data.split import dois, touched, training_part
 from trainer.errors import HeldOutUnknown, PairsError
 from worker.errors import SourceError
@@ -38,7 +41,7 @@ TITLED = {doi: Document(doi=doi, title=f"Title of {doi}", year=2000) for doi in 
 
 def freeze(root: Path, **options: object) -> HeldOutSet:
     arguments = {"share": 0.2, "corpus": 40, **options}
-    return HeldOutStore(root).freeze(DATASET, TITLED, **arguments)
+    return HeldOutStore(root).keep(propose(DATASET, TITLED, **arguments))
 
 
 def lines(folder: Path, name: str, records: list[dict]) -> str:
@@ -88,7 +91,9 @@ def test_the_corpus_has_nothing_that_is_known_to_belong_with_a_held_out_document
     pairs = group("large", range(290))
     trains = [pair for n in range(290) for pair in group(f"small{n}", range(295, 296))]
     dataset = Dataset("v", (), [*pairs, *trains])
-    frozen = HeldOutStore(tmp_path).freeze(dataset, TITLED, share=1, keep=trains, corpus=10_000)
+    frozen = HeldOutStore(tmp_path).keep(
+        propose(dataset, TITLED, share=1, keep=trains, corpus=10_000)
+    )
     assert len(frozen.pairs) == 200
     cut = [pair for pair in pairs if pair not in set(frozen.pairs)]
     searched = {document.doi for document in frozen.corpus}
@@ -180,7 +185,7 @@ def test_later_imports_change_nothing_and_never_train_on_it(
         store = PairStore(folder, limits=LimitSettings(), caps=caps)
         given = [pair._asdict() for pair in (*first, *OTHERS)]
         store.import_files([lines(folder, "1.jsonl", given)])
-        frozen = HeldOutStore(folder).freeze(store.dataset(), {}, share=share)
+        frozen = HeldOutStore(folder).keep(propose(store.dataset(), {}, share=share))
         store.import_files([lines(folder, "2.jsonl", [pair._asdict() for pair in later])])
         held_out = HeldOutStore(folder).load()
         training = training_part(store.dataset().pairs, held_out)
@@ -191,7 +196,7 @@ def test_later_imports_change_nothing_and_never_train_on_it(
 
 def test_a_set_learns_the_titles_that_came_later_where_they_are_asked_for(tmp_path: Path) -> None:
     store = HeldOutStore(tmp_path)
-    frozen = store.freeze(DATASET, {}, share=0.2, corpus=40)
+    frozen = store.keep(propose(DATASET, {}, share=0.2, corpus=40))
     assert store.renew(frozen, TITLED, templates=["{doi}"]) == frozen
     assert store.renew(frozen, {}, templates=["{title}", "{doi}"]) == frozen
     learnt = store.renew(frozen, TITLED, templates=["{title}", "{doi}"])
@@ -212,20 +217,73 @@ def test_a_set_learns_the_titles_that_came_later_where_they_are_asked_for(tmp_pa
 
 def test_a_set_that_is_frozen_again_is_the_same_with_what_came_since(tmp_path: Path) -> None:
     store = HeldOutStore(tmp_path)
-    frozen = store.freeze(DATASET, {}, share=0.2, corpus=40)
+    frozen = store.keep(propose(DATASET, {}, share=0.2, corpus=40))
     more = Dataset(
         "later",
         (),
         [*PAIRS, *(p for n in range(20, 30) for p in group(f"g{n}", range(10 * n - 5, 10 * n)))],
     )
     trained = training_part(PAIRS, frozen).pairs
-    again = store.freeze(more, TITLED, share=0.2, before=frozen, trained=trained, corpus=40)
+    again = store.keep(propose(more, TITLED, share=0.2, before=frozen, trained=trained, corpus=40))
     assert again.groups > frozen.groups
     assert again.pairs[: len(frozen.pairs)] == frozen.pairs
     assert touched(again.pairs, trained) == 0
     assert any(document.title for document in again.documents.values())
-    assert store.freeze(more, TITLED, share=0.2, before=again, trained=trained, corpus=40) == again
+    assert (
+        store.keep(propose(more, TITLED, share=0.2, before=again, trained=trained, corpus=40))
+        == again
+    )
 
+
+LATER = [pair for n in range(60) for pair in group(f"later{n}", range(200 + n, 203 + n))]
+
+
+def test_a_renewed_set_is_loaded_as_it_was_and_is_as_old_as_its_questions(tmp_path: Path) -> None:
+    store, first = HeldOutStore(tmp_path), freeze(tmp_path)
+    assert first.reserve == 0.2
+    trained = training_part([*PAIRS, *LATER], first).pairs
+    more = Dataset("later", (), [*PAIRS, *LATER])
+    how = {"share": 0.2, "before": first, "trained": trained, "corpus": 40}
+    renewed = store.keep(propose(more, TITLED, renew=True, **how))
+    assert HeldOutStore(tmp_path).load() == renewed
+    assert set(renewed.retired) == set(first.pairs)
+    assert not set(renewed.pairs) & set(first.pairs)
+    assert store.since(first.id) < store.since(renewed.id)
+    year_ago = datetime.now(UTC) - timedelta(days=365)
+    wider = store.keep(propose(more, TITLED, **how | {"share": 0.4}), since=year_ago)
+    assert store.since(wider.id) == year_ago
+    richer = {doi: Document(doi=doi, title="T", venue="V") for doi in TITLED}
+    learnt = store.renew(wider, richer, templates=["{venue}"])
+    assert learnt.id != wider.id
+    assert store.since(learnt.id) == year_ago, "a text more is no fresh question"
+    path = tmp_path / "held_out" / renewed.id / "retired.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(PairsError, match="was changed"):
+        store.load(renewed.id)
+
+
+def test_half_of_what_comes_later_trains_whatever_was_asked_for(tmp_path: Path) -> None:
+    frozen = freeze(tmp_path, share=1)
+    assert frozen.reserve == 0.5
+    trained = {p.group for p in training_part([*PAIRS, *LATER], frozen).pairs}
+    assert any(name.startswith("later") for name in trained)
+
+
+def test_a_set_from_before_there_was_a_reserve_keeps_its_name(tmp_path: Path) -> None:
+    found = freeze(tmp_path)._replace(reserve=0.0, exempt=frozenset())
+    old = HeldOutStore(tmp_path / "old").keep(identified(found))
+    path = tmp_path / "old" / "held_out" / old.id / "held_out.json"
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps({k: note[k] for k in note if k not in NEW_KEYS}))
+    assert HeldOutStore(tmp_path / "old").load() == old
+    head = [old.dataset, sorted(old.groups), old.apart, old.related]
+    rows = [("pair", *d.model_dump(exclude={"source"}).values()) for d in old.documents.values()]
+    rows += [("corpus", *d.model_dump(exclude={"source"}).values()) for d in old.corpus]
+    assert old.id == digest([head, *old.pairs, *rows]), "as it was computed then"
+    assert HeldOutStore(tmp_path / "old").since(old.id)
+
+
+NEW_KEYS = {"since", "reserve", "exempt"}
 
 # Metadata
 
@@ -296,7 +354,7 @@ def test_a_metadata_shard_that_was_changed_is_refused(tmp_path: Path) -> None:
 def test_the_real_pairs_hold_out_without_leaking(tmp_path: Path) -> None:
     kept, pairs = (list(read(str(DATA / name), limits=LimitSettings())) for name in REAL)
     dataset = Dataset("real", (), pairs)
-    frozen = HeldOutStore(tmp_path).freeze(dataset, {}, share=0.1, keep=kept, corpus=50_000)
+    frozen = HeldOutStore(tmp_path).keep(propose(dataset, {}, share=0.1, keep=kept, corpus=50_000))
     training = training_part(dataset.pairs, frozen)
     assert len(frozen.corpus) == 50_000
     assert len(frozen.pairs) > 10_000

@@ -228,7 +228,7 @@ def test_across_imports_the_stronger_label_counts(tmp_path: Path) -> None:
     pairs = store(tmp_path)
     assert counts(pairs.import_files([weak])) == (2, 0, 0)
     assert counts(pairs.import_files([strong])) == (1, 0, 2)
-    assert counts(pairs.import_files([weak, strong])) == (0, 2, 2)
+    assert counts(pairs.import_files([weak, strong])) == (0, 3, 2)
     assert [shard.pairs for shard in pairs.shards()] == [2, 1]
     assert pairs.dataset().pairs == [
         LabelledPair(A, C, 1, "one", "g"),
@@ -238,13 +238,51 @@ def test_across_imports_the_stronger_label_counts(tmp_path: Path) -> None:
     assert [pair.label for pair in pairs.dataset([first[:8]]).pairs] == [0, 1]
 
 
+def labels(pairs: PairStore) -> dict[tuple[str, str], int]:
+    return {pair.key: pair.label for pair in pairs.dataset().pairs}
+
+
+def test_a_later_label_by_the_same_source_rules_and_is_taken_back_with_its_import(
+    tmp_path: Path,
+) -> None:
+    pairs = store(tmp_path)
+    pairs.import_files([table(tmp_path, [f"{A},{B},1,one:cites,g", f"{A},{C},0,one:not,g"])])
+    first = pairs.dataset()
+    wrong = [f"{B},{A},0,one:checked,", f"{A},{C},1,one,h"]
+    report = pairs.import_files([table(tmp_path, wrong, name="corrected.csv")])
+    assert (report.new, report.contradictions, report.corrected) == (2, 2, 2)
+    assert pairs.dataset().pairs == [
+        LabelledPair(B, A, 0, "one:checked", "g"),
+        LabelledPair(A, C, 1, "one", "g"),
+    ], "in the groups in which they were"
+    assert counts(pairs.import_files([str(tmp_path / "corrected.csv")])) == (0, 2, 0)
+    back = pairs.import_files([str(tmp_path / "pairs.csv")])
+    assert (back.new, back.corrected) == (2, 2)
+    assert labels(pairs) == {(A, B): 1, (A, C): 0}
+    assert back.shard not in first.shards, "the same rows, which mean something else by now"
+    assert back.shard is not None
+    pairs.drop(back.shard)
+    assert labels(pairs) == {(A, B): 0, (A, C): 1}
+    assert report.shard is not None
+    pairs.drop(report.shard[:8])
+    assert pairs.dataset() == first
+
+
+def test_between_sources_label_1_counts_until_its_source_takes_it_back(tmp_path: Path) -> None:
+    pairs = store(tmp_path)
+    for number, row in enumerate(("1,one", "1,two", "0,one", "0,three", "0,two", "1,three")):
+        path = table(tmp_path, [f"{A},{B},{row},g{number}"], name=f"{number}.csv")
+        pairs.import_files([path])
+        assert labels(pairs) == {(A, B): int(number != 4)}, row
+
+
 SOME = st.lists(
     st.builds(
         LabelledPair,
         doi_a=st.sampled_from([A, B, C]),
-        doi_b=st.sampled_from([B, C, D]),
+        doi_b=st.sampled_from([B, C]),
         label=st.integers(0, 1),
-        source=st.just("one"),
+        source=st.sampled_from(["one", "two:x"]),
         group=st.just("g"),
     ).filter(lambda pair: pair.doi_a != pair.doi_b),
     min_size=1,
@@ -254,20 +292,34 @@ SOME = st.lists(
 
 @given(files=st.lists(SOME, min_size=1, max_size=4), data=st.data())
 @settings(max_examples=50, deadline=None)
-def test_neither_the_order_nor_the_cut_of_imports_decides_a_label(
+def test_labels_are_those_of_the_latest_import_of_each_source(
     files: list[list[LabelledPair]], data: st.DataObject
 ) -> None:
+    said: dict[tuple[tuple[str, str], str], int] = {}
     with TemporaryDirectory() as made:
         folder = Path(made)
-        paths = [table(folder, rows(file), name=f"{n}.csv") for n, file in enumerate(files)]
-        at_once, one_by_one = store(folder / "at once"), store(folder / "one by one")
-        at_once.import_files(paths)
-        for path in data.draw(st.permutations(paths)):
-            one_by_one.import_files([path])
-        labels = {pair.key: pair.label for pair in at_once.dataset().pairs}
-        assert {pair.key: pair.label for pair in one_by_one.dataset().pairs} == labels
-        best = {pair.key: 1 for file in files for pair in file if pair.label}
-        assert labels == {pair.key: 0 for file in files for pair in file} | best
+        some = store(folder, source_share=1)
+        for number, file in enumerate(files):
+            some.import_files([table(folder, rows(file), name=f"{number}.csv")])
+            for (key, family), label in best(file).items():
+                if label or key not in {known for known, _ in said} or (key, family) in said:
+                    said[key, family] = label
+        expected = {key: 0 for key, _ in said} | {key: 1 for (key, _), one in said.items() if one}
+        assert labels(some) == expected
+        other = store(folder / "other", source_share=1)
+        for number in data.draw(st.permutations(range(len(files)))):
+            other.import_files([str(folder / f"{number}.csv")])
+        if other.dataset().version == some.dataset().version:
+            assert other.dataset() == some.dataset()
+
+
+def best(file: list[LabelledPair]) -> dict[tuple[tuple[str, str], str], int]:
+    """What each source says of each pair in one import: label 1, where it says both."""
+    found: dict[tuple[tuple[str, str], str], int] = {}
+    for pair in file:
+        place = (pair.key, pair.family)
+        found[place] = max(found.get(place, 0), pair.label)
+    return found
 
 
 # Shards
@@ -344,6 +396,28 @@ def test_a_shard_under_another_name_is_refused(tmp_path: Path) -> None:
     (folder / f"{report.shard}.parquet").rename(folder / f"{'0' * 64}.parquet")
     with pytest.raises(PairsError, match="was renamed"):
         store(tmp_path).dataset()
+
+
+def test_a_dropped_import_counts_no_more_but_is_there_for_what_was_trained_on_it(
+    tmp_path: Path,
+) -> None:
+    pairs = store(tmp_path)
+    good = pairs.import_files([table(tmp_path, rows(chain(4)))])
+    bad = pairs.import_files([table(tmp_path, [f"{A},{B},1,two,g"], name="bad.csv")])
+    assert bad.shard is not None
+    before = pairs.dataset()
+    assert pairs.drop(bad.shard[:8]).files == ("bad.csv",)
+    assert [shard.id for shard in pairs.shards()] == [good.shard]
+    assert pairs.dataset().pairs == chain(4)
+    for prefix in (bad.shard, "zz"):
+        with pytest.raises(PairsError, match="is no shard of the store"):
+            pairs.drop(prefix)
+    with pytest.raises(PairsError, match="is no shard of the store"):
+        pairs.dataset([bad.shard])
+    assert pairs.dataset(before.shards, with_dropped=True) == before
+    assert pairs.dataset((), with_dropped=True).pairs == chain(4)
+    assert pairs.import_files([str(tmp_path / "bad.csv")]).shard == bad.shard
+    assert pairs.dataset() == before == pairs.dataset(before.shards, with_dropped=True)
 
 
 # Caps and balance

@@ -192,3 +192,50 @@ def test_training_says_why_pairs_were_dropped() -> None:
 @pytest.mark.parametrize("pairs", [[], star("one", 3)])
 def test_no_share_holds_nothing_out(pairs: list[LabelledPair]) -> None:
     assert hold_out(pairs, share=0) == Selection(frozenset(), [])
+
+
+@given(pairs=PAIRS, later=PAIRS, last=PAIRS, share=SHARES)
+def test_a_renewal_tests_on_what_no_model_met_and_keeps_what_was_held_out(
+    pairs: list[LabelledPair], later: list[LabelledPair], last: list[LabelledPair], share: float
+) -> None:
+    """Groups that came after the first set wait untrained; the second is of these alone."""
+    pairs, everything = one_label(pairs), one_label(pairs + later)
+    first = hold_out(pairs, share=share)._replace(reserve=share)
+    trained = training_part(everything, first).pairs
+    second = hold_out(everything, share=share, before=first, trained=trained, renew=True)
+    keys = {pair.key for pair in first.pairs}
+    assert not {pair.key for pair in second.pairs} & keys
+    assert {pair.key for pair in second.retired} == keys
+    assert second.groups >= first.groups
+    assert touched(second.pairs, trained) == 0
+    again = training_part(one_label(everything + last), second).pairs
+    assert not dois(again) & (dois(second.pairs) | dois(second.retired))
+    assert not groups_of(again) & second.groups
+
+
+def test_a_set_that_is_frozen_again_has_the_labels_of_now_and_not_what_was_dropped() -> None:
+    pairs = [pair for n in range(10) for pair in star(f"g{n}", 4)]
+    before = hold_out(pairs, share=0.3)
+    wrong, gone = before.pairs[0], before.pairs[1]
+    now = [p._replace(label=1 - p.label) if p == wrong else p for p in pairs if p != gone]
+    again = hold_out(now, share=0.3, before=before)
+    assert again.groups == before.groups
+    assert again.pairs == [wrong._replace(label=1 - wrong.label), *before.pairs[2:]]
+
+
+def test_groups_that_come_later_wait_for_the_next_set() -> None:
+    old = [pair for n in range(40) for pair in star(f"old{n}", 3)]
+    new = [pair for n in range(60) for pair in star(f"new{n}", 3)]
+    first = hold_out(old, share=0.3)._replace(reserve=0.3)
+    trained = training_part(old + new, first).pairs
+    waiting = {p.group for p in new} - groups_of(trained)
+    assert 8 <= len(waiting) <= 30, "about three in ten"
+    second = hold_out(old + new, share=0.3, before=first, trained=trained, renew=True)
+    assert groups_of(second.pairs) == waiting
+    assert set(second.retired) == set(first.pairs)
+    third = hold_out(old + new, share=0.3, before=second, trained=trained, renew=True)
+    assert third.pairs == []
+    assert set(third.retired) == {*first.pairs, *second.pairs}
+    exempt = first._replace(exempt=frozenset(waiting))
+    assert waiting <= groups_of(training_part(old + new, exempt).pairs)
+    assert waiting <= groups_of(training_part(old + new, first._replace(reserve=0.0)).pairs)

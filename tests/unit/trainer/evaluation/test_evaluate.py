@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from schemas.pair import LabelledPair
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError
 from trainer.evaluation.baselines import Prefix, Trigrams
-from trainer.evaluation.evaluate import Scores, differences, judged, report, score
+from trainer.evaluation.comparison import differences, judged, shared_corpus
+from trainer.evaluation.evaluate import Encoder, Scores, report, score
 from trainer.evaluation.gate import decide
+from trainer.evaluation.randoms import drawn
 from trainer.evaluation.retrieval import GROUP_QUERIES, queries, ranks, searched
 from worker.settings import GateSettings
 
@@ -41,6 +44,31 @@ class Noise:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         vectors = np.random.default_rng(len(texts)).normal(size=(len(texts), 8))
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+class Titles(Trigrams):
+    """Trigrams of what stands before a bar: a venue behind it changes no vector."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        return super().encode([text.partition(" | ")[0] for text in texts])
+
+
+NARROW = ("{title} | {venue}",)
+
+
+def compared(
+    champion: Encoder,
+    challenger: Encoder,
+    found: HeldOutSet,
+    old: Sequence[str],
+    new: Sequence[str],
+) -> tuple[Scores, Scores]:
+    """The scores of two models as the gate asks for them."""
+    alone = shared_corpus(found, old, new).is_same
+    return (
+        score(champion, found, templates=old, beside=None if alone else new),
+        score(challenger, found, templates=new, beside=None if alone else old),
+    )
 
 
 def title(topic: int, number: int) -> str:
@@ -105,13 +133,15 @@ def test_the_report_counts_and_its_slices() -> None:
     )
     whole = next(part for part in found.slices if part.name == "all")
     names = [part.name for part in found.slices]
-    assert names == ["all", "source:easy", "source:main", "negatives:main:random"]
+    assert names == ["all", "random", "source:easy", "source:main", "negatives:main:random"]
     assert (whole.pairs, whole.positives, whole.groups, whole.queries) == (120, 72, 24, 24)
     assert (found.pairs, found.unread, found.corpus) == (144, 0, GROUPS * 4 + 50)
     assert found.seen == 3
-    assert (found.slices[3].pairs, found.slices[3].positives) == (120, 72), "main's own positives"
-    assert set(found.slices[3].metrics) == {"roc_auc", "average_precision"}
-    assert set(found.slices[1].metrics) == {"ndcg@10", "recall@10", "mrr"}, "one label only"
+    assert (found.slices[4].pairs, found.slices[4].positives) == (120, 72), "main's own positives"
+    assert set(found.slices[4].metrics) == {"roc_auc", "average_precision"}
+    assert (found.slices[1].pairs, found.slices[1].positives) == (144, 72), "one drawn for each"
+    assert set(found.slices[1].metrics) == {"roc_auc", "average_precision"}
+    assert set(found.slices[2].metrics) == {"ndcg@10", "recall@10", "mrr"}, "one label only"
     assert EvalReport.model_validate_json(found.model_dump_json()) == found
 
 
@@ -280,12 +310,15 @@ def test_what_can_be_judged_is_known_without_a_model(
 ) -> None:
     for titled in (True, False):
         found = held_out(titled=titled)
-        both = (score(Noise(), found, templates=one) for one in (templates, other))
+        both = compared(Noise(), Noise(), found, templates, other)
         measured = {
             difference.metric: difference.groups
-            for difference in differences(*both, found)
-            if difference.part == "all" and difference.metric != "read"
+            for difference in differences(*both, found, only=["all"])
+            if difference.metric != "read"
         }
+        easy = by_name(differences(*both, found, only=["random"]))
+        if ("roc_auc", "random") in easy:
+            measured["random_roc_auc"] = easy["roc_auc", "random"].groups
         assert judged(found, templates, other) == measured
 
 
@@ -307,8 +340,7 @@ def test_a_model_that_reads_less_is_compared_on_what_both_read_and_its_loss_is_t
     found = held_out()
     for doi in [f"10.1{group:03}/{group}.3" for group in range(GROUPS)]:
         found.documents[doi] = Document(doi=doi)
-    dois = score(Trigrams(), found, templates=("{doi}",))
-    titles = score(Trigrams(), found, templates=("{title}",))
+    dois, titles = compared(Trigrams(), Trigrams(), found, ("{doi}",), ("{title}",))
     differ = by_name(differences(dois, titles, found))
     assert differ["read", "all"].difference.value == pytest.approx(-24 / 120)
     of_titles = report(titles, found, subject="t", name="t")
@@ -324,8 +356,7 @@ def test_only_what_both_read_is_compared(narrow_champion: bool) -> None:
     for doi, document in found.documents.items():
         if int(doi.split("/")[1].split(".")[0]) < GROUPS // 2:
             found.documents[doi] = document.model_copy(update={"year": 2000})
-    wide = score(Noise(), found, templates=("{title}",))
-    narrow = score(Trigrams(), found, templates=("{title} {year}",))
+    wide, narrow = compared(Noise(), Trigrams(), found, ("{title}",), ("{title} {year}",))
     pair = (narrow, wide) if narrow_champion else (wide, narrow)
     differ = by_name(differences(*pair, found))
     alone = report(narrow, found, subject="narrow", name="narrow")
@@ -334,6 +365,114 @@ def test_only_what_both_read_is_compared(narrow_champion: bool) -> None:
         same = both.champion if narrow_champion else both.challenger
         assert same == pytest.approx(value(alone, metric))
         assert both.groups == GROUPS // 2
+
+
+def test_a_narrower_template_changes_nothing_for_the_same_encoder() -> None:
+    """What it can't read is no competitor for the other one either, and no answer."""
+    found = held_out()
+    for doi in found.documents:  # every question and answer has a venue, the competitors have not
+        known = found.documents[doi]
+        found.documents[doi] = known.model_copy(update={"venue": "Journal"})
+    near = [Document(doi=f"10.8/{n}", title=title(n % GROUPS, n % 4)) for n in range(20 * GROUPS)]
+    found.corpus.extend(near)
+    assert value(evaluated(found), "ndcg@10") < 0.6 < value(evaluated(found, NARROW), "ndcg@10")
+    for templates in ((("{title}",), NARROW), (NARROW, ("{title}",))):
+        two = compared(Titles(), Titles(), found, *templates)
+        assert {d.difference.value for d in differences(*two, found)} == {0.0}
+    corpus = shared_corpus(found, ("{title}",), NARROW)
+    assert corpus.challenger_unread == len(found.corpus)
+    assert (corpus.champion_unread, corpus.searched) == (0, len(found.documents))
+    verdict = decide(
+        differences(*compared(Titles(), Titles(), found, ("{title}",), NARROW), found),
+        champion="a",
+        challenger="b",
+        held_out=found.id,
+        rules=GateSettings(minimum_groups=2),
+        corpus=corpus,
+    )
+    assert not verdict.promote
+    assert any("search the 96 of 626 documents that both read" in r for r in verdict.reasons)
+
+
+def test_an_answer_that_one_of_two_can_not_read_is_no_answer() -> None:
+    found = held_out()
+    for doi, document in found.documents.items():
+        if not doi.endswith(".3"):
+            found.documents[doi] = document.model_copy(update={"venue": "Journal"})
+    two = compared(Titles(), Titles(), found, ("{title}",), NARROW)
+    differ = by_name(differences(*two, found))
+    assert differ["recall@10", "all"].champion == differ["recall@10", "all"].challenger == 1
+    assert differ["recall@10", "all"].groups == GROUPS
+
+
+def test_models_that_searched_different_documents_are_not_compared() -> None:
+    found = held_out()
+    found.documents["10.1000/0.1"] = Document(doi="10.1000/0.1", title="aaa", venue="V")
+    alone = [score(Letters(), found, templates=t) for t in (("{title}",), NARROW)]
+    with pytest.raises(EvaluationError, match="did not search the same documents"):
+        differences(*alone, found)
+
+
+def test_the_report_says_how_many_documents_it_did_not_search() -> None:
+    found = held_out()
+    found.documents["10.1000/0.1"] = Document(doi="10.1000/0.1", title="aaa", venue="V")
+    said = evaluated(found, NARROW)
+    assert (said.corpus, said.unsearched) == (GROUPS * 4 + 50, GROUPS * 4 + 49)
+    assert evaluated(found).unsearched == 0
+
+
+def test_random_negatives_are_held_out_documents_of_other_groups() -> None:
+    found = held_out(apart=("easy", "more"))
+    own = {doi for pair in found.pairs for doi in (pair.doi_a, pair.doi_b)}
+    groups: dict[str, set[str]] = {}
+    for pair in found.pairs:
+        groups.setdefault(pair.group, set()).update((pair.doi_a, pair.doi_b))
+    negatives = drawn(found)
+    assert len(negatives) == sum(p.label for p in found.pairs if p.family == "main")
+    for pair in negatives:
+        assert pair.doi_b in own
+        assert not any({pair.doi_a, pair.doi_b} <= dois for dois in groups.values())
+    assert len({pair.doi_b for pair in negatives}) > 30
+    assert drawn(found._replace(pairs=found.pairs[::-1])) == negatives
+    related = tuple((pair.doi_a, pair.doi_b) for pair in negatives[:5])
+    again = drawn(found._replace(related=related))
+    assert not {pair.key for pair in again} & {tuple(sorted(two)) for two in related}
+
+
+def test_no_random_negative_is_drawn_of_a_document_that_is_not_searched_or_of_one_group() -> None:
+    found = held_out()
+    bare = found.pairs[0].doi_b
+    found.documents[bare] = Document(doi=bare)
+    dois = {doi for pair in drawn(found) for doi in (pair.doi_a, pair.doi_b)}
+    assert bare not in dois
+    one = found._replace(pairs=[pair for pair in found.pairs if pair.group == "g0"])
+    small = {doi: found.documents[doi] for p in one.pairs for doi in (p.doi_a, p.doi_b)}
+    assert drawn(one._replace(documents=small)) == []
+    assert evaluated(one._replace(documents=small)).metric("roc_auc", "random") is None
+
+
+def test_an_encoder_that_knows_the_topics_tells_random_ones_and_noise_does_not() -> None:
+    assert value(evaluated(held_out()), "roc_auc", "random") == pytest.approx(1)
+    noise = score(Noise(), held_out(), templates=("{title}",))
+    easy = report(noise, held_out(), subject="n", name="n").metric("roc_auc", "random")
+    assert easy is not None
+    assert 0.3 < easy.value < 0.7
+
+
+class Broken(Letters):
+    """Gives a vector of no numbers for one text."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = super().encode(texts)
+        vectors[0] = np.nan
+        return vectors
+
+
+def test_vectors_that_are_no_numbers_are_refused_and_rank_last() -> None:
+    with pytest.raises(EvaluationError, match="not finite"):
+        score(Broken(), held_out(), templates=("{title}",))
+    similarities = np.array([0.1, np.nan, 0.3, np.nan], np.float32)
+    assert ranks(similarities, np.arange(4)).tolist() == [2, 3, 1, 4]
 
 
 def test_progress_is_told_to_the_end() -> None:

@@ -1,6 +1,6 @@
 """The gate: never promotes a worse model, seldom an equal one, and says why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from schemas.evaluation import Difference, Estimate, Verdict
+from schemas.evaluation import Anchor, Difference, Estimate, Verdict
 from trainer.evaluation import metrics
-from trainer.evaluation.gate import decide
+from trainer.evaluation.gate import EASY, decide
 from worker.settings import GateSettings
 
 RULES = GateSettings()
@@ -32,11 +32,15 @@ def change(
     )
 
 
-def judge(*found: Difference, rules: GateSettings = RULES) -> Verdict:
+def judge(
+    *found: Difference, rules: GateSettings = RULES, anchors: Sequence[Anchor] = ()
+) -> Verdict:
     """The verdict where the guarded metrics that aren't `found` on all pairs stay as they are."""
-    given_ = {d.metric for d in found if d.part == "all"}
-    rest = [change(metric, by=0.0) for metric in GUARDS if metric not in given_]
-    return decide([*found, *rest], champion="a", challenger="b", held_out="h", rules=rules)
+    given_ = {(d.metric, d.part) for d in found}
+    guards = {EASY.get(guard, (guard, "all")) for guard in GUARDS} - given_
+    rest = [change(metric, part, by=0.0) for metric, part in sorted(guards)]
+    names = {"champion": "a", "challenger": "b", "held_out": "h"}
+    return decide([*found, *rest], **names, rules=rules, anchors=anchors)
 
 
 def test_a_clearly_better_model_is_promoted_with_its_figures() -> None:
@@ -71,6 +75,10 @@ def test_the_title_model_by_cosine_is_refused_with_every_reason() -> None:
         ([change("ndcg@10", by=0.1, groups=49)], "from 49 groups; 50 are required"),
         ([change("ndcg@10", by=0.1), change("mrr", by=-0.011)], "the margin of 0.01"),
         ([change("ndcg@10", by=0.1), change("ndcg@10", "source:x", by=-0.04)], "source:x goes"),
+        (
+            [change("ndcg@10", by=0.1), change("roc_auc", "random", by=-0.019)],
+            "roc_auc on random goes from 0.500 to 0.481",
+        ),
         ([change("ndcg@10", by=float("nan"))], "not better"),
         ([change("ndcg@10", by=0.1), change("mrr", by=float("nan"))], "worse by more than"),
     ],
@@ -109,6 +117,43 @@ def test_a_guard_that_was_not_measured_refuses() -> None:
     assert "roc_auc is guarded, but was not measured on both." in verdict.reasons
 
 
+def test_guards_do_not_ratchet() -> None:
+    """Each challenger is within the margin of the champion, and searches better; few pass."""
+    level, champions = {"base": 0.9}, ["base"]
+    for number in range(10):
+        name, live = f"version {number}", champions[-1]
+        level[name] = level[live] - 0.019
+        anchors = [
+            Anchor(
+                subject=one,
+                name=one,
+                differences=(change("roc_auc", by=level[name] - level[one]),),
+            )
+            for one in champions[:-1]
+        ]
+        fall = change("roc_auc", by=level[name] - level[live])
+        verdict = judge(change("ndcg@10", by=0.03), fall, anchors=anchors)
+        if verdict.promote:
+            champions.append(name)
+    assert champions == ["base", "version 0"]
+    assert any(
+        reason.startswith("Beside the anchor base base, roc_auc on all goes from 0.500 to 0.462")
+        for reason in verdict.reasons
+    )
+    assert verdict.anchors[0].subject == "base"
+
+
+def test_what_no_guard_looks_at_may_fall_beside_an_anchor() -> None:
+    falls = (change("mrr", by=0), *(change("pearson", part, by=-0.4) for part in ("all", "x")))
+    anchor = Anchor(subject="a" * 64, name="base", differences=falls)
+    verdict = judge(change("ndcg@10", by=0.03), anchors=[anchor])
+    assert verdict.promote
+    assert any("beside the anchors: base aaaaaaaaaaaa." in reason for reason in verdict.reasons)
+    nothing = [anchor.model_copy(update={"differences": falls[1:]})]
+    said = judge(change("ndcg@10", by=0.03), anchors=nothing).reasons
+    assert not any("anchors" in reason for reason in said), "nothing was measured beside it"
+
+
 def test_the_rules_can_be_set() -> None:
     rules = GateSettings(metric="roc_auc", guards={}, minimum_groups=2)
     assert judge(change("roc_auc", by=0.1, groups=2), rules=rules).promote
@@ -134,7 +179,7 @@ anything = st.lists(
 @given(found=anything, better=st.booleans())
 def test_a_worse_model_is_never_promoted(found: list[Difference], better: bool) -> None:
     fine = [change(metric, by=0.1) for metric in ("ndcg@10", *GUARDS)] if better else []
-    found = [*fine, *found]
+    found = [*fine, change("roc_auc", "random", by=0.0), *found]
     verdict = decide(found, champion="a", challenger="b", held_out="h", rules=RULES)
     whole = [d for d in found if d.part == "all"]
     chosen = [d.difference for d in whole if d.metric == "ndcg@10"]

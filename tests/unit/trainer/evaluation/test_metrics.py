@@ -73,11 +73,11 @@ def test_what_is_undefined_is_not_a_number(
 
 
 def test_draws_are_of_all_groups_and_the_same_each_time() -> None:
-    taken = metrics.draws(30)
+    taken = np.vstack(list(metrics.draws(30)))
     assert taken.shape == (1000, 30)
     assert (taken.sum(axis=1) == 30).all()
     assert taken.mean(axis=0) == pytest.approx(np.ones(30), abs=0.15)
-    assert (taken == metrics.draws(30)).all()
+    assert (taken == np.vstack(list(metrics.draws(30, at_once=7)))).all()
     assert len({row.tobytes() for row in taken}) == 1000
 
 
@@ -86,7 +86,7 @@ def test_resampling_is_repeating_the_groups_rows() -> None:
     labels, groups = generator.integers(0, 2, 60), np.arange(60) % 12
     scores = np.round(generator.normal(size=60), 1)
     found = metrics.resample_pairs(PAIR_METRICS, scores, labels=labels, groups=groups)
-    taken = np.vstack([np.ones(12, np.int64), metrics.draws(12)])
+    taken = np.vstack([np.ones((1, 12), np.int64), *metrics.draws(12)])
     for name, reference in REFERENCES.items():
         assert found[name].shape == (1001,)
         for place in (0, 1, 17, 1000):
@@ -116,6 +116,21 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(skew: float) ->
 def test_an_interval_of_figures_that_are_all_one_is_that_one() -> None:
     found = metrics.mean_of_groups(np.full(30, 0.25), groups=np.arange(30))
     assert (found.value, found.low, found.high) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize("others", [0.0, 0.0002])
+@pytest.mark.parametrize("found", [1, 2, 3])
+def test_the_interval_of_what_nearly_always_is_zero_stays_near_zero(
+    found: int, others: float
+) -> None:
+    """A query in three hundred finds something: nobody knows more than that it is few."""
+    values = np.array([1.0] * found + [others] * (300 - found))
+    interval = metrics.mean_of_groups(values, groups=np.arange(300))
+    exact = stats.binomtest(found, 300).proportion_ci(method="exact")
+    assert exact.high < interval.high < 3 * exact.high
+    assert 0 <= interval.low <= interval.value
+    tiny = metrics.mean_of_groups(np.arange(300) % 100 / 1e6, groups=np.arange(300))
+    assert tiny.high < 1e-4
 
 
 def test_an_estimate_leaves_out_undefined_draws_and_may_be_undefined() -> None:

@@ -1,7 +1,7 @@
 """Which slot is due: by the clock of a place, across its changes, and the same for every beat."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import Celery
@@ -114,3 +114,14 @@ def test_a_time_zone_that_is_none_is_refused_in_a_line(
 
 def test_the_default_is_due_once_a_week() -> None:
     assert latest_slot(Settings().schedule).endswith("T03:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("crontab", "is_told"),
+    [("0 3 * * sun", False), ("0 3 1 * *", False), ("0 3 1-7 * sun", True), ("0 3 * 2 *", False)],
+)
+def test_days_of_the_month_and_weekdays_together_are_told(crontab: str, is_told: bool) -> None:
+    slots = Slots(ScheduleSettings(refine=crontab))
+    assert (slots.caution is not None) == is_told
+    latest = datetime.fromisoformat(slots.latest(datetime(2026, 11, 26, tzinfo=UTC)))
+    assert not is_told or (latest.day <= 7 and latest.isoweekday() == 7), "both apply"
