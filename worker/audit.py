@@ -119,7 +119,7 @@ class Audit:
                 yield Finding(doi, i, Trouble.UNEXPECTED, "doivec did not write it")
             elif point_id(doi) != i:
                 yield Finding(doi, i, Trouble.FOREIGN_ID, f"its own is {point_id(doi)}")
-            elif buried.get(i, 0) > int(payload.get("sequence", 0)):
+            elif i in buried and not _is_since(payload.get("sequence"), buried[i]):
                 yield Finding(doi, i, Trouble.UNEXPECTED, "it was deleted after it was given")
 
     def _of_job(self, job: str) -> Iterator[list[Finding]]:
@@ -184,6 +184,10 @@ class Audit:
         if live is None:
             raise Unanswerable(f"nothing is ingested yet: there is no alias {self._alias!r}")
         return live
+
+
+def _is_since(sequence: object, tombstone: int) -> bool:
+    return isinstance(sequence, int) and sequence >= tombstone
 
 
 def _known(document: Document, payload: Payload) -> Stored | None:

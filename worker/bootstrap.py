@@ -13,7 +13,7 @@ from worker.app import INGEST, QUEUES, make_app, restore_unacknowledged, sender
 from worker.audit import Audit, Repair, Wanting
 from worker.completion import Completion
 from worker.contents import Contents
-from worker.embedded.owner import Owner
+from worker.embedded.owner import Owner, refuse_any_owner
 from worker.embedded.server import redis_settings
 from worker.errors import (
     ConfigurationError,
@@ -48,9 +48,10 @@ from worker.metadata.supplements import Supplements
 from worker.model.loaded import Models
 from worker.model.registered import Registered, Source
 from worker.model.registry import Registry
+from worker.moving import Move
 from worker.patience import Patience
 from worker.search import Searcher
-from worker.settings import Settings
+from worker.settings import QdrantSettings, RedisSettings, Settings
 from worker.store.names import version_in
 from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
@@ -166,6 +167,35 @@ def verifying(settings: Settings) -> Iterator[Verification]:
             words = f"nothing is ingested yet: there is no alias {settings.collection!r}"
             raise Unanswerable(words)
         yield Verification(store, Registered(settings).load(live))
+
+
+@contextmanager
+def moving(settings: Settings) -> Iterator[Move]:
+    """What brings the data directory's ledger and vectors to the servers of the settings.
+
+    Raises `ConfigurationError` and `StoreBusy`.
+    """
+    if not (settings.redis.url and settings.qdrant.url):
+        raise ConfigurationError(
+            "set DOIVEC_REDIS__URL and DOIVEC_QDRANT__URL to the servers to move to"
+        )
+    local = settings.model_copy(update={"redis": RedisSettings(), "qdrant": QdrantSettings()})
+    registry = Registry(settings.data_dir / "models")
+    with redis_settings(local, command="migrate") as (redis, owner), ExitStack() as stack:
+        refuse_any_owner(owner)
+        ledgers = [Ledger.connect(r, options=settings.ingest) for r in (redis, settings.redis)]
+        stores = [open_store(s.qdrant, data_dir=settings.data_dir) for s in (local, settings)]
+        for ledger, store in zip(ledgers, stores, strict=True):
+            stack.callback(ledger.close)
+            stack.callback(store.close)
+        yield Move(
+            ledgers=(ledgers[0], ledgers[1]),
+            stores=(stores[0], stores[1]),
+            alias=settings.collection,
+            dimension=lambda name: (
+                registry.look(version_in(settings.collection, name))[1].dimension
+            ),
+        )
 
 
 def metadata_index(settings: Settings) -> Index:

@@ -3,7 +3,8 @@
 import heapq
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from schemas.document import METADATA_FIELDS, Document
 from schemas.doi import point_id
 from schemas.model import render, text_from
-from schemas.record import Record
 from worker.model.embedder import LOWEST_CANARY_COSINE, UNIT_TOLERANCE
 from worker.model.loaded import Target
 from worker.store.points import TEXT_FROM, chunks, payload, record
@@ -96,14 +96,13 @@ class Verification:
         for i, (told, vector) in there.items():
             doi = str(told.get("doi", ""))
             yield from (Finding(doi, i, *fault) for fault in _of_vector(vector))
-            made = _record(told)
-            if made is None or point_id(made.document.doi) != i:
+            made = _made(told, self._target.templates)
+            if made is None or point_id(made[0].doi) != i:
                 whose = "its id is another DOI's" if made else "doivec did not write it"
                 yield Finding(doi, i, Fault.FOREIGN_POINT, whose)
                 continue
-            known[i] = made.document
-            templates = self._target.templates
-            yield from (Finding(doi, i, *fault) for fault in _of_payload(told, made, templates))
+            known[i] = made[0]
+            yield from (Finding(doi, i, *fault) for fault in _of_payload(told, made[1]))
         yield from self._of_texts(known, {i: there[i][1] for i in known})
 
     def _of_texts(
@@ -128,24 +127,28 @@ def _of_vector(vector: Vector) -> Iterator[tuple[Fault, str]]:
         yield Fault.LENGTH, f"its length is {length:.6f}"
 
 
-def _record(told: Mapping[str, Any]) -> Record | None:
-    try:
-        return record(told)
-    except (KeyError, TypeError, ValueError, AttributeError):  # written by who knows whom
-        return None
+def _made(
+    told: Mapping[str, Any], templates: Sequence[str]
+) -> tuple[Document, dict[str, Any]] | None:
+    """The document of a payload, and what would be written for it; None of one that is no record's.
+
+    Another program may have written anything there.
+    """
+    with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError):
+        if there := record(told):
+            made_of = text_from(there.document, templates) or ""
+            written = payload(there, job=str(told.get("job", "")), text_from=made_of)
+            return there.document, written
+    return None
 
 
-def _of_payload(
-    told: Mapping[str, Any], made: Record, templates: Iterable[str]
-) -> Iterator[tuple[Fault, str]]:
+def _of_payload(told: Mapping[str, Any], written: Mapping[str, Any]) -> Iterator[tuple[Fault, str]]:
     """Where a payload is not what its record makes; fields of other programs are theirs."""
-    made_of = text_from(made.document, list(templates))
-    wanted = payload(made, job=str(told.get("job", "")), text_from=made_of or "")
-    if told.get(TEXT_FROM) != wanted.pop(TEXT_FROM):
-        words = f"it says {told.get(TEXT_FROM)!r}, and the model reads {made_of or 'nothing'!r}"
-        yield Fault.TEXT_FROM, words
-    names = {*wanted, *METADATA_FIELDS}
-    if changed := sorted(n for n in names if told.get(n) != wanted.get(n)):
+    if told.get(TEXT_FROM) != written[TEXT_FROM]:
+        reads = written[TEXT_FROM] or "nothing"
+        yield Fault.TEXT_FROM, f"it says {told.get(TEXT_FROM)!r}, and the model reads {reads!r}"
+    names = {*written, *METADATA_FIELDS} - {TEXT_FROM}
+    if changed := sorted(n for n in names if told.get(n) != written.get(n)):
         yield Fault.PAYLOAD, f"its {', '.join(changed)} is not what was written"
 
 

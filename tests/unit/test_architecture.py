@@ -24,7 +24,7 @@ FLOORS = {
         {"store", "sources"},
         {"ledger", "contents", "metadata"},
         {"model"},
-        {"ingest", "search", "export", "audit", "verification"},
+        {"ingest", "search", "export", "audit", "verification", "moving"},
         {"stopping", "completion"},
         {"app", "embedded"},
         {"bootstrap", "doctor"},

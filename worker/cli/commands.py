@@ -15,6 +15,7 @@ from worker.cli import (
     doctor,
     jobs,
     metadata,
+    migrate,
     program,
     resolving,
     search,
@@ -37,7 +38,7 @@ def cli() -> None:
     """
 
 
-for subject in (jobs, collection, search, metadata, doctor, audit, verify):
+for subject in (jobs, collection, search, metadata, doctor, audit, verify, migrate):
     for command in subject.commands.commands.values():
         cli.add_command(command)
 for command in resolving.commands.commands.values():

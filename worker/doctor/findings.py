@@ -48,3 +48,7 @@ def attempted(check: str, look: Callable[[], Findings], *, todo: str) -> Finding
         yield from look()
     except (WorkerError, OSError) as error:
         yield wrong(check, str(error) or repr(error), todo)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks must come
+        # Only its kind: a stranger's words may hold a password.
+        words = f"this could not be looked at: {type(error).__name__}"
+        yield wrong(check, words, f"report it; {todo}")

@@ -21,6 +21,7 @@ from schemas.job import (
     unpack,
 )
 from worker.errors import JobConflict, JobUnknown, SourceError
+from worker.ledger.copying import Copying
 from worker.ledger.dead import DeadLetters
 from worker.ledger.facts import Facts
 from worker.ledger.kept import Kept
@@ -64,7 +65,7 @@ class Acceptance(NamedTuple):
     outstanding: int
 
 
-class Ledger(DeadLetters, Facts, Kept, Workers):
+class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
     """Jobs and batches in Redis, and what else processes share there (see `SharedState`)."""
 
     # Producing

@@ -64,7 +64,7 @@ class Site:
         write = Write([i], vectors(["10.1000/x"], dimension=32), [fields])
         self.store.upsert(self.live, write, revisions=[""])
 
-    def audit(self, job: str | None = None) -> Audit:
+    def audit(self) -> Audit:
         return Audit(self.ledger, self.store, alias=self.alias)
 
     def findings(self, job: str | None = None) -> list[Finding]:

@@ -66,7 +66,7 @@ def test_all_is_as_it_was_written(site: Site) -> None:
 def test_each_fault_is_named(site: Site) -> None:
     nearly = site.vectors[0] + 0.012 * np.sign(site.vectors[1])
     site.change(0, vector=nearly)
-    site.change(1, vector=site.vectors[7])
+    site.change(1, vector=-site.vectors[1])
     site.change(2, title="Something else")
     site.change(3, text_from="doi")
     site.change(4, revision=None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 from qdrant_client import QdrantClient
+from qdrant_client import models as client_models
 
 from schemas.document import Document
 from schemas.model import guard_alias
@@ -151,8 +152,8 @@ def test_aliases_that_were_moved_by_hand(site: Site, qdrant_server: QdrantServer
     client = QdrantClient(url=qdrant_server.url, trust_env=False, check_compatibility=False)
 
     def remove(alias: str) -> None:
-        gone = {"delete_alias": {"alias_name": alias}}
-        client.http.aliases_api.update_aliases(change_aliases_operations={"actions": [gone]})
+        gone = client_models.DeleteAlias(alias_name=alias)
+        client.update_collection_aliases([client_models.DeleteAliasOperation(delete_alias=gone)])
 
     remove(guard_alias(site.alias, version_in(site.alias, site.live)))
     ((level, words),) = site.of_store()
