@@ -82,12 +82,15 @@ class Kept(SharedState):
         )
 
     def _unsettled(self, job: str, numbers: range, sequence: int) -> set[str]:
-        return {
-            document.doi
-            for batch in self._batches(job, numbers)
-            if batch.sequence == sequence and batch.end in {End.WAITING, End.CANCELLED}
-            for document in batch.documents
-        }
+        """The DOIs of a job's batches of this sequence that no worker has settled."""
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for number in numbers:
+                pipe.hget(f"doivec:batch:{job}:{number}", "sequence")
+            rows = pipe.execute()
+        same = [n for n, row in zip(numbers, rows, strict=True) if row and int(row) == sequence]
+        batches = (batch for n in same for batch in self._batches(job, range(n, n + 1)))
+        ends = {End.WAITING, End.CANCELLED}
+        return {d.doi for batch in batches if batch.end in ends for d in batch.documents}
 
     def _last(self, job: str) -> int:
         with translated_errors():
