@@ -3,8 +3,10 @@
 import logging
 import os
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +19,12 @@ from kombu.entity import Exchange, Queue
 from trainer.refinement.pending import Request
 from trainer.refinement.slots import Slots, latest_slot
 from worker.app import NO_FIXUPS, ending_in_a_line, log_by, log_workers_of, options
+from worker.errors import LedgerUnavailable
+from worker.ledger.facts import BEAT_S
+from worker.ledger.ledger import Ledger
 from worker.settings import Settings, read_settings
 from worker.stopping import Stopping
+from worker.ticker import Ticker
 
 QUEUE, REFINE_TASK = "trainer", "trainer.refine"
 FOREVER = {"max_retries": None, "interval_start": 0.1, "interval_step": 0.5, "interval_max": 5.0}
@@ -63,7 +69,29 @@ def start_beat(settings: Settings, *, level: str | None) -> None:
     """Be beat, by these settings, until told to stop; `level` overrules that of the log."""
     app.conf.update(beat_options(settings))
     log_by(settings.log, level=level)
-    app.start(["--quiet", "beat", "--loglevel", level or settings.log.level])
+    with _told(settings):
+        app.start(["--quiet", "beat", "--loglevel", level or settings.log.level])
+
+
+@contextmanager
+def _told(settings: Settings) -> Iterator[None]:
+    """Let the ledger know of this beat, so that a second one is seen."""
+    ledger = Ledger.connect(settings.redis, options=settings.ingest)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def beat() -> None:
+        ledger.beat(name)
+
+    with suppress(LedgerUnavailable):  # beat itself waits for it, and says so
+        beat()
+    ticker = Ticker("beat", beat, pause_s=BEAT_S)
+    ticker.start()
+    try:
+        yield
+    finally:
+        ticker.stop()
+        with suppress(LedgerUnavailable):
+            ledger.end_beat(name)
 
 
 def make_app(settings: Callable[[], Settings]) -> Celery:

@@ -128,6 +128,23 @@ def ending_in_a_line(program: str) -> Iterator[None]:
         raise SystemExit(f"{program}: {reason}") from error
 
 
+def answering(application: Celery, *, timeout_s: float) -> dict[str, dict[str, Any]]:
+    """What the Celery workers that answer in time say of themselves, by name, with their queues.
+
+    A busy one may not answer.
+    """
+    try:
+        asked = application.control.inspect(timeout=timeout_s)
+        said = asked.stats() or {}
+        queues = (asked.active_queues() or {}) if said else {}
+    except OperationalError as error:
+        raise unreachable(error) from error
+    return {
+        name: {**words, "queues": [queue["name"] for queue in queues.get(name, ())]}
+        for name, words in said.items()
+    }
+
+
 def restore_unacknowledged(application: Celery) -> None:
     """Give back to the queues what workers took longer ago than the visibility timeout.
 

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from celery import Celery
 
 from worker.app import INGEST, QUEUES, make_app, restore_unacknowledged, sender
+from worker.audit import Audit, Repair, Wanting
 from worker.completion import Completion
 from worker.contents import Contents
-from worker.embedded.owner import Owner
+from worker.embedded.owner import Owner, refuse_any_owner
 from worker.embedded.server import redis_settings
-from worker.errors import ConfigurationError, StoreBusy, StoreUnavailable
+from worker.errors import (
+    ConfigurationError,
+    StoreBusy,
+    StoreUnavailable,
+    Unanswerable,
+)
 from worker.files import locked
 from worker.ingest import deletion
 from worker.ingest.backfill import Backfiller
@@ -40,12 +46,16 @@ from worker.metadata.resolver import Resolver
 from worker.metadata.supplements import Supplements
 from worker.model.loaded import Models
 from worker.model.registered import Registered, Source
+from worker.model.registry import Registry
+from worker.moving import Move
 from worker.patience import Patience
 from worker.search import Searcher
-from worker.settings import Settings
+from worker.settings import QdrantSettings, RedisSettings, Settings
+from worker.store.names import version_in
 from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
 from worker.ticker import Ticker
+from worker.verification import Verification
 
 GIVE_UP_S = 60.0
 BACKFILL_LOOK_S = 0.5
@@ -146,6 +156,46 @@ def open_contents(settings: Settings) -> Iterator[Contents]:
         yield Contents(store, alias=settings.collection)
 
 
+@contextmanager
+def verifying(settings: Settings) -> Iterator[Verification]:
+    """What recomputes points of the live collection with its own model; raises `ModelError`."""
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        live = store.live(settings.collection)
+        if live is None:
+            words = f"nothing is ingested yet: there is no alias {settings.collection!r}"
+            raise Unanswerable(words)
+        yield Verification(store, Registered(settings).load(live))
+
+
+@contextmanager
+def moving(settings: Settings) -> Iterator[Move]:
+    """What brings the data directory's ledger and vectors to the servers of the settings.
+
+    Raises `ConfigurationError` and `StoreBusy`.
+    """
+    if not (settings.redis.url and settings.qdrant.url):
+        raise ConfigurationError(
+            "set DOIVEC_REDIS__URL and DOIVEC_QDRANT__URL to the servers to move to"
+        )
+    local = settings.model_copy(update={"redis": RedisSettings(), "qdrant": QdrantSettings()})
+    registry = Registry(settings.data_dir / "models")
+    with redis_settings(local, command="migrate") as (redis, owner), ExitStack() as stack:
+        refuse_any_owner(owner)
+        ledgers = [Ledger.connect(r, options=settings.ingest) for r in (redis, settings.redis)]
+        stores = [open_store(s.qdrant, data_dir=settings.data_dir) for s in (local, settings)]
+        for ledger, store in zip(ledgers, stores, strict=True):
+            stack.callback(ledger.close)
+            stack.callback(store.close)
+        yield Move(
+            ledgers=(ledgers[0], ledgers[1]),
+            stores=(stores[0], stores[1]),
+            alias=settings.collection,
+            dimension=lambda name: (
+                registry.look(version_in(settings.collection, name))[1].dimension
+            ),
+        )
+
+
 def metadata_index(settings: Settings) -> Index:
     """The local index of what DOIs are called."""
     return Index(settings.metadata.index or settings.data_dir / "metadata.sqlite")
@@ -213,6 +263,28 @@ def delete(client: Client, dois: Iterable[str]) -> Iterator[tuple[str, bool | No
         yield from deletion.delete(
             dois, ledger=client.ledger, store=store, alias=settings.collection
         )
+
+
+@contextmanager
+def auditing(client: Client, *, wanting: Wanting | None = None) -> Iterator[Audit]:
+    """What compares a client's ledger with its store; `wanting` hears what is not as it should."""
+    settings = client.settings
+    hears = {"wanting": wanting} if wanting else {}
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        yield Audit(client.ledger, store, alias=settings.collection, **hears)
+
+
+def repairing(client: Client, *, source: str, is_worked: bool) -> Repair:
+    """What queues again what an audit finds wanting; it holds where workers are at it."""
+    ingest = client.settings.ingest
+    return Repair(
+        client.ledger,
+        lambda: client.producer.open(source=source),
+        send=client.producer.send,
+        patience=client.patience,
+        most=ingest.outstanding_batches if is_worked else None,
+        beat_s=ingest.lease_s,
+    )
 
 
 def start_worker(

@@ -110,6 +110,7 @@ def well(told: Everything, socket: str) -> None:
     assert told.run(WORKER, "status", DOIVEC_REDIS__URL=socket) == 0
     for words in ("search 10.1038/s41586-020-2649-2", "dead list", "delete 10.1038/nphys1170"):
         assert told.run(WORKER, *words.split()) == 0
+    assert told.run(WORKER, "doctor") in {0, 3}
     told.run(TRAINER, "history")
     told.run(TRAINER, "refine")
     for program in (WORKER, TRAINER):
@@ -139,6 +140,9 @@ def badly(told: Everything, deployment: Deployment) -> None:
         assert told.run(WORKER, "status", DOIVEC_REDIS__URL=url, DOIVEC_REDIS__TIMEOUT_S="1") == 1
     told.run("celery", "-A", "worker.app", "inspect", "ping", DOIVEC_REDIS__URL=urls[0])
     told.run(WORKER, "run", DOIVEC_REDIS__URL=urls[6])
+    for url in (urls[1], urls[6]):
+        assert told.run(WORKER, "doctor", DOIVEC_REDIS__URL=url) == 1
+    assert told.run(WORKER, "doctor", DOIVEC_QDRANT__API_KEY=f"{SECRET}-wrong") == 1
     for more in (
         {"DOIVEC_QDRANT__URL": f"http://user:{SECRET}@h:6333"},
         {"DOIVEC_QDRANT__URL": f"http://h:6333?api-key={SECRET}"},

@@ -24,10 +24,10 @@ FLOORS = {
         {"store", "sources"},
         {"ledger", "contents", "metadata"},
         {"model"},
-        {"ingest", "search", "export"},
+        {"ingest", "search", "export", "audit", "verification", "moving"},
         {"stopping", "completion"},
         {"app", "embedded"},
-        {"bootstrap"},
+        {"bootstrap", "doctor"},
         {"tasks", "cli"},
     ],
     "trainer": [

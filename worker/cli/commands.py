@@ -9,7 +9,18 @@ from typing import NoReturn
 import click
 
 from schemas.doi import InvalidDoi
-from worker.cli import collection, jobs, metadata, program, resolving, search
+from worker.cli import (
+    audit,
+    collection,
+    doctor,
+    jobs,
+    metadata,
+    migrate,
+    program,
+    resolving,
+    search,
+    verify,
+)
 from worker.cli.options import Group
 from worker.errors import WorkerError
 
@@ -27,7 +38,7 @@ def cli() -> None:
     """
 
 
-for subject in (jobs, collection, search, metadata):
+for subject in (jobs, collection, search, metadata, doctor, audit, verify, migrate):
     for command in subject.commands.commands.values():
         cli.add_command(command)
 for command in resolving.commands.commands.values():

@@ -16,7 +16,7 @@ BRIEF_TIMEOUT_S = 30.0
 SAY_S = 2.0
 WORKERS = {"ingest", "run"}
 BRIEF = {"delete"}  # ends soon: it is waited for
-WORKING = BRIEF | {"ingest", "run", "promote", "rollback", "prune", "refine"}
+WORKING = BRIEF | {"ingest", "run", "promote", "rollback", "prune", "refine", "migrate"}
 log = logging.getLogger(__name__)
 
 

@@ -21,7 +21,10 @@ from schemas.job import (
     unpack,
 )
 from worker.errors import JobConflict, JobUnknown, SourceError
+from worker.ledger.copying import Copying
 from worker.ledger.dead import DeadLetters
+from worker.ledger.facts import Facts
+from worker.ledger.kept import Kept
 from worker.ledger.state import Route, translated_errors
 from worker.ledger.workers import Workers
 
@@ -62,7 +65,7 @@ class Acceptance(NamedTuple):
     outstanding: int
 
 
-class Ledger(DeadLetters, Workers):
+class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
     """Jobs and batches in Redis, and what else processes share there (see `SharedState`)."""
 
     # Producing
@@ -93,15 +96,23 @@ class Ledger(DeadLetters, Workers):
         return self.job(found.decode())
 
     def accept(
-        self, job: str, number: int, documents: Sequence[Any], *, again: Collection[str] = ()
+        self,
+        job: str,
+        number: int,
+        documents: Sequence[Any],
+        *,
+        again: Collection[str] = (),
+        sequence: int | None = None,
     ) -> Acceptance:
         """Take a batch of documents into the ledger; one that is there is left as it is.
 
-        `again` are those DOIs that an earlier batch of the job has, too.
+        `again` are those DOIs that an earlier batch of the job has, too; `sequence` is that under
+        which a batch was accepted before, which is repaired.
         """
         verdict, outstanding = self._run(
             *("accept", job, number, len(documents), pack(documents), self._silence_ms),
             " ".join(sorted(again)),
+            sequence or "",
         )
         return Acceptance(verdict.decode(), outstanding)
 

@@ -50,8 +50,7 @@ class Registered:
 
         Raises `ModelError` where it isn't in the registry, and `ConfigurationError`.
         """
-        version = version_in(self._settings.collection, collection)
-        path, manifest = self._registry.get(version)
+        path, manifest = self.held(collection)
         embed = self._settings.embed
 
         def load() -> Embedder:
@@ -69,6 +68,17 @@ class Registered:
         is_passing = self._settings.qdrant.url is None
         encoder: Encoder = Deferred(load) if is_passing else load()
         return Target(collection, manifest.templates, encoder)
+
+    def held(self, collection: str) -> tuple[Path, ModelVersion]:
+        """The directory and the manifest of a collection's model; raises `ModelError`."""
+        version = version_in(self._settings.collection, collection)
+        if not any(known.startswith(version) for known in self._registry.versions()):
+            root = (self._settings.data_dir / "models").absolute()
+            raise ModelError(
+                f"the model of {collection} is not in {root}; this brings it from a machine that "
+                f"has it: `rsync -a --mkpath 'HOST:DATA_DIR/models/{version}*' {root}/`"
+            )
+        return self._registry.get(version)
 
     def unheeded(self, live: str) -> str | None:
         """What the settings ask for and the live collection is not; None where it is all so.

@@ -6,6 +6,7 @@ Edge has no aliases (a pointer file stands in) and holds Python's global lock du
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from worker.errors import (
 )
 from worker.store.directory import Directory
 from worker.store.names import guard_of, guards, versions
-from worker.store.points import check, chunks, hit, page_size, queries_a_call
-from worker.store.protocol import Query, Stored, Write
+from worker.store.points import check, chunks, hit, ids_a_call, page_size, queries_a_call
+from worker.store.protocol import Health, Query, Stored, Write
 from worker.store.shard import (
     INDEXES,
     asked,
@@ -118,6 +119,16 @@ class EdgeStore:
         with translated():
             return self._directory.owners().get(collection)
 
+    def aliases(self) -> dict[str, str]:
+        """See `VectorStore`."""
+        with translated():
+            return self._directory.aliases()
+
+    def health(self, collection: str) -> Health:
+        """See `VectorStore`."""
+        self._shard(collection)
+        return Health(version("qdrant-edge-py"), "green")
+
     def collections(self, alias: str) -> list[str]:
         """See `VectorStore`."""
         return versions(alias, self.names())
@@ -148,8 +159,8 @@ class EdgeStore:
     ) -> dict[str, dict[str, Any]]:
         """See `VectorStore`."""
         with self._open(collection) as shard:
-            sizes = chunks(ids, RECORDS_A_CALL)
-            pages = (payloads(shard, chunk, fields=fields) for chunk in sizes)
+            size = ids_a_call(fields, few=RECORDS_A_CALL, many=IDS_A_CALL)
+            pages = (payloads(shard, chunk, fields=fields) for chunk in chunks(ids, size))
             return dict(chain.from_iterable(pages))
 
     def points(

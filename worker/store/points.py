@@ -85,6 +85,11 @@ def page_size(fields: Sequence[str]) -> int:
     return RECORDS_A_PAGE if set(METADATA_FIELDS).intersection(fields) else IDS_A_PAGE
 
 
+def ids_a_call(fields: Sequence[str] | None, *, few: int, many: int) -> int:
+    """How many points may be asked for by id with these fields of their payload, or with all."""
+    return few if fields is None or set(METADATA_FIELDS).intersection(fields) else many
+
+
 def queries_a_call(k: int) -> int:
     """How many queries may be sent at a time where each has up to `k` hits."""
     return max(1, min(QUERIES_A_CALL, HITS_A_CALL // k))

@@ -46,6 +46,19 @@ class Query(NamedTuple):
     without: str | None = None
 
 
+class Health(NamedTuple):
+    """How a collection is: green, yellow (at work), grey (to be optimized) or red.
+
+    `troubles` are what stands in the way of writes and queries, `limits` the limits of a strict
+    mode, by name; `engine` is Qdrant's version.
+    """
+
+    engine: str
+    status: str
+    troubles: Sequence[str] = ()
+    limits: Mapping[str, str] = {}
+
+
 class VectorStore(Protocol):
     """One alias and its collections, on a Qdrant server or in this process.
 
@@ -86,6 +99,12 @@ class VectorStore(Protocol):
 
     def deployment(self, collection: str) -> str | None:
         """Of which deployment a collection is; None where nobody wrote it."""
+
+    def aliases(self) -> dict[str, str]:
+        """All aliases of the store, guards too, each with its collection."""
+
+    def health(self, collection: str) -> Health:
+        """How a collection is."""
 
     def collections(self, alias: str) -> list[str]:
         """The collections of versions behind `alias`, live or not, sorted by name."""

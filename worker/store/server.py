@@ -32,12 +32,13 @@ from worker.store.points import (
     check,
     chunks,
     hit,
+    ids_a_call,
     page_size,
     queries_a_call,
     stored,
     vector_options,
 )
-from worker.store.protocol import Query, Stored, Write
+from worker.store.protocol import Health, Query, Stored, Write
 
 # `update_filter` came with 1.16; an older server ignores it and would overwrite newer records.
 OLDEST_SERVER = (1, 16)
@@ -121,6 +122,24 @@ class ServerStore:
         metadata = self._info(collection).config.metadata
         return metadata[DEPLOYMENT].string_value if DEPLOYMENT in metadata else None
 
+    def aliases(self) -> dict[str, str]:
+        """See `VectorStore`."""
+        return self._aliases.all()
+
+    def health(self, collection: str) -> Health:
+        """See `VectorStore`."""
+        info, strict = self._info(collection), {}
+        troubles = [] if info.optimizer_status.ok else [info.optimizer_status.error]
+        wanted = set(INDEXES)
+        if info.config.strict_mode_config.enabled:
+            strict = {f.name: str(v) for f, v in info.config.strict_mode_config.ListFields()}
+            wanted |= set(STRICT_INDEXES)
+        troubles += [
+            f"it has no index of {name}" for name in sorted(wanted - info.payload_schema.keys())
+        ]
+        status = wire.CollectionStatus.Name(info.status).lower()
+        return Health(self._server.version(), status, troubles, strict)
+
     def collections(self, alias: str) -> list[str]:
         """See `VectorStore`."""
         return versions(alias, self.names())
@@ -149,7 +168,8 @@ class ServerStore:
     ) -> dict[str, dict[str, Any]]:
         """See `VectorStore`."""
         request = wire.GetPoints(with_payload=WHOLE if fields is None else only(fields))
-        points = self._get(collection, request, chunks(ids, RECORDS_A_CALL))
+        size = ids_a_call(fields, few=RECORDS_A_CALL, many=IDS_A_CALL)
+        points = self._get(collection, request, chunks(ids, size))
         return {point.id.uuid: read_payload(point) for point in points}
 
     def points(

@@ -1,6 +1,7 @@
 -- Take a batch into the ledger, once.
 -- ARGV: job, number, records, body, how long its producer may be silent in ms, the DOIs of which an
--- earlier batch of the job has something, too. Returns {verdict, batches outstanding}, the verdict being 'accepted', 'known' (there already), 'closed' (the job
+-- earlier batch of the job has something, too, and of a repair the sequence that its records had,
+-- else ''. Returns {verdict, batches outstanding}, the verdict being 'accepted', 'known' (there already), 'closed' (the job
 -- was sealed without it), 'cancelled', or 'unknown' (no job).
 local job, number = ARGV[1], ARGV[2]
 local key = 'doivec:job:' .. job
@@ -22,7 +23,13 @@ local again = ARGV[6]
 if tonumber(number) < tonumber(redis.call('HGET', key, 'next_number') or '0') then
   again = '*' -- Redis had lost it: batches that came behind it have lower sequences now
 end
-enter_batch(job, number, next_sequence(), ARGV[4], ARGV[3])
+local sequence = ARGV[7]
+if sequence == '' then
+  sequence = next_sequence()
+else
+  again = '*' -- its records have been overtaken by batches of any sequence
+end
+enter_batch(job, number, sequence, ARGV[4], ARGV[3])
 if again ~= '' then redis.call('HSET', 'doivec:batch:' .. job .. ':' .. number, 'again', again) end
 redis.call('HINCRBY', key, 'accepted', ARGV[3])
 return answer('accepted')

@@ -38,6 +38,7 @@ from trainer.refinement.refine import Refine
 from trainer.tasks import QUEUE, REFINE_TASK, beat_options, make_app
 from trainer.training import judging
 from worker.errors import Busy, LeaseLost, StoreUnavailable
+from worker.ledger.facts import BEATS
 from worker.ledger.ledger import Ledger
 from worker.settings import GateSettings, Settings
 
@@ -619,8 +620,11 @@ def test_schedule_runs_in_the_foreground_with_its_state_in_the_data_directory(
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert second.returncode == 1
     assert "one schedule at a time" in second.stderr
-    beat.send_signal(signal.SIGTERM)
-    assert beat.wait(60) == 0, log.read_text()
+    with plain_redis.Redis.from_url(redis_server.url) as client:
+        assert client.zcard(BEATS) == 1, "doctor sees it"
+        beat.send_signal(signal.SIGTERM)
+        assert beat.wait(60) == 0, log.read_text()
+        assert client.zcard(BEATS) == 0
     wrong = {**environment, "DOIVEC_SCHEDULE__REFINE": "0 3 * *"}
     third = subprocess.run(command, env=wrong, capture_output=True, text=True, check=False)
     assert third.returncode == 1

@@ -150,6 +150,23 @@ def test_all_collections_are_named_whoever_made_them(store: VectorStore, alias: 
     assert alias not in store.names()
 
 
+def test_aliases_and_the_state_of_a_collection(
+    store: VectorStore, versions: list[str], alias: str
+) -> None:
+    guard = guard_alias(alias, "a" * 16)
+    store.publish([guard, alias], collection=versions[0])
+    assert {name: store.aliases()[name] for name in (alias, guard)} == {
+        alias: versions[0],
+        guard: versions[0],
+    }
+    health = store.health(versions[0])
+    assert health.status in {"green", "yellow"}
+    assert (list(health.troubles), dict(health.limits)) == ([], {})
+    assert health.engine[0].isdigit()
+    with pytest.raises(CollectionMissing):
+        store.health("nowhere")
+
+
 def test_a_switch_takes_the_alias_and_its_guard_along(
     store: VectorStore, alias: str, versions: list[str]
 ) -> None:

@@ -1,0 +1,117 @@
+"""What jobs accepted, as long as the ledger keeps it: for whoever holds it against the store."""
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import NamedTuple, cast
+
+from schemas.document import Document
+from schemas.job import DeadLetter, unpack
+from worker.ledger.state import SharedState, translated_errors
+
+JOBS_A_PAGE = 500
+BATCHES_A_PAGE = 16  # of 1,024 records of up to 1 MiB each, compressed
+
+
+class End(StrEnum):
+    """What became of a batch that was accepted."""
+
+    SETTLED = "settled"
+    CANCELLED = "cancelled"
+    WAITING = "waiting"
+    GONE = "gone"  # its retention time is over, or Redis lost it
+
+
+class KeptBatch(NamedTuple):
+    """A batch that was accepted; one that is gone has neither sequence nor documents."""
+
+    job: str
+    number: int
+    end: End
+    sequence: int = 0
+    documents: Sequence[Document] = ()
+
+
+class Kept(SharedState):
+    """The batches of jobs, settled or not, in flat memory."""
+
+    def every_job(self) -> Iterator[str]:
+        """The ids of all jobs that bring records, oldest first; not those that copy them."""
+        offset = 0
+        while True:
+            with translated_errors():
+                found = self._redis.zrange("doivec:jobs", offset, offset + JOBS_A_PAGE - 1)
+                names = [name.decode() for name in cast(list[bytes], found)]
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for name in names:
+                        pipe.hmget(f"doivec:job:{name}", "created_at", "copies_to")
+                    rows = pipe.execute()
+            told = zip(names, rows, strict=True)
+            yield from (name for name, (created, copies) in told if created and not copies)
+            if len(names) < JOBS_A_PAGE:
+                return
+            offset += JOBS_A_PAGE
+
+    def kept(self, job: str) -> Iterator[KeptBatch]:
+        """Every batch of a job, replays too, in the order of their numbers."""
+        return self._batches(job, range(self._last(job)))
+
+    def dead_among(self, sequence: int, dois: Sequence[str]) -> set[str]:
+        """Those of some DOIs of which there are dead letters of this sequence."""
+        with translated_errors():
+            jobs = sorted(cast(set[bytes], self._redis.smembers("doivec:dead"))) if dois else []
+            with self._redis.pipeline(transaction=False) as pipe:
+                for job in jobs:
+                    pipe.hmget(b"doivec:dead:" + job, list(dois))
+                rows = pipe.execute()
+        letters = (line for row in rows for found in row if found for line in found.splitlines())
+        dead = (DeadLetter.model_validate_json(line) for line in letters)
+        return {letter.document.doi for letter in dead if letter.sequence == sequence}
+
+    def again(self, batch: KeptBatch) -> set[str]:
+        """The DOIs of a batch that were queued again and have not settled, or were cancelled."""
+        with translated_errors():
+            produced = int(self._redis.hget(f"doivec:job:{batch.job}", "produced") or 0)
+            # A repair is another job, under the same sequence.
+            others = self._redis.zrangebyscore("doivec:outstanding", batch.sequence, batch.sequence)
+        found = set[str]()
+        for member in cast(list[bytes], others):
+            job, _, number = member.decode().rpartition(":")
+            found |= self._unsettled(job, range(int(number), int(number) + 1), batch.sequence)
+        return found | self._unsettled(
+            batch.job, range(produced, self._last(batch.job)), batch.sequence
+        )
+
+    def _unsettled(self, job: str, numbers: range, sequence: int) -> set[str]:
+        """The DOIs of a job's batches of this sequence that no worker has settled."""
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for number in numbers:
+                pipe.hget(f"doivec:batch:{job}:{number}", "sequence")
+            rows = pipe.execute()
+        same = [n for n, row in zip(numbers, rows, strict=True) if row and int(row) == sequence]
+        batches = (batch for n in same for batch in self._batches(job, range(n, n + 1)))
+        ends = {End.WAITING, End.CANCELLED}
+        return {d.doi for batch in batches if batch.end in ends for d in batch.documents}
+
+    def _last(self, job: str) -> int:
+        with translated_errors():
+            return int(self._redis.hget(f"doivec:job:{job}", "next_number") or 0)
+
+    def _batches(self, job: str, numbers: range) -> Iterator[KeptBatch]:
+        for start in range(numbers.start, numbers.stop, BATCHES_A_PAGE):
+            page = range(start, min(start + BATCHES_A_PAGE, numbers.stop))
+            with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+                for number in page:
+                    pipe.getbit(f"doivec:settled:{job}", number)
+                    fields = ("body", "sequence", "settled_by")
+                    pipe.hmget(f"doivec:batch:{job}:{number}", *fields)
+                rows = iter(pipe.execute())
+            for number, is_over, found in zip(page, rows, rows, strict=True):
+                yield _batch(job, number, is_over=bool(is_over), fields=found)
+
+
+def _batch(job: str, number: int, *, is_over: bool, fields: Sequence[bytes | None]) -> KeptBatch:
+    body, sequence, settled_by = fields
+    if body is None or sequence is None:
+        return KeptBatch(job, number, End.GONE)
+    over = End.SETTLED if settled_by else End.CANCELLED
+    return KeptBatch(job, number, over if is_over else End.WAITING, int(sequence), unpack(body))
