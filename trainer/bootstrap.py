@@ -125,7 +125,7 @@ def _workers(client: Client, store: VectorStore) -> Iterator[Runtime | None]:
         return
     runtime = make_runtime(
         client.settings,
-        client.application,
+        client.application(),
         ledger=client.ledger,
         store=store,
         patience=client.patience,

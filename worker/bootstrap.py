@@ -6,10 +6,9 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
-from celery import Celery
-
-from worker.app import INGEST, QUEUES, make_app, restore_unacknowledged, sender
 from worker.audit import Audit, Repair, Wanting
 from worker.completion import Completion
 from worker.contents import Contents
@@ -41,7 +40,6 @@ from worker.ledger.sole import sole
 from worker.ledger.state import Identity
 from worker.metadata.index import Index
 from worker.metadata.memory import Agencies, Spending
-from worker.metadata.registries.opening import open_registries
 from worker.metadata.resolver import Resolver
 from worker.metadata.supplements import Supplements
 from worker.model.loaded import Models
@@ -49,13 +47,19 @@ from worker.model.registered import Registered, Source
 from worker.model.registry import Registry
 from worker.moving import Move
 from worker.patience import Patience
-from worker.search import Searcher
 from worker.settings import QdrantSettings, RedisSettings, Settings
 from worker.store.names import version_in
 from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
 from worker.ticker import Ticker
 from worker.verification import Verification
+
+# Celery, numpy and the registries' client are imported by the functions that need them, a worker's
+# at its start: most commands need none, and would take twice as long to start.
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from worker.search import Searcher
 
 GIVE_UP_S = 60.0
 BACKFILL_LOOK_S = 0.5
@@ -67,7 +71,7 @@ class Client:
     """What a program needs to queue and to ask after jobs."""
 
     settings: Settings
-    application: Celery
+    application: Callable[[], "Celery"]
     ledger: Ledger
     producer: Producer
     patience: Patience
@@ -133,8 +137,7 @@ def connect(
         Patience(give_up_s=0.0)(ledger.ping)  # once, and it says so where that takes long
         if compares:
             identity.compare(ledger, lambda: _there(settings), alias=settings.collection)
-        application = make_app(lambda: reachable)
-        stack.callback(application.close)
+        application = _application(reachable, stack)
         patience = Patience(give_up_s=GIVE_UP_S)
         producer = _producer(ledger, application, settings, patience=patience)
         is_private = settings.redis.url is None
@@ -142,8 +145,10 @@ def connect(
 
 
 @contextmanager
-def open_searcher(settings: Settings) -> Iterator[Searcher]:
+def open_searcher(settings: Settings) -> Iterator["Searcher"]:
     """A searcher on the store of the settings; models are loaded when first needed."""
+    from worker.search import Searcher  # noqa: PLC0415
+
     load = Registered(settings).load
     with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
         yield Searcher(store, alias=settings.collection, load=load)
@@ -204,6 +209,8 @@ def metadata_index(settings: Settings) -> Index:
 @contextmanager
 def open_resolver(settings: Settings) -> Iterator[Resolver]:
     """What looks DOIs up, one on an index at a time; raises `Busy` and `ConfigurationError`."""
+    from worker.metadata.registries.opening import open_registries  # noqa: PLC0415
+
     index = metadata_index(settings)
     registries = open_registries(
         settings.metadata,
@@ -288,7 +295,7 @@ def repairing(client: Client, *, source: str, is_worked: bool) -> Repair:
 
 
 def start_worker(
-    settings: Settings, application: Celery, *, pool: type, source: Source | None = None
+    settings: Settings, application: "Celery", *, pool: type, source: Source | None = None
 ) -> Runtime:
     """All that a worker process needs, checked before it takes its first message.
 
@@ -320,12 +327,14 @@ def start_worker(
 
 def _presence(settings: Settings, ledger: Ledger, *, patience: Patience) -> Presence:
     """What tells others how this process is, once it is begun."""
+    from worker.app import QUEUES  # noqa: PLC0415
+
     return Presence(ledger, settings, queues=QUEUES, patience=patience)
 
 
 def make_runtime(
     settings: Settings,
-    application: Celery,
+    application: "Celery",
     *,
     ledger: Ledger,
     store: VectorStore,
@@ -342,7 +351,7 @@ def make_runtime(
     patience(identity.join, ledger, store, live.collection, alias=alias)
     log.info("writing to %s", live.collection)
     leases = Leases(ledger, lease_s=settings.ingest.lease_s)
-    producer = _producer(ledger, application, settings, patience=patience)
+    producer = _producer(ledger, lambda: application, settings, patience=patience)
     writer = Writer(
         store,
         turns=Turns(share=settings.ingest.backfill_share),
@@ -381,10 +390,12 @@ def end_this_process() -> None:
 def _sweeper(
     ledger: Ledger,
     store: VectorStore,
-    application: Celery,
+    application: "Celery",
     *,
     settings: Settings,
 ) -> Sweeper:
+    from worker.app import INGEST, restore_unacknowledged, sender  # noqa: PLC0415
+
     return Sweeper(
         ledger,
         store,
@@ -396,12 +407,35 @@ def _sweeper(
     )
 
 
+def _application(settings: Settings, stack: ExitStack) -> "Callable[[], Celery]":
+    """A client's application: made when it is first needed, closed with the stack."""
+
+    @cache
+    def made() -> "Celery":
+        from worker.app import make_app  # noqa: PLC0415
+
+        application = make_app(lambda: settings)
+        stack.callback(application.close)
+        return application
+
+    return made
+
+
 def _producer(
-    ledger: Ledger, application: Celery, settings: Settings, *, patience: Patience
+    ledger: Ledger,
+    application: "Callable[[], Celery]",
+    settings: Settings,
+    *,
+    patience: Patience,
 ) -> Producer:
+    def send(job: str, number: int) -> None:
+        from worker.app import sender  # noqa: PLC0415
+
+        sender(application())(job, number)
+
     return Producer(
         ledger,
-        sender(application),
+        send,
         options=settings.ingest,
         limits=settings.limits,
         patience=patience,

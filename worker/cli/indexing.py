@@ -1,11 +1,13 @@
 """How far the indexing of snapshots is: a bar for reading, and one for the merge."""
 
 from contextlib import ExitStack
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from worker.cli.progress import LINE_S, Bar
-from worker.metadata.indexing import Progress
 from worker.telemetry import Pace
+
+if TYPE_CHECKING:
+    from worker.metadata.indexing import Progress
 
 STEPS = {"reading": ("reading", "MiB"), "merging": ("merging into the index", "records")}
 MIB = 2**20
@@ -26,7 +28,7 @@ class IndexProgress:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def show(self, now: Progress) -> None:
+    def show(self, now: "Progress") -> None:
         """Show where it stands."""
         if now.step != self._step:
             self._stack.close()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,11 +20,13 @@ from worker.cli.sources import source_options
 from worker.errors import SourceError
 from worker.metadata.entries import Entry
 from worker.metadata.index import Index
-from worker.metadata.indexing import Indexing, Options, Summary
 from worker.metadata.memory import noted
 from worker.settings import read_settings
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import attempt
+
+if TYPE_CHECKING:
+    from worker.metadata.indexing import Indexing, Summary
 
 SHOWN_PASSED = 5
 COUNTS = ("read", "kept", "without_doi", "bare", "unwanted", "rejected")
@@ -70,6 +72,8 @@ def index_(
     replaces an older one. Interrupted or killed, the same command goes on with the files that are
     not done. --encoding, --format and --column say how --only is to be read.
     """
+    from worker.metadata.indexing import Indexing, Options  # noqa: PLC0415 - loads numpy
+
     settings = read_settings()
     index = bootstrap.metadata_index(settings)
     wanted = Dois(only, limits=settings.limits, options=options) if only else None
@@ -138,6 +142,8 @@ def forget(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> i
 @as_json
 def status(as_json: bool) -> int:
     """Show what the local index holds, and how far the resolver is: found, waiting, left alone."""
+    from worker.metadata.indexing import Indexing  # noqa: PLC0415 - loads numpy
+
     settings = read_settings()
     index = bootstrap.metadata_index(settings)
     answer = index_status(index, Indexing(index, limits=settings.limits, now=time.time()))
@@ -166,7 +172,7 @@ def resolver_lines(said: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name} is left alone until {until}: {rest['why']}"
 
 
-def index_status(index: Index, indexing: Indexing) -> dict[str, Any]:
+def index_status(index: Index, indexing: "Indexing") -> dict[str, Any]:
     """What the index holds, as JSON."""
     counts = index.counts(now=time.time())
     files = index.files().values()
@@ -193,7 +199,7 @@ def index_lines(answer: dict[str, Any]) -> Iterator[str]:
         yield "  an index run was cut off: the same command completes it"
 
 
-def _tell(summary: Summary, index: Index, *, as_json: bool) -> None:
+def _tell(summary: "Summary", index: Index, *, as_json: bool) -> None:
     outcomes = summary.outcomes
     totals = {name: sum(getattr(one, name) for one in outcomes) for name in COUNTS}
     for one in outcomes:

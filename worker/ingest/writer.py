@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch, State
@@ -130,6 +128,8 @@ class Writer:
         return overtaken
 
     def _upsert(self, pairs: Sequence[tuple[Row, Vectors]], target: Target, *, work: Work) -> None:
+        import numpy as np  # noqa: PLC0415 - the store has it; a command with a worker's parts none
+
         write = Write(
             ids=[point_id(row.given.doi) for row, _ in pairs],
             vectors=np.stack([vector for _, vector in pairs]),

@@ -3,14 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from worker.errors import ConfigurationError, ModelError
 
-Vectors = NDArray[np.float32]
+if TYPE_CHECKING:  # commands that embed nothing start without numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+Vectors: TypeAlias = "NDArray[np.float32]"
 
 
 def silent(_count: int) -> None:

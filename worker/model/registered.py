@@ -5,12 +5,11 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from schemas.model import ModelVersion, collection_name, guard_alias
 from worker.errors import ConfigurationError, ModelError, StoreUnavailable
 from worker.ledger.ledger import Ledger
-from worker.model.embedder import Embedder
 from worker.model.loaded import Deferred, Encoder, Target
 from worker.model.origin import BASE, resolve_source
 from worker.model.registry import Registry, identify
@@ -18,6 +17,9 @@ from worker.settings import ModelSettings, Settings
 from worker.store.names import version_in
 from worker.store.opening import look
 from worker.store.protocol import VectorStore
+
+if TYPE_CHECKING:
+    from worker.model.embedder import Embedder
 
 
 class Source(Protocol):
@@ -53,7 +55,10 @@ class Registered:
         path, manifest = self.held(collection)
         embed = self._settings.embed
 
-        def load() -> Embedder:
+        def load() -> "Embedder":
+            # Who asks which models there are loads none.
+            from worker.model.embedder import Embedder  # noqa: PLC0415
+
             embedder = Embedder.load(
                 path,
                 device=embed.device,

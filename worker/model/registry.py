@@ -1,6 +1,5 @@
 """Model versions on disk: `<root>/<version>/`, each a sentence-transformers directory."""
 
-import base64
 import fcntl
 import shutil
 import tempfile
@@ -9,25 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 from pydantic import ValidationError
 
-from schemas.model import Canary, InvalidTemplate, ModelVersion, check_templates
-from worker.errors import ModelError, WorkerError
+from schemas.model import InvalidTemplate, ModelVersion, check_templates
+from worker.errors import ModelError
 from worker.files import sync, write_text
 from worker.model.artefact import deciding_files, sha256_of, version_of
-from worker.model.embedder import LOWEST_CANARY_COSINE, Embedder, Vectors
 
 MANIFEST = "doivec.json"
 MADE, GONE = ".new-", ".gone-"
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
-# A short DOI, a SICI-coded one, a title, and a text longer than the usual limit of 256 tokens.
-CANARY_TEXTS = (
-    "10.1038/nphys1170",
-    "10.1002/(sici)1097-4571(199806)49:8<693::aid-asi4>3.0.co;2-o",
-    "Array programming with NumPy",
-    "Equation of state calculations by fast computing machines. " * 40,
-)
 
 
 class Registry:
@@ -136,6 +126,8 @@ class Registry:
         templates: Sequence[str],
         notes: Mapping[str, str],
     ) -> None:
+        from worker.model.reference import describe  # noqa: PLC0415 - loads numpy, tokenizers
+
         with tempfile.TemporaryDirectory(dir=self._root, prefix=MADE) as made:
             target = Path(made) / version
             for relative, path in deciding_files(source).items():
@@ -143,7 +135,7 @@ class Registry:
                 shutil.copyfile(path, target / relative)
             for note, text in notes.items():
                 (target / note).write_text(text, "utf-8")
-            manifest = _describe(target, name=name, templates=templates)
+            manifest = describe(target, name=name, templates=templates)
             hashes = {note: sha256_of(target / note) for note in notes}
             _write_manifest(target, manifest.model_copy(update={"notes": hashes}))
             for path in [*target.rglob("*"), target]:
@@ -183,47 +175,6 @@ def identify(source: Path, *, templates: Sequence[str]) -> str:
     Raises `ModelError`.
     """
     return version_of(deciding_files(source), _checked(templates))
-
-
-def _describe(path: Path, *, name: str, templates: Sequence[str]) -> ModelVersion:
-    files = deciding_files(path)
-    reference = Embedder.load_reference(path)
-    vectors = _alike(reference, name)
-    canaries = (
-        Canary(text=text, vector=base64.b64encode(vector.astype("<f4").tobytes()).decode())
-        for text, vector in zip(CANARY_TEXTS, vectors, strict=True)
-    )
-    return ModelVersion(
-        version=version_of(files, templates),
-        name=name,
-        dimension=reference.dimension,
-        max_tokens=reference.max_tokens,
-        templates=tuple(templates),
-        files={relative: sha256_of(file) for relative, file in files.items()},
-        canaries=tuple(canaries),
-    )
-
-
-def _alike(reference: Embedder, name: str) -> Vectors:
-    """The vectors of the canaries' texts, which must be the same alone and beside each other.
-
-    They are not where texts are padded on the left of absolute positions, or without a mask.
-    """
-    try:
-        together = reference.encode(CANARY_TEXTS)
-        alone = np.concatenate([reference.encode([text]) for text in CANARY_TEXTS])
-    except WorkerError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"the model {name!r} can't embed a text: {reason}") from error
-    lowest = float((together * alone).sum(axis=1).min())
-    if not lowest >= LOWEST_CANARY_COSINE:
-        raise ModelError(
-            f"the model {name!r} gives a text another vector beside other texts than alone "
-            f"(cosine {lowest:.4f}): look at its padding_side and its attention mask"
-        )
-    return together
 
 
 def _checked(templates: Sequence[str]) -> tuple[str, ...]:

@@ -18,8 +18,6 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
 
 from worker.errors import SourceError
-from worker.sources import parquet, workbook
-from worker.sources.bibtex import Bibtex
 from worker.sources.columns import Columns
 from worker.sources.compression import COMPRESSIONS
 from worker.sources.elements import array_start, elements
@@ -28,6 +26,8 @@ from worker.sources.shapes import TABLES, comments_dropped, shape
 from worker.sources.streams import STANDARD_INPUT, Line, Opened, decoded, lines
 from worker.sources.tables import header, table
 from worker.sources.tagged import ENDNOTE, NBIB, RIS, WEB_OF_SCIENCE
+
+NumberedRows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
 class Records(Protocol):
@@ -40,9 +40,7 @@ class Records(Protocol):
 class Rows(Protocol):
     """Reads a file's rows."""
 
-    def __call__(
-        self, path: Path, *, columns: Columns, limit: int
-    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    def __call__(self, path: Path, *, columns: Columns, limit: int) -> NumberedRows:
         """The rows, each by its number, with the columns that are wanted at least."""
 
 
@@ -70,15 +68,33 @@ class Cut(NamedTuple):
     preamble: tuple[str, ...] = ()
 
 
+def _bibtex() -> TextFormat:
+    from worker.sources.bibtex import Bibtex  # noqa: PLC0415 - most commands meet none of these,
+
+    return Bibtex()  # and all three readers' libraries take longer to import than all else
+
+
+def _parquet(path: Path, *, columns: Columns, limit: int) -> NumberedRows:
+    from worker.sources import parquet  # noqa: PLC0415 - as above
+
+    return parquet.rows(path, columns=columns, limit=limit)
+
+
+def _workbook(path: Path, *, columns: Columns, limit: int) -> NumberedRows:
+    from worker.sources import workbook  # noqa: PLC0415 - as above
+
+    return workbook.rows(path, columns=columns, limit=limit)
+
+
 # A file's own, since what one defines (abbreviations of BibTeX) is nothing to the next.
 TEXTS: dict[str, Callable[[], TextFormat]] = {
     "ris": lambda: RIS,
     "nbib": lambda: NBIB,
     "wos": lambda: WEB_OF_SCIENCE,
     "enw": lambda: ENDNOTE,
-    "bib": Bibtex,
+    "bib": _bibtex,
 }
-BINARIES: dict[str, Rows] = {"parquet": parquet.rows, "xlsx": workbook.rows}
+BINARIES: dict[str, Rows] = {"parquet": _parquet, "xlsx": _workbook}
 CELLS = re.compile(rb"\S\t\s*+\S")
 FORMATS = ("txt", *TABLES, "jsonl", "json", *TEXTS, *BINARIES)
 

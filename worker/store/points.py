@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-import numpy as np
-
 from schemas.document import METADATA_FIELDS, SCHEMA_VERSION, Document
 from schemas.doi import registrant
 from schemas.record import Record, Stamp
@@ -110,6 +108,8 @@ def check(write: Write) -> None:
 
     It never finds vectors that are not finite, and Edge rounds integers of more than 64 bits.
     """
+    import numpy as np  # noqa: PLC0415 - who writes has it; who reads what is kept needs none
+
     if not np.isfinite(write.vectors).all():
         raise StoreRejected("a vector that is not finite")
     for payload in write.payloads:

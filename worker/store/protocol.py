@@ -1,13 +1,14 @@
 """What doivec needs of a vector store."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from schemas.record import Stamp
 from schemas.search import Filter, Hit
+
+if TYPE_CHECKING:  # commands that handle no vector start without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Stored(NamedTuple):
@@ -31,7 +32,7 @@ class Write(NamedTuple):
     """
 
     ids: Sequence[str]
-    vectors: NDArray[np.float32]
+    vectors: "NDArray[np.float32]"
     payloads: Sequence[Mapping[str, Any]]
 
 
@@ -41,7 +42,7 @@ class Query(NamedTuple):
     `without` is the id of a point that may not: the one whose vector it is.
     """
 
-    vector: NDArray[np.float32]
+    vector: "NDArray[np.float32]"
     only: Filter = Filter()
     without: str | None = None
 
@@ -133,10 +134,10 @@ class VectorStore(Protocol):
 
     def points(
         self, collection: str, ids: Sequence[str]
-    ) -> dict[str, tuple[dict[str, Any], NDArray[np.float32]]]:
+    ) -> "dict[str, tuple[dict[str, Any], NDArray[np.float32]]]":
         """The payloads of `ids` as `payloads` gives them, each with the vector stored with it."""
 
-    def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def vectors(self, collection: str, ids: Sequence[str]) -> "dict[str, NDArray[np.float32]]":
         """The vectors of `ids`, float32 [d] each; absent ids are absent in the answer."""
 
     def upsert(self, collection: str, write: Write, *, revisions: Collection[str]) -> None:

@@ -190,7 +190,7 @@ def home(
         source = Registered(settings)
         runtime = make_runtime(
             settings,
-            client.application,
+            client.application(),
             ledger=client.ledger,
             store=store,
             patience=client.patience,
