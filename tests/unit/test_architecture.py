@@ -63,7 +63,7 @@ UPPER = {
 ROOMS = {
     "torch": {
         *("worker/model/embedder.py", "worker/model/forward.py"),
-        *(f"trainer/training/{name}.py" for name in ("train", "packed", "graphed")),
+        *(f"trainer/training/{name}.py" for name in ("train", "packed", "graphed", "weights")),
     },
     "transformers": {
         *("worker/model/embedder.py", "worker/model/forward.py"),

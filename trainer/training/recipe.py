@@ -64,7 +64,8 @@ class Recipe(Part):
     from pairs with label 0 of the same anchor or group; `mined`: near the anchor for the parent
     model), and at most `group_positives` pairs of a group (0: all). `scale` is the ranking losses'
     inverse temperature, `mini_batch_size` the cached one's. `max_seq_length` is in tokens (0: the
-    parent's).
+    parent's). The version's weights are the average of the trained ones, by `trained_share`, and
+    the parent's (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
@@ -76,6 +77,7 @@ class Recipe(Part):
     group_positives: int = Field(ge=0)
     mini_batch_size: int = Field(ge=1)
     max_seq_length: int = Field(ge=0)
+    trained_share: float = Field(default=1.0, gt=0, le=1)
     arguments: Arguments
 
     @field_validator("templates")

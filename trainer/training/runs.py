@@ -17,8 +17,9 @@ from trainer.errors import TrainingError
 from trainer.records import notes_of, read_records
 from trainer.stores import Stores
 from trainer.training import examples, judging
+from trainer.training.finished import Finished
 from trainer.training.recipe import Recipe
-from trainer.training.train import Finished, Progress, Stop, fine_tune
+from trainer.training.train import Progress, Stop, fine_tune
 from worker.files import write_text
 from worker.model.origin import BASE, resolve_source
 from worker.model.registry import identify

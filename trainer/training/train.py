@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
 import torch
@@ -29,8 +29,9 @@ from transformers import TrainerCallback
 
 from schemas.training import LossPoint
 from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
-from trainer.training import checkpoints
+from trainer.training import checkpoints, weights
 from trainer.training.examples import Columns
+from trainer.training.finished import FINISHED, MODEL, Finished, finished
 from trainer.training.graphed import GraphedEncoder
 from trainer.training.packed import PackedEncoder, covers
 from trainer.training.recipe import Recipe
@@ -39,19 +40,8 @@ from worker.errors import ConfigurationError
 from worker.files import write_text
 from worker.model.forward import pick_device, use_threads
 
-FINISHED, MODEL = "finished.json", "model"
 Progress = Callable[[int, int, float | None], None]
 Stop = Callable[[], bool]
-
-
-class Finished(NamedTuple):
-    """What a run made: a sentence-transformers directory with its model card, and its log."""
-
-    path: Path
-    log: tuple[LossPoint, ...]
-    steps: int
-    train_s: float
-    device: str
 
 
 def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
@@ -74,7 +64,7 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
     the device can't do, `TrainingError`, and `TrainingInterrupted` where `should_stop` said so,
     after a checkpoint.
     """
-    if (done := _finished(folder)) is not None:
+    if (done := finished(folder)) is not None:
         return done
     place = pick_device(device)
     if place.index:
@@ -103,8 +93,10 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
             "the same command goes on from there"
         )
     with _keeping(folder):
+        with trainer.whole():
+            weights.average(model, _open(parent, recipe, device=place), share=recipe.trained_share)
         _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
-    made = _finished(folder)
+    made = finished(folder)
     if made is None:
         raise TrainingError(f"what was trained is not in {folder} any more")
     return made
@@ -279,19 +271,6 @@ def _finish(trainer: PackedTrainer, folder: Path, *, train_s: float, device: str
         "device": device,
     }
     write_text(folder / FINISHED, json.dumps(facts))
-
-
-def _finished(folder: Path) -> Finished | None:
-    try:
-        facts = json.loads((folder / FINISHED).read_text())
-    except FileNotFoundError:
-        return None
-    if not (folder / MODEL).is_dir():  # registered, taken from here, and pruned since
-        return None
-    log = tuple(LossPoint.model_validate(point) for point in facts["log"])
-    for checkpoint in folder.glob("checkpoint-*"):  # of no more use
-        shutil.rmtree(checkpoint)
-    return Finished(folder / MODEL, log, facts["steps"], facts["train_s"], facts["device"])
 
 
 def _named(place: torch.device) -> str:

@@ -18,9 +18,10 @@ from tests.support.paths import DOIS, ROOT
 from tests.support.tiny_model import make_tiny_model
 from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
 from trainer.training import checkpoints, recipe
+from trainer.training.finished import Finished
 from trainer.training.graphed import GraphedEncoder
 from trainer.training.packed import PackedEncoder, covers, drop
-from trainer.training.train import Finished, fine_tune
+from trainer.training.train import fine_tune
 
 
 def tail(doi: str) -> str:
@@ -198,6 +199,28 @@ def test_half_precision_on_a_cpu_is_refused(parent: Path, tmp_path: Path) -> Non
                 folder=tmp_path,
                 device="cpu",
             )
+
+
+def test_a_version_may_be_the_average_of_the_trained_and_the_parents_weights(
+    parent: Path, tmp_path: Path
+) -> None:
+    def trained(share: float) -> dict[str, torch.Tensor]:
+        done = fine_tune(
+            recipe.load("seed", overrides=[*SMALL, f"trained_share={share}"]),
+            LEARNABLE,
+            parent=parent,
+            parent_name="tiny",
+            folder=tmp_path / str(share),
+            device="cpu",
+            threads=THREADS,
+        )
+        return load_file(done.path / "model.safetensors")
+
+    before, whole, half = load_file(parent / "model.safetensors"), trained(1.0), trained(0.5)
+    changed = [name for name in whole if not torch.equal(whole[name], before[name])]
+    assert len(changed) > len(whole) // 2
+    for name in whole:
+        torch.testing.assert_close(half[name], (whole[name] + before[name]) / 2)
 
 
 @pytest.mark.parametrize(
