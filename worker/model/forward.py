@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.varlen import varlen_attn
 
 from worker.errors import ConfigurationError, DeviceLost, ModelError, OutOfMemory
 from worker.model.checkpoint import Checkpoint
@@ -100,6 +99,10 @@ class Layer:
         if ends is None:
             pieces = zip(_per_group(qkv, groups), groups, strict=True)
             return torch.cat([self._within(piece, group) for piece, group in pieces])
+        # For CUDA alone: it imports torch's compiler, which takes nearly as long as torch itself.
+        # A worker meets it first with the canaries, before its first batch.
+        from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415
+
         longest = groups[-1].tokens
         q, k, v = qkv.view(len(qkv), 3, self._heads, -1).unbind(1)
         mixed = cast(Tensor, varlen_attn(q, k, v, ends, ends, longest, longest))
