@@ -23,6 +23,7 @@ from worker.store.protocol import Stored, VectorStore
 from worker.ticker import Ticker
 
 HOLD_S = 0.1
+OCCUPIED = "something else is at its id"
 SEEN_FIELDS = ("doi", *STORED_FIELDS)
 Payload = Mapping[str, Any]
 
@@ -76,8 +77,8 @@ Wanting = Callable[[KeptBatch, Sequence[Document]], None]
 class Audit:
     """Compares a ledger with the live collection behind an alias.
 
-    `wanting` hears which records of a batch the collection has not as it should. Raises
-    `Unanswerable` where nothing is ingested yet.
+    `wanting` hears which records of a batch the collection has not as it should, to queue them
+    again. Raises `Unanswerable` where nothing is ingested yet.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Audit:
         store: VectorStore,
         *,
         alias: str,
-        wanting: Wanting = lambda _batch, _documents: None,
+        wanting: Wanting | None = None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -141,16 +142,24 @@ class Audit:
         excused = self._excused(batch, suspects)
         found = {i: words for i, words in suspects.items() if i not in excused}
         self.tally.excused += len(suspects) - len(found)
-        if found:
+        if found and self._wanting:
+            self._make_room([i for i, words in found.items() if words == OCCUPIED])
             self._wanting(batch, [ids[i] for i in found])
         return [_finding(i, ids[i], batch, words) for i, words in found.items()]
+
+    def _make_room(self, ids: Sequence[str]) -> None:
+        """Remove records of other DOIs, which a worker would take for what is known of these."""
+        there = self._store.payloads(self._live, ids, fields=("revision", "sequence"))
+        for i, payload in there.items():
+            if payload.get("revision") and isinstance(sequence := payload.get("sequence"), int):
+                self._store.delete(self._live, [i], below=sequence + 1)
 
     def _suspects(self, ids: Mapping[str, Document], sequence: int) -> dict[str, str]:
         """The ids whose points are not as they should be, each with what it has instead."""
         there = self._store.payloads(self._live, list(ids), fields=SEEN_FIELDS)
         known = {i: _known(ids[i], payload) for i, payload in there.items()}
         suspects = dict.fromkeys(ids.keys() - there.keys(), "")
-        suspects |= {i: "another program's point is there" for i, s in known.items() if s is None}
+        suspects |= {i: OCCUPIED for i, s in known.items() if s is None}
         behind = {
             i: names
             for i, s in known.items()

@@ -276,9 +276,8 @@ def delete(client: Client, dois: Iterable[str]) -> Iterator[tuple[str, bool | No
 def auditing(client: Client, *, wanting: Wanting | None = None) -> Iterator[Audit]:
     """What compares a client's ledger with its store; `wanting` hears what is not as it should."""
     settings = client.settings
-    hears = {"wanting": wanting} if wanting else {}
     with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
-        yield Audit(client.ledger, store, alias=settings.collection, **hears)
+        yield Audit(client.ledger, store, alias=settings.collection, wanting=wanting)
 
 
 def repairing(client: Client, *, source: str, is_worked: bool) -> Repair:

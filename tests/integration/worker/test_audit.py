@@ -27,6 +27,16 @@ SECOND = [Document(doi=f"10.1000/b{n}") for n in range(40)]
 FOREVER = 2**60
 
 
+GARBAGE = (
+    {},
+    {"doi": 5, "revision": 7},
+    {"doi": "10.1000/g", "revision": "r", "fields": "none", "sequence": "late"},
+    {"doi": "10.1000/g", "revision": "r", "fields": {"title": 3}, "sequence": 2**62},
+    {"doi": "10.1000/g", "revision": "r", "fields": {"title": {"sequence": "x"}}, "title": 9},
+    {"doi": "10.1000/g", "revision": "r", "fields": {}, "sequence": 2**62, "deleted": "never"},
+)
+
+
 @pytest.fixture
 def options() -> IngestSettings:
     return IngestSettings(lease_s=5.0, batch_records=30)
@@ -186,6 +196,8 @@ def test_points_of_others_and_under_others_ids_are_named(site: Site) -> None:
         (point_id(FIRST[7].doi), Trouble.MISSING),
         (point_id(FIRST[8].doi), Trouble.UNEXPECTED),
     }
+    site.repair()
+    assert {f.id for f in site.findings()} == {stray, wrong, point_id(FIRST[8].doi)}
 
 
 def test_payloads_that_somebody_broke_are_missing(site: Site) -> None:
@@ -193,9 +205,23 @@ def test_payloads_that_somebody_broke_are_missing(site: Site) -> None:
     site.put(point_id(FIRST[0].doi), doi=FIRST[0].doi, title="by hand")
     ((first, _, trouble, words),) = site.findings("first")
     assert (first, trouble) == (FIRST[0].doi, Trouble.MISSING)
-    assert words.startswith("another program's point is there")
+    assert words.startswith("something else is at its id")
     site.repair()
     assert site.findings() == []
+
+
+@pytest.mark.parametrize("payload", GARBAGE, ids=range(len(GARBAGE)))
+def test_whatever_others_write_is_told_and_stops_nothing(
+    site: Site, payload: dict[str, object]
+) -> None:
+    here, stray = point_id(FIRST[0].doi), str(uuid.uuid4())
+    site.lose(FIRST[0])
+    site.ledger.bury([str(uuid.uuid4()), stray])
+    site.put(here, **payload)
+    site.put(stray, **payload)
+    found = site.findings()
+    assert {f.id for f in found} == {here, stray}
+    assert (here, Trouble.MISSING) in {(f.id, f.trouble) for f in found}
 
 
 def test_batches_that_the_ledger_no_longer_keeps_are_counted(site: Site) -> None:

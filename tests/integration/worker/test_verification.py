@@ -92,6 +92,24 @@ def test_each_fault_is_named(site: Site) -> None:
     assert "cosine 0.99" in found[doi[0], Fault.DRIFT]
 
 
+def test_whatever_others_write_is_told_and_stops_nothing(site: Site) -> None:
+    garbage = (
+        {"sequence": 2**62},
+        {"fields": "none"},
+        {"fields": {"title": 3}},
+        {"fields": {"title": {"sequence": "x", "source": "y"}}},
+        {"doi": 5},
+        {"title": 9},
+        {"deleted": "never"},
+        {"registrant": {"a": "b"}},
+    )
+    for row, fields in enumerate(garbage):
+        site.change(row, **fields)
+    made, found = site.verify()
+    assert made.faulty == len(garbage)
+    assert len({doi for doi, _ in found}) == len(garbage)
+
+
 def test_a_sample_is_drawn_evenly_and_tells_what_it_may_have_missed(site: Site) -> None:
     made = Verification(site.store, site.target)
     assert made.at_most == 1.0
