@@ -23,7 +23,7 @@ from trainer.data import split, stats
 from trainer.evaluation import metrics
 from trainer.stores import Stores
 from trainer.training import judging
-from worker.settings import Settings
+from worker.settings.environment import Settings
 
 PAIRS, OF_GROUP, GROUPS = 300_000, 10, 100_000
 MIB_KIB = 1024

@@ -34,7 +34,7 @@ from worker.metadata.entries import File
 from worker.metadata.index import Index, position
 from worker.metadata.indexing import Indexing, Options
 from worker.metadata.runs import RunWriter
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 
 FILE_RECORDS = 5_000  # of Crossref's files
 LOOKED_UP, LOOKS = 1024, 20

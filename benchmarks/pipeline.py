@@ -29,7 +29,8 @@ from tests.support.servers import QdrantServer, RedisServer, wait_until
 from tests.support.shell import SCRIPTS, WORKER
 from worker import bootstrap
 from worker.model.embedder import Embedder
-from worker.settings import LimitSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.ingest import LimitSettings
 from worker.sources.fields import given as document
 from worker.sources.records import read
 from worker.store.opening import open_store

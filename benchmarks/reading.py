@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.machine import DATA, dois, write_result
 from schemas.document import Document
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.records import read
 
 FIELDS = ("doi", "title", "year", "venue")

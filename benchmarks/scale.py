@@ -21,7 +21,7 @@ from schemas.job import Job, JobState
 from tests.support.servers import QdrantServer, RedisServer, wait_until
 from worker import bootstrap
 from worker.ingest.producer import Hooks
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.sources.records import read
 
 # Qdrant's own work on an index is not what is measured here.

@@ -29,7 +29,8 @@ from schemas.document import Document
 from schemas.doi import point_id
 from schemas.record import Record
 from tests.support.servers import QdrantServer
-from worker.settings import LimitSettings, QdrantSettings
+from worker.settings.ingest import LimitSettings
+from worker.settings.servers import QdrantSettings
 from worker.sources.records import read
 from worker.store.points import payload
 from worker.store.protocol import Write

@@ -16,7 +16,7 @@ from schemas.model import collection_name, guard_alias
 from worker import tasks
 from worker.ledger.ledger import Ledger
 from worker.model.loaded import Target
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 from worker.store.protocol import VectorStore
 
 DIMENSION = 384

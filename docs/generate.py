@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from trainer.cli.commands import cli as trainer_cli
 from worker.cli.commands import cli as worker_cli
-from worker.settings import variables
+from worker.settings.environment import variables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

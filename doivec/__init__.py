@@ -19,7 +19,8 @@ from worker.errors import (
     Unanswerable,
     WorkerError,
 )
-from worker.settings import QdrantSettings, RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.servers import QdrantSettings, RedisSettings
 
 __all__ = [
     "ConfigurationError",

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.search import Filter, Hit
 from worker.errors import Unanswerable
-from worker.settings import Settings, read_settings
+from worker.settings.environment import Settings, read_settings
 
 
 def enqueue(

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from worker.files import locked
 from worker.ledger.ledger import Ledger
 from worker.ledger.sole import sole
-from worker.settings import Settings
+from worker.settings.environment import Settings
 
 Check = Callable[[], None]
 REFINING = "refine"  # what nobody else may do while one trains, promotes by its gate, or prunes

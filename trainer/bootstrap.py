@@ -12,12 +12,13 @@ from trainer.history import History
 from trainer.promotion.passes import Deployment
 from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
-from worker.bootstrap import Client, Runtime, connect, make_runtime
+from worker.bootstrap import Client, connect
 from worker.embedded.owner import refuse_any_owner
 from worker.exposition import DiskFree, Exposition
 from worker.model.registered import Registered
 from worker.model.registry import Registry
-from worker.settings import Settings
+from worker.runtime import Runtime, make_runtime
+from worker.settings.environment import Settings
 from worker.store.names import version_in
 from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore

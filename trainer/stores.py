@@ -7,7 +7,7 @@ from trainer.data.held_out import HeldOutStore
 from trainer.data.metadata import MetadataStore
 from trainer.data.pairs import PairStore
 from worker.model.registry import Registry
-from worker.settings import Settings
+from worker.settings.environment import Settings
 
 
 class Stores(NamedTuple):

@@ -22,7 +22,7 @@ from worker.app import NO_FIXUPS, ending_in_a_line, log_by, log_workers_of, opti
 from worker.errors import LedgerUnavailable
 from worker.ledger.facts import BEAT_S
 from worker.ledger.ledger import Ledger
-from worker.settings import Settings, read_settings
+from worker.settings.environment import Settings, read_settings
 from worker.stopping import Stopping
 from worker.ticker import Ticker
 

@@ -16,7 +16,9 @@ from worker.addresses import celery_url
 from worker.errors import ConfigurationError, WorkerError
 from worker.ledger.state import unreachable
 from worker.logs import set_up
-from worker.settings import LogSettings, RedisSettings, Settings, read_settings
+from worker.settings.environment import Settings, read_settings
+from worker.settings.servers import RedisSettings
+from worker.settings.watching import LogSettings
 from worker.stopping import Stopping
 
 QUEUES = INTAKE, INGEST = "celery", "ingest"

@@ -1,8 +1,6 @@
-"""The composition root: settings in, objects out."""
+"""The composition root: settings in, objects out; `worker.runtime` has a worker's."""
 
 import logging
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from worker.audit import Audit, Repair, Wanting
-from worker.completion import Completion
 from worker.contents import Contents
 from worker.embedded.owner import Owner, refuse_any_owner
 from worker.embedded.server import redis_settings
@@ -20,49 +17,31 @@ from worker.errors import (
     StoreUnavailable,
     Unanswerable,
 )
-from worker.files import locked
 from worker.ingest import deletion
-from worker.ingest.backfill import Backfiller
-from worker.ingest.batch import Ingestor
-from worker.ingest.intake import Intake
-from worker.ingest.presence import Presence
 from worker.ingest.producer import Producer
-from worker.ingest.rows import Reader
-from worker.ingest.sweep import Sweeper
-from worker.ingest.turns import Turns
-from worker.ingest.vitals import told
-from worker.ingest.writer import Writer
 from worker.ledger import identity
 from worker.ledger.identity import There
-from worker.ledger.leases import Leases
 from worker.ledger.ledger import Ledger
-from worker.ledger.sole import sole
 from worker.ledger.state import Identity
 from worker.metadata.index import Index
-from worker.metadata.memory import Agencies, Spending
-from worker.metadata.resolver import Resolver
 from worker.metadata.supplements import Supplements
-from worker.model.loaded import Models
-from worker.model.registered import Registered, Source
+from worker.model.registered import Registered
 from worker.model.registry import Registry
-from worker.moving import Move
 from worker.patience import Patience
-from worker.settings import QdrantSettings, RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.servers import QdrantSettings, RedisSettings
 from worker.store.names import version_in
 from worker.store.opening import look, open_store
-from worker.store.protocol import VectorStore
-from worker.ticker import Ticker
-from worker.verification import Verification
 
-# Celery, numpy and the registries' client are imported by the functions that need them, a worker's
-# at its start: most commands need none, and would take twice as long to start.
+# Imported by the functions that need them: most commands need none, and would take longer to start.
 if TYPE_CHECKING:
     from celery import Celery
 
+    from worker.moving import Move
     from worker.search import Searcher
+    from worker.verification import Verification
 
 GIVE_UP_S = 60.0
-BACKFILL_LOOK_S = 0.5
 log = logging.getLogger(__name__)
 
 
@@ -79,45 +58,6 @@ class Client:
     is_private: bool
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """What a worker process holds for as long as it runs."""
-
-    ledger: Ledger
-    store: VectorStore
-    producer: Producer
-    intake: Intake
-    ingestor: Ingestor
-    models: Models
-    leases: Leases
-    sweeper: Sweeper
-    tender: Ticker
-    backfiller: Backfiller
-    patience: Patience
-    presence: Presence
-
-    def start(self) -> None:
-        """Begin the heartbeat, the sweeps, and the look-out for backfills."""
-        self.leases.start()
-        self.sweeper.start()
-        self.tender.start()
-        self.backfiller.start()
-        self.presence.start()
-        self.presence.work_on(self.store)
-
-    def close(self) -> None:
-        """Stop the threads and let go of connections, files and locks."""
-        self.patience.stop()
-        self.backfiller.stop()
-        self.tender.stop()
-        self.sweeper.stop()
-        self.leases.stop()
-        self.presence.stop()
-        self.store.close()
-        self.ledger.close()
-        self.presence.desk.close()
-
-
 @contextmanager
 def connect(
     settings: Settings, *, command: str = "client", compares: bool = True
@@ -129,7 +69,7 @@ def connect(
     and the store must be of one deployment. Raises `ConfigurationError`, `LedgerUnavailable`, and
     `StoreBusy` where another command keeps the data directory for too long.
     """
-    _refuse_stray_edge(settings)
+    refuse_stray_edge(settings)
     with redis_settings(settings, command=command) as (redis, owner), ExitStack() as stack:
         reachable = settings.model_copy(update={"redis": redis})
         ledger = Ledger.connect(redis, options=settings.ingest)
@@ -139,109 +79,9 @@ def connect(
             identity.compare(ledger, lambda: _there(settings), alias=settings.collection)
         application = _application(reachable, stack)
         patience = Patience(give_up_s=GIVE_UP_S)
-        producer = _producer(ledger, application, settings, patience=patience)
+        producer = make_producer(ledger, application, settings, patience=patience)
         is_private = settings.redis.url is None
         yield Client(reachable, application, ledger, producer, patience, owner, is_private)
-
-
-@contextmanager
-def open_searcher(settings: Settings) -> Iterator["Searcher"]:
-    """A searcher on the store of the settings; models are loaded when first needed."""
-    from worker.search import Searcher  # noqa: PLC0415
-
-    load = Registered(settings).load
-    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
-        yield Searcher(store, alias=settings.collection, load=load)
-
-
-@contextmanager
-def open_contents(settings: Settings) -> Iterator[Contents]:
-    """What the live collection of the settings holds."""
-    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
-        yield Contents(store, alias=settings.collection)
-
-
-@contextmanager
-def verifying(settings: Settings) -> Iterator[Verification]:
-    """What recomputes points of the live collection with its own model; raises `ModelError`."""
-    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
-        live = store.live(settings.collection)
-        if live is None:
-            words = f"nothing is ingested yet: there is no alias {settings.collection!r}"
-            raise Unanswerable(words)
-        yield Verification(store, Registered(settings).load(live))
-
-
-@contextmanager
-def moving(settings: Settings) -> Iterator[Move]:
-    """What brings the data directory's ledger and vectors to the servers of the settings.
-
-    Raises `ConfigurationError` and `StoreBusy`.
-    """
-    if not (settings.redis.url and settings.qdrant.url):
-        raise ConfigurationError(
-            "set DOIVEC_REDIS__URL and DOIVEC_QDRANT__URL to the servers to move to"
-        )
-    local = settings.model_copy(update={"redis": RedisSettings(), "qdrant": QdrantSettings()})
-    registry = Registry(settings.data_dir / "models")
-    with redis_settings(local, command="migrate") as (redis, owner), ExitStack() as stack:
-        refuse_any_owner(owner)
-        ledgers = [Ledger.connect(r, options=settings.ingest) for r in (redis, settings.redis)]
-        stores = [open_store(s.qdrant, data_dir=settings.data_dir) for s in (local, settings)]
-        for ledger, store in zip(ledgers, stores, strict=True):
-            stack.callback(ledger.close)
-            stack.callback(store.close)
-        yield Move(
-            ledgers=(ledgers[0], ledgers[1]),
-            stores=(stores[0], stores[1]),
-            alias=settings.collection,
-            dimension=lambda name: (
-                registry.look(version_in(settings.collection, name))[1].dimension
-            ),
-        )
-
-
-def metadata_index(settings: Settings) -> Index:
-    """The local index of what DOIs are called."""
-    return Index(settings.metadata.index or settings.data_dir / "metadata.sqlite")
-
-
-@contextmanager
-def open_resolver(settings: Settings) -> Iterator[Resolver]:
-    """What looks DOIs up, one on an index at a time; raises `Busy` and `ConfigurationError`."""
-    from worker.metadata.registries.opening import open_registries  # noqa: PLC0415
-
-    index = metadata_index(settings)
-    registries = open_registries(
-        settings.metadata,
-        budget=Spending(index, usd_a_day=settings.metadata.openalex_usd_a_day),
-        agencies=Agencies(index),
-    )
-    resolver = Resolver(index, registries, settings=settings.metadata)
-    with closing(resolver), locked(index.path.with_name("resolver.lock")):
-        yield resolver
-
-
-def completion(client: Client, resolver: Resolver) -> Completion:
-    """What brings titles to the client's live collection."""
-    settings = client.settings
-    return Completion(
-        resolver,
-        client.producer,
-        contents=lambda: open_contents(settings),
-        wanted={"title", settings.metadata.want},
-        folder=settings.data_dir,
-    )
-
-
-@contextmanager
-def sole_resolver(client: Client) -> Iterator[Callable[[], None]]:
-    """Be the only resolver of a ledger; what it gives raises `LeaseLost` where it isn't any more.
-
-    Raises `Busy`.
-    """
-    with sole(client.ledger, "resolver", lease_s=client.settings.ingest.lease_s) as lease:
-        yield lease.check
 
 
 def adopt(client: Client) -> Identity:
@@ -293,119 +133,6 @@ def repairing(client: Client, *, source: str, is_worked: bool) -> Repair:
     )
 
 
-def start_worker(
-    settings: Settings, application: "Celery", *, pool: type, source: Source | None = None
-) -> Runtime:
-    """All that a worker process needs, checked before it takes its first message.
-
-    `source` is where models come from, the registry unless given. Waits for a ledger or a store
-    that is away. Raises `ConfigurationError` and `ModelError`.
-    """
-    _refuse_forks(pool)
-    _refuse_stray_edge(settings)
-    patience = Patience()
-    ledger = Ledger.connect(settings.redis, options=settings.ingest)
-    patience(ledger.ping)
-    presence = _presence(settings, ledger, patience=patience)
-    with told(presence, settings):
-        store = open_store(settings.qdrant, data_dir=settings.data_dir)
-        runtime = make_runtime(
-            settings,
-            application,
-            ledger=ledger,
-            store=store,
-            patience=patience,
-            presence=presence,
-            source=source or Registered(settings),
-        )
-        live = patience(store.live, settings.collection)
-        if live and (words := Registered(settings).unheeded(live)):
-            log.warning(words)
-        return runtime
-
-
-def _presence(settings: Settings, ledger: Ledger, *, patience: Patience) -> Presence:
-    """What tells others how this process is, once it is begun."""
-    from worker.app import QUEUES  # noqa: PLC0415
-
-    return Presence(ledger, settings, queues=QUEUES, patience=patience)
-
-
-def make_runtime(
-    settings: Settings,
-    application: "Celery",
-    *,
-    ledger: Ledger,
-    store: VectorStore,
-    patience: Patience,
-    source: Source,
-    presence: Presence | None = None,
-) -> Runtime:
-    """A worker's objects on a ledger and a store; the model of the live collection is loaded."""
-    alias = settings.collection
-    presence = presence or _presence(settings, ledger, patience=patience)
-    patience(lambda: identity.compare(ledger, lambda: There.of(store, alias), alias=alias))
-    models = Models(source.load, idle_s=settings.ingest.lease_s)
-    live = models.target(patience(source.live, store, ledger))
-    patience(identity.join, ledger, store, live.collection, alias=alias)
-    log.info("writing to %s", live.collection)
-    leases = Leases(ledger, lease_s=settings.ingest.lease_s)
-    producer = _producer(ledger, lambda: application, settings, patience=patience)
-    writer = Writer(
-        store,
-        turns=Turns(share=settings.ingest.backfill_share),
-        patience=patience,
-    )
-    ingestor = Ingestor(
-        ledger=ledger,
-        models=models,
-        reader=Reader(ledger, store, alias=settings.collection, patience=patience),
-        writer=writer,
-        leases=leases,
-        patience=patience,
-        desk=presence.desk,
-    )
-    return Runtime(
-        ledger=ledger,
-        store=store,
-        producer=producer,
-        intake=Intake(producer, ledger, patience=patience),
-        ingestor=ingestor,
-        models=models,
-        leases=leases,
-        sweeper=_sweeper(ledger, store, application, settings=settings),
-        tender=Ticker("tend", ingestor.tend, pause_s=settings.ingest.sweep_s),
-        backfiller=Backfiller(ledger, ingestor, lost=end_this_process, pause_s=BACKFILL_LOOK_S),
-        patience=patience,
-        presence=presence,
-    )
-
-
-def end_this_process() -> None:
-    """Stop this worker in good order, as SIGTERM does."""
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _sweeper(
-    ledger: Ledger,
-    store: VectorStore,
-    application: "Celery",
-    *,
-    settings: Settings,
-) -> Sweeper:
-    from worker.app import INGEST, restore_unacknowledged, sender  # noqa: PLC0415
-
-    return Sweeper(
-        ledger,
-        store,
-        alias=settings.collection,
-        queue=INGEST,
-        send=sender(application),
-        restore=lambda: restore_unacknowledged(application),
-        pause_s=settings.ingest.sweep_s,
-    )
-
-
 def _application(settings: Settings, stack: ExitStack) -> "Callable[[], Celery]":
     """A client's application: made when it is first needed, closed with the stack."""
 
@@ -420,13 +147,15 @@ def _application(settings: Settings, stack: ExitStack) -> "Callable[[], Celery]"
     return made
 
 
-def _producer(
+def make_producer(
     ledger: Ledger,
     application: "Callable[[], Celery]",
     settings: Settings,
     *,
     patience: Patience,
 ) -> Producer:
+    """What takes records into a ledger and sends their claim checks."""
+
     def send(job: str, number: int) -> None:
         from worker.app import sender  # noqa: PLC0415
 
@@ -452,7 +181,8 @@ def _there(settings: Settings) -> There | None:
         return None
 
 
-def _refuse_stray_edge(settings: Settings) -> None:
+def refuse_stray_edge(settings: Settings) -> None:
+    """Raise `ConfigurationError` where a shared Redis would stand beside a private store."""
     if settings.redis.url and not settings.qdrant.url and not settings.qdrant.embedded:
         raise ConfigurationError(
             "DOIVEC_REDIS__URL is set and DOIVEC_QDRANT__URL is not: vectors would go to a private "
@@ -461,9 +191,67 @@ def _refuse_stray_edge(settings: Settings) -> None:
         )
 
 
-def _refuse_forks(pool: type) -> None:
-    if "prefork" in str(pool):
+def metadata_index(settings: Settings) -> Index:
+    """The local index of what DOIs are called."""
+    return Index(settings.metadata.index or settings.data_dir / "metadata.sqlite")
+
+
+@contextmanager
+def open_searcher(settings: Settings) -> Iterator["Searcher"]:
+    """A searcher on the store of the settings; models are loaded when first needed."""
+    from worker.search import Searcher  # noqa: PLC0415
+
+    load = Registered(settings).load
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        yield Searcher(store, alias=settings.collection, load=load)
+
+
+@contextmanager
+def open_contents(settings: Settings) -> Iterator[Contents]:
+    """What the live collection of the settings holds."""
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        yield Contents(store, alias=settings.collection)
+
+
+@contextmanager
+def verifying(settings: Settings) -> Iterator["Verification"]:
+    """What recomputes points of the live collection with its own model; raises `ModelError`."""
+    from worker.verification import Verification  # noqa: PLC0415
+
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        live = store.live(settings.collection)
+        if live is None:
+            words = f"nothing is ingested yet: there is no alias {settings.collection!r}"
+            raise Unanswerable(words)
+        yield Verification(store, Registered(settings).load(live))
+
+
+@contextmanager
+def moving(settings: Settings) -> Iterator["Move"]:
+    """What brings the data directory's ledger and vectors to the servers of the settings.
+
+    Raises `ConfigurationError` and `StoreBusy`.
+    """
+    from worker.moving import Move  # noqa: PLC0415
+
+    if not (settings.redis.url and settings.qdrant.url):
         raise ConfigurationError(
-            "the prefork pool would load a model in every process, and CUDA does not survive "
-            "a fork: use `--pool threads` (the default) or `--pool solo`, and more workers"
+            "set DOIVEC_REDIS__URL and DOIVEC_QDRANT__URL to the servers to move to"
+        )
+    local = settings.model_copy(update={"redis": RedisSettings(), "qdrant": QdrantSettings()})
+    registry = Registry(settings.data_dir / "models")
+    with redis_settings(local, command="migrate") as (redis, owner), ExitStack() as stack:
+        refuse_any_owner(owner)
+        ledgers = [Ledger.connect(r, options=settings.ingest) for r in (redis, settings.redis)]
+        stores = [open_store(s.qdrant, data_dir=settings.data_dir) for s in (local, settings)]
+        for ledger, store in zip(ledgers, stores, strict=True):
+            stack.callback(ledger.close)
+            stack.callback(store.close)
+        yield Move(
+            ledgers=(ledgers[0], ledgers[1]),
+            stores=(stores[0], stores[1]),
+            alias=settings.collection,
+            dimension=lambda name: (
+                registry.look(version_in(settings.collection, name))[1].dimension
+            ),
         )

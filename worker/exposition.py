@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from worker.errors import ConfigurationError
-from worker.settings import MetricsSettings
+from worker.settings.watching import MetricsSettings
 
 OK, NOT_FOUND, UNAVAILABLE = 200, 404, 503
 TEXT = "text/plain; charset=utf-8"

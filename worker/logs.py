@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.patience import Said
-from worker.settings import LogSettings
+from worker.settings.watching import LogSettings
 
 # A line for each batch is ours (`worker.ingest.ends`); Celery has two for each message.
 CHATTY = ("celery.worker.strategy", "celery.app.trace", "httpx", "sentence_transformers")

@@ -13,16 +13,16 @@ from celery.exceptions import Reject
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from celery.worker.state import active_requests, reserved_requests
 
-from worker import bootstrap
+from worker import runtime
 from worker.app import BATCH_TASK, app, ending_in_a_line
 from worker.errors import DeviceLost, ModelError
 from worker.ingest.presence import finishing
 from worker.model.registered import Source
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 INTAKE_PAUSE_S = 1.0
 log = logging.getLogger(__name__)
-_runtime: bootstrap.Runtime
+_runtime: runtime.Runtime
 _given_back: set[tuple[str, int]] = set()
 
 
@@ -58,7 +58,7 @@ def _guarded(call: Callable[..., object], *arguments: Any) -> None:
         call(*arguments)
     except DeviceLost:
         log.critical("the accelerator is lost; this worker ends", exc_info=True)
-        bootstrap.end_this_process()
+        runtime.end_this_process()
     except ModelError as error:
         print(f"doi-worker: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # nothing is in hand that another start would finish
@@ -69,7 +69,7 @@ def _guarded(call: Callable[..., object], *arguments: Any) -> None:
 def start(pool: type, *, source: Source | None = None) -> None:
     """Load the model and open the store, before the first message is taken."""
     global _runtime  # noqa: PLW0603 - one per process, made when it becomes a worker
-    _runtime = bootstrap.start_worker(read_settings(), app, pool=pool, source=source)
+    _runtime = runtime.start_worker(read_settings(), app, pool=pool, source=source)
 
 
 @worker_init.connect

@@ -56,7 +56,7 @@ class Verification:
         self.looked_at = 0
         self.faulty = 0
         self.lowest = 1.0  # of all cosines, between stored and recomputed
-        self.faults: Counter[Fault] = Counter()
+        self.faults: Counter[Fault] = Counter(dict.fromkeys(Fault, 0))
 
     def sample(self, count: int, *, seed: int | None = None) -> Iterator[list[Finding]]:
         """What is wrong with so many points, in pages; each is as likely to be among them.

@@ -31,7 +31,7 @@ from trainer.bootstrap import open_promoter
 from trainer.errors import TrainerError
 from worker import bootstrap
 from worker.errors import WorkerError
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 STEPS = (
     *("check", "create", "backfill", "index", "candidate", "last lap", "verify"),

@@ -9,7 +9,8 @@ from tests.faults.walk import Walk
 from tests.support.servers import RedisServer
 from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
-from worker.settings import IngestSettings, RedisSettings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import RedisSettings
 from worker.store.protocol import VectorStore
 
 

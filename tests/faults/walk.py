@@ -30,7 +30,8 @@ from worker.ledger.leases import Leases
 from worker.ledger.ledger import Claim, Ledger
 from worker.model.embedder import Embedder
 from worker.model.loaded import Encoder, Models, Target, Vectors
-from worker.settings import IngestSettings, QdrantSettings, RedisSettings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import QdrantSettings, RedisSettings
 from worker.store.opening import open_store
 from worker.store.points import record
 from worker.store.protocol import VectorStore, Write

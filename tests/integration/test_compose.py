@@ -27,7 +27,7 @@ from redis.retry import Retry
 from tests.support.paths import ROOT
 from tests.support.servers import RedisServer, free_port, wait_until
 from worker.embedded.server import binary
-from worker.settings import Settings
+from worker.settings.environment import Settings
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

@@ -28,7 +28,9 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.state import Route
 from worker.ledger.workers import Backlog
 from worker.patience import Patience
-from worker.settings import IngestSettings, RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import RedisSettings
 
 DEPLOY = ROOT / "deploy"
 RULES = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]

@@ -13,7 +13,7 @@ from tests.support.paths import EXAMPLES
 from tests.support.servers import QdrantServer, RedisServer, free_port, wait_until
 from tests.support.shell import TRAINER, WORKER, Shell
 from tests.support.tiny_model import make_tiny_model
-from worker.settings import variables
+from worker.settings.environment import variables
 
 # Wherever a parser cuts it, a piece is found.
 SECRET = "s3cr"

@@ -18,7 +18,7 @@ from tests.support.servers import QdrantServer, RedisServer, wait_until
 from tests.support.shell import SCRIPTS, WORKER
 from worker import bootstrap
 from worker.ingest.producer import Hooks
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.sources.records import identity, read
 
 SETTLE_TIMEOUT_S = 60.0

@@ -10,7 +10,8 @@ from tests.support.servers import QdrantServer, RedisServer
 from tests.support.tiny_model import make_tiny_model
 from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
-from worker.settings import IngestSettings, QdrantSettings, RedisSettings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import QdrantSettings, RedisSettings
 from worker.store.opening import open_store
 from worker.store.protocol import VectorStore
 

@@ -8,7 +8,7 @@ import re, sys
 from pathlib import Path
 from {module} import read
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 
 def peak():
     # Not ru_maxrss: that of a child begins with what its parent had when it was started.

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tests.support import registry_records as shapes
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 DAY_S = 86400
 MAILTO = "someone@example.org"

@@ -28,6 +28,7 @@ FLOORS = {
         {"stopping", "completion"},
         {"app", "embedded"},
         {"bootstrap", "doctor"},
+        {"runtime", "lookups"},
         {"tasks", "cli"},
     ],
     "trainer": [
@@ -57,6 +58,8 @@ UPPER = {
     "worker.completion": set(),
     "worker.ingest": {"trainer.promotion"},
     "worker.bootstrap": {"trainer.bootstrap", "doivec.client"},
+    "worker.runtime": {"trainer.bootstrap"},
+    "worker.lookups": set(),
     "worker.tasks": set(),
     "worker.cli": {"trainer.cli"},
 }
@@ -106,7 +109,8 @@ ROOMS = {
     },
     "qdrant_edge": {"worker/store/edge.py", "worker/store/shard.py"},
     "celery": {
-        *("worker/app.py", "worker/tasks.py", "worker/bootstrap.py", "worker/stopping.py"),
+        *("worker/app.py", "worker/tasks.py", "worker/stopping.py"),
+        *("worker/bootstrap.py", "worker/runtime.py"),
         *("trainer/tasks.py", "trainer/refinement/slots.py"),
     },
 }
@@ -225,7 +229,7 @@ def test_only_the_settings_read_the_environment() -> None:
         or (isinstance(node, ast.alias) and node.name in {"environ", "getenv"})
     }
     # A worker's process gets the environment of the command that starts it.
-    assert readers <= {"worker/settings.py", "worker/embedded/process.py"}
+    assert readers <= {"worker/settings/environment.py", "worker/embedded/process.py"}
 
 
 def test_functions_are_short() -> None:

@@ -25,7 +25,7 @@ from worker.cli import program
 from worker.cli.options import Group, as_json
 from worker.errors import WorkerError
 from worker.model.origin import BASE
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 EXIT_REFUSED = 4
 held_out_option = click.option(

@@ -16,7 +16,7 @@ from trainer.training import recipe as recipes
 from worker.cli.options import Group, as_json, rejects_file, spare_sources
 from worker.cli.program import EXIT_LOSSES
 from worker.cli.sources import source_options
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 from worker.sources.options import SourceOptions
 
 files_argument = click.argument(

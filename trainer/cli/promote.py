@@ -17,7 +17,7 @@ from trainer.promotion.prune import Removable
 from worker.cli.console import err, out, say_json
 from worker.cli.options import Group, as_json
 from worker.cli.progress import Bar
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 SHOWN = 5
 MIB = 2**20

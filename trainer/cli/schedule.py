@@ -15,7 +15,7 @@ from trainer.training import recipe
 from worker.cli.options import Group, as_json
 from worker.errors import ConfigurationError
 from worker.files import locked
-from worker.settings import Settings, read_settings
+from worker.settings.environment import Settings, read_settings
 
 life = Group("life")
 loglevel_option = click.option(

@@ -11,7 +11,7 @@ from trainer.card.lineage import flat
 from trainer.records import Version
 from worker.cli.console import err, out, say_json
 from worker.model.origin import BASE
-from worker.settings import Metric
+from worker.settings.training import Metric
 
 if TYPE_CHECKING:
     from trainer.training.runs import Plan

@@ -13,7 +13,7 @@ from worker.cli.console import out, say_json
 from worker.cli.options import Group, as_json
 from worker.model.origin import resolve_source
 from worker.model.registry import Registry
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 VERSION = re.compile("[0-9a-f]+")
 reading = Group("reading")

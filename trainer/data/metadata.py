@@ -9,7 +9,7 @@ import pyarrow as pa
 from schemas.document import METADATA_FIELDS, Document
 from schemas.job import Reading, Rejection
 from trainer.data.shards import ShardFolder, version
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import CUT_CHARACTERS
 from worker.sources.records import DEFAULT, as_rejections, read

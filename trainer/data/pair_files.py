@@ -10,7 +10,7 @@ from typing import Any
 from schemas.doi import normalize
 from schemas.job import Rejection
 from schemas.pair import LabelledPair
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.columns import Vocabulary
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import CUT_CHARACTERS

@@ -19,7 +19,8 @@ from trainer.data import pair_files
 from trainer.data.labels import Labels
 from trainer.data.shards import Facts, ShardFolder, version
 from trainer.errors import LimitExceeded, PairsError
-from worker.settings import LimitSettings, PairSettings
+from worker.settings.ingest import LimitSettings
+from worker.settings.training import PairSettings
 from worker.sources.options import SourceOptions
 from worker.sources.records import DEFAULT, as_rejections
 from worker.sources.report import Report

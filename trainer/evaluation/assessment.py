@@ -20,7 +20,7 @@ from trainer.training import judging
 from worker.errors import EmbeddingError, ModelError
 from worker.files import write_text
 from worker.model.forward import pick_device
-from worker.settings import GateSettings
+from worker.settings.training import GateSettings
 
 log = logging.getLogger(__name__)
 SHORT = 12

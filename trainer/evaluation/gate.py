@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from schemas.evaluation import Anchor, Corpus, Difference, Verdict
 from trainer.evaluation.randoms import RANDOM
-from worker.settings import GateSettings
+from worker.settings.training import GateSettings
 
 WHOLE = "all"
 SHORT = 12

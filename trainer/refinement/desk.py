@@ -21,7 +21,7 @@ from trainer.training.train import Progress as Steps
 from worker.errors import Busy, DeviceLost, LeaseLost, LedgerUnavailable, WorkerError
 from worker.ledger.ledger import Ledger
 from worker.patience import Patience
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.ticker import Ticker
 
 STARTS = 10  # by processes that died at it, one after the other

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from schemas.evaluation import Frozen
 from worker.ledger.ledger import Ledger
-from worker.settings import RefineSettings
+from worker.settings.training import RefineSettings
 
 NOTE = "refine"
 KEPT_S = 366 * 86400.0  # how long a request is known again

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from celery.schedules import ParseException, crontab
 
 from worker.errors import ConfigurationError
-from worker.settings import ScheduleSettings
+from worker.settings.training import ScheduleSettings
 
 LONGEST_GAP = timedelta(days=8 * 366 + 2)  # from one 29th of February to the next, round 2100
 DAYS, WEEKDAYS = 31, 7

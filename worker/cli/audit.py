@@ -13,7 +13,7 @@ from worker.cli.program import EXIT_LOSSES
 from worker.cli.progress import Bar
 from worker.embedded.owner import refuse_any_owner
 from worker.ledger.kept import End
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 commands = Group("commands")
 ROUNDS = 3  # what is repaired may have hidden what came later

@@ -17,7 +17,7 @@ from worker.cli.progress import counted
 from worker.cli.sources import source_options
 from worker.contents import Lack
 from worker.embedded.owner import refuse_any_owner
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import attempt
 from worker.sources.streams import STANDARD_INPUT

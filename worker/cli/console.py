@@ -25,7 +25,7 @@ from rich.text import Text
 
 from schemas.job import DeadLetter, Job, Reading, Rejection, State
 from worker.addresses import shown
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.sources.streams import NOT_UTF_8
 
 SHOWN_REJECTIONS = 5

@@ -5,10 +5,9 @@ from collections import Counter
 from worker.cli import console
 from worker.cli.options import Group, as_json
 from worker.cli.program import EXIT_LOSSES
-from worker.doctor.examination import examine
 from worker.doctor.findings import Finding, Findings, Level, wrong
 from worker.errors import ConfigurationError
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 commands = Group("commands")
 INDENT = " " * 9
@@ -41,6 +40,8 @@ def _findings() -> Findings:
     except ConfigurationError as error:
         yield wrong("settings", str(error), "set it right, or leave it out (README.md has them)")
         return
+    from worker.doctor.examination import examine  # noqa: PLC0415 - imports all that it looks at
+
     yield from examine(settings)
 
 

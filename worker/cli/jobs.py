@@ -19,7 +19,7 @@ from worker.embedded.owner import refuse_any_owner
 from worker.embedded.process import WorkerProcess
 from worker.errors import WorkerError
 from worker.logs import LEVELS, set_up
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 from worker.sources.options import SourceOptions
 
 commands = Group("commands")

@@ -8,7 +8,7 @@ from schemas.doi import normalize
 from schemas.job import Rejection
 from worker.cli import console
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import attempt
 from worker.sources.records import read

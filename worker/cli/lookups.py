@@ -10,7 +10,7 @@ from worker.cli.program import EXIT_LOSSES
 from worker.cli.progress import Bar, span
 from worker.metadata.plan import Plan
 from worker.metadata.resolver import Resolver
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 from worker.ticker import Ticker
 
 SHOW_S = 0.5

@@ -21,7 +21,7 @@ from worker.errors import SourceError
 from worker.metadata.entries import Entry
 from worker.metadata.index import Index
 from worker.metadata.memory import noted
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 from worker.sources.options import SourceOptions
 from worker.sources.parsing import attempt
 

@@ -4,7 +4,7 @@ from worker import bootstrap
 from worker.cli import console
 from worker.cli.options import Group, as_json
 from worker.cli.progress import Bar, counted
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 
 commands = Group("commands")
 

@@ -15,7 +15,7 @@ from worker.bootstrap import Client
 from worker.cli.progress import Bar
 from worker.errors import Interrupted, SourceError
 from worker.ingest.producer import Hooks
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.records import identity, read
 from worker.sources.report import Report

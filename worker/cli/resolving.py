@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from schemas.job import Job
-from worker import bootstrap
+from worker import bootstrap, lookups
 from worker.cli import console, follow, reasons
 from worker.cli.lookups import Done, interruptible, say_plan, say_sources, shown, tell
 from worker.cli.options import Group, as_json
@@ -37,7 +37,7 @@ from worker.ingest.producer import Hooks
 from worker.metadata.plan import plan
 from worker.metadata.resolver import Resolver
 from worker.metadata.supplements import lacks
-from worker.settings import Settings, read_settings
+from worker.settings.environment import Settings, read_settings
 from worker.sources.options import SourceOptions
 
 AGAIN_S = 10.0
@@ -83,9 +83,9 @@ def resolve(
         return _resolve_lists(settings, sources, output, options=options, as_json=as_json)
     with bootstrap.connect(settings, command="metadata resolve") as client, interruptible():
         refuse_other_owner(client.owner)
-        with bootstrap.open_resolver(client.settings) as resolver:
+        with lookups.open_resolver(client.settings) as resolver:
             say_sources(settings.metadata)
-            done = _pass(client, bootstrap.completion(client, resolver), resolver)
+            done = _pass(client, lookups.completion(client, resolver), resolver)
     return tell(resolver, done, as_json=as_json)
 
 
@@ -103,11 +103,11 @@ def run() -> NoReturn:
         )
     with (
         bootstrap.connect(settings, command="metadata run") as client,
-        bootstrap.open_resolver(settings) as resolver,
+        lookups.open_resolver(settings) as resolver,
         closing(Exposition(settings.metrics, lives=str, is_ready=str)),
     ):
         say_sources(settings.metadata)
-        completion = bootstrap.completion(client, resolver)
+        completion = lookups.completion(client, resolver)
         while True:
             time.sleep(_round(client, completion, resolver))
 
@@ -130,7 +130,7 @@ def _round(client: bootstrap.Client, completion: Completion, resolver: Resolver)
 
 def _pass(client: bootstrap.Client, completion: Completion, resolver: Resolver) -> Done:
     """Look up once what is lacking, and see the job that brings it to its end."""
-    with bootstrap.sole_resolver(client) as check, completion.survey() as dois:
+    with lookups.sole_resolver(client) as check, completion.survey() as dois:
         resolver.begin(lacking=dois.count)
         with ExitStack() as stack:
             with shown(resolver, dois.count):
@@ -201,7 +201,7 @@ def _resolve_lists(
 ) -> int:
     """Look up the DOIs of lists: into the index, and with what was given into a file."""
     lists = Lists(sources, limits=settings.limits, options=options)
-    with interruptible(), bootstrap.open_resolver(settings) as resolver:
+    with interruptible(), lookups.open_resolver(settings) as resolver:
         say_sources(settings.metadata)
         with shown(resolver, None), writing(output) as write:
             for document in titled(resolver, lists, want=settings.metadata.want):

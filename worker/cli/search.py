@@ -14,7 +14,7 @@ from worker.cli import answers, console
 from worker.cli.options import Group, checked
 from worker.cli.program import EXIT_LOSSES
 from worker.errors import Unanswerable
-from worker.settings import read_settings
+from worker.settings.environment import read_settings
 from worker.sources.questions import questions
 
 commands = Group("commands")

@@ -17,7 +17,7 @@ from worker.cli.progress import span
 from worker.cli.reasons import embedded
 from worker.errors import LedgerUnavailable, ModelError, WorkerError
 from worker.model.registry import Registry
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.store.names import version_in
 from worker.store.opening import open_store
 

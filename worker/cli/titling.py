@@ -14,7 +14,7 @@ from worker.cli import console
 from worker.files import replacing
 from worker.metadata.resolver import PAGE_DOIS, PAGES, Resolver
 from worker.metadata.supplements import Want, lacks
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.records import read
 

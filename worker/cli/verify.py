@@ -1,5 +1,7 @@
 """The command that recomputes what is stored."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from worker import bootstrap
@@ -7,8 +9,10 @@ from worker.cli import console
 from worker.cli.options import Group, as_json
 from worker.cli.program import EXIT_LOSSES
 from worker.cli.progress import Bar
-from worker.settings import read_settings
-from worker.verification import Fault, Verification
+from worker.settings.environment import read_settings
+
+if TYPE_CHECKING:
+    from worker.verification import Verification
 
 commands = Group("commands")
 SAMPLE = 3000  # none faulty among them: one in a thousand at the most
@@ -46,21 +50,21 @@ def verify(sample: int, every: bool, as_json: bool) -> int:
         return EXIT_LOSSES if verification.faulty else 0
 
 
-def _answer(done: Verification) -> dict[str, int | float]:
+def _answer(done: "Verification") -> dict[str, int | float]:
     return {
         "points": done.points,
         "looked_at": done.looked_at,
         "faulty": done.faulty,
-        **{fault.replace(" ", "_"): done.faults[fault] for fault in Fault},
+        **{fault.replace(" ", "_"): count for fault, count in done.faults.items()},
         "lowest_cosine": done.lowest,
         **({} if done.faulty else {"at_most": done.at_most}),
     }
 
 
-def _words(done: Verification) -> str:
+def _words(done: "Verification") -> str:
     looked = f"{done.looked_at:,} of {done.points:,} points, lowest cosine {done.lowest:.6f}"
     if done.faulty:
-        faults = ", ".join(f"{count:,} {fault}" for fault, count in done.faults.items())
+        faults = ", ".join(f"{count:,} {fault}" for fault, count in done.faults.items() if count)
         share = f"{done.faulty / done.looked_at:.2%}"
         more = "" if done.looked_at >= done.points else "; `doi-worker verify --all` names all"
         return f"{looked}: {done.faulty:,} ({share}) are not as they should be ({faults}){more}"

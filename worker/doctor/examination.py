@@ -11,7 +11,7 @@ from worker.embedded.server import redis_settings
 from worker.errors import StoreBusy, WorkerError
 from worker.ledger.ledger import Ledger
 from worker.patience import Patience
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.store.opening import look, open_store
 from worker.store.protocol import VectorStore
 

@@ -7,7 +7,7 @@ from worker.doctor.addresses import of_address
 from worker.doctor.findings import Findings, doubtful, fine, wrong
 from worker.ledger.facts import ServerFacts
 from worker.ledger.ledger import Ledger
-from worker.settings import RedisSettings
+from worker.settings.servers import RedisSettings
 
 OLDEST = (6, 2)  # ZMSCORE came with it
 NEARLY, FULL = 0.8, 0.95

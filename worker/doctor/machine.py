@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from worker.doctor.findings import Findings, doubtful, fine, wrong
-from worker.settings import Settings
+from worker.settings.environment import Settings
 
 MIB = 2**20
 LEAST_BYTES, FEW_BYTES = 256 * MIB, 2048 * MIB  # Qdrant Edge wants 64 MiB for a write

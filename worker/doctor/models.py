@@ -5,7 +5,8 @@ from pathlib import Path
 from worker.doctor.findings import Findings, doubtful, fine, wrong
 from worker.errors import WorkerError
 from worker.model.registered import Registered
-from worker.settings import EmbedSettings, Settings
+from worker.settings.embedding import EmbedSettings
+from worker.settings.environment import Settings
 
 CHECK, DEVICE = "model", "device"
 TEXT = "10.1038/nphys1170"

@@ -5,7 +5,7 @@ from worker.doctor.addresses import of_address
 from worker.doctor.findings import Findings, doubtful, fine, wrong
 from worker.ledger.identity import WAY_OUT, There, compare
 from worker.ledger.ledger import Ledger
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.names import guard_of
 from worker.store.protocol import VectorStore
 

@@ -7,7 +7,7 @@ from schemas.job import JobState
 from worker.app import QUEUES, VISIBILITY_TIMEOUT_S
 from worker.doctor.findings import Findings, doubtful, fine, wrong
 from worker.ledger.ledger import Ledger
-from worker.settings import Settings
+from worker.settings.environment import Settings
 
 CHECK, JOBS, CELERY, SCHEDULE = "workers", "jobs", "Celery", "schedule"
 RUN = "`doi-worker run` is one"

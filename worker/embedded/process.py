@@ -11,7 +11,8 @@ from pathlib import Path
 
 from worker.embedded import child
 from worker.errors import WorkerError
-from worker.settings import RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.servers import RedisSettings
 
 STOP_TIMEOUT_S = 60.0
 RESTARTS = 5

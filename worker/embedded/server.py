@@ -17,7 +17,8 @@ from worker.embedded import child
 from worker.embedded.keeper import ask, locked, socket_path
 from worker.embedded.owner import Owner, ownership
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.settings import RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.servers import RedisSettings
 
 START_TIMEOUT_S = 30.0
 PAUSE_S = 0.02

@@ -13,7 +13,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.state import Route
 from worker.ledger.workers import Backlog
 from worker.patience import TRANSIENT, Patience
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.store.protocol import VectorStore
 from worker.telemetry import Desk, Trace
 from worker.ticker import Ticker

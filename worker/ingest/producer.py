@@ -14,7 +14,7 @@ from worker.errors import JobCancelled, JobClosed, JobPaused, LedgerUnavailable,
 from worker.ingest.cut import Cut, Seen, cut
 from worker.ledger.ledger import SAMPLE_REJECTIONS, Acceptance, Ledger
 from worker.patience import Patience
-from worker.settings import IngestSettings, LimitSettings
+from worker.settings.ingest import IngestSettings, LimitSettings
 from worker.sources.fields import given as document_of
 from worker.sources.parsing import attempt, told
 from worker.sources.report import Report

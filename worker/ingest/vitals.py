@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from worker.exposition import DiskFree, Exposition
 from worker.ingest.presence import Presence, Vitals
 from worker.ledger.workers import Backlog
-from worker.settings import Settings
+from worker.settings.environment import Settings
 from worker.store.names import version_in
 
 

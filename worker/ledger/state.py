@@ -17,7 +17,8 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from worker.errors import ConfigurationError, LedgerRejected, LedgerUnavailable, WorkerError
-from worker.settings import IngestSettings, RedisSettings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import RedisSettings
 
 SCRIPTS = tuple(
     name.removesuffix(".lua")

@@ -25,7 +25,7 @@ from worker.metadata.index import Index
 from worker.metadata.reading import Outcome, Plan, Read, reader
 from worker.metadata.runs import SUFFIX, RunWriter, merge, runs
 from worker.metadata.snapshots import WITHIN, Part, in_a_file, is_archive, listing, parts, records
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.streams import source_name
 
 GROUP_BYTES = 16 * 2**20  # of input; a file of Crossref's has 5

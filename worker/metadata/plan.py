@@ -7,7 +7,7 @@ from typing import NamedTuple
 from worker.metadata.index import Index
 from worker.metadata.resolver import PAGE_DOIS
 from worker.metadata.supplements import kept, lacks
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 
 class Rate(NamedTuple):

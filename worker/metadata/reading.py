@@ -15,7 +15,7 @@ from worker.metadata.entries import Dictionary, File
 from worker.metadata.index import position
 from worker.metadata.runs import RunWriter
 from worker.metadata.snapshots import Part, in_a_file, records
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 
 SAY_EVERY = 2_000  # records
 SHOWN_REJECTIONS = 5

@@ -20,7 +20,7 @@ from worker.metadata.answers import Answers, Registry
 from worker.metadata.index import Index
 from worker.metadata.memory import abstracts_since, note
 from worker.metadata.supplements import Want, kept, lacks
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 PAGE_DOIS = 1000  # so that what one registry leaves fills lists of the next
 PAGES = 3  # at once: while one is at the last registry, the first has another

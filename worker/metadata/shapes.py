@@ -13,7 +13,7 @@ from typing import Any
 from schemas.document import Document
 from schemas.doi import normalize
 from worker.metadata.answers import Answer
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.fields import document
 from worker.sources.objects import plain
 from worker.sources.text import clean, says_nothing

@@ -17,7 +17,7 @@ from schemas.job import Rejection
 from worker.errors import NoRecord, SourceError
 from worker.metadata import shapes
 from worker.metadata.answers import Answer
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.columns import DOCUMENT, Columns
 from worker.sources.compression import COMPRESSIONS, decompressed
 from worker.sources.fields import document, picked

@@ -13,7 +13,8 @@ from worker.ledger.ledger import Ledger
 from worker.model.loaded import Deferred, Encoder, Target
 from worker.model.origin import BASE, resolve_source
 from worker.model.registry import Registry, identify
-from worker.settings import ModelSettings, Settings
+from worker.settings.embedding import ModelSettings
+from worker.settings.environment import Settings
 from worker.store.names import version_in
 from worker.store.opening import look
 from worker.store.protocol import VectorStore

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from schemas.document import METADATA_FIELDS, Document
 from schemas.doi import normalize
 from schemas.job import NO_DOI
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.columns import DOCUMENT, Columns
 from worker.sources.objects import plain, unwrapped
 from worker.sources.text import clean, says_nothing

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from schemas.job import Rejection
 from schemas.search import Question
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.parsing import attempt
 from worker.sources.streams import decoded, lines, opened, source_name
 

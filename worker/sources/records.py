@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from schemas.document import Document
 from schemas.job import NO_DOI, Rejection
 from worker.errors import NoRecord, SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.columns import DOCUMENT, Columns, Vocabulary
 from worker.sources.encodings import SAMPLE_BYTES, likely_encoding
 from worker.sources.fields import Found, document, picked

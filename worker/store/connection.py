@@ -10,7 +10,7 @@ from qdrant_client import grpc as wire
 from qdrant_client.http.exceptions import ApiException
 
 from worker.errors import ConfigurationError, StoreUnavailable
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.failures import over_http, translated
 
 T = TypeVar("T")

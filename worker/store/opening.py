@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.directory import peek
 from worker.store.protocol import VectorStore
 

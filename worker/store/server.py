@@ -12,7 +12,7 @@ from qdrant_client import models
 
 from schemas.search import Hit
 from worker.errors import ConfigurationError, StoreRejected, StoreUnavailable
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.aliases import Aliases
 from worker.store.connection import Connection
 from worker.store.failures import translated

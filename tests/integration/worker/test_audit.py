@@ -19,7 +19,7 @@ from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
 from worker.model.loaded import Models, Target
 from worker.patience import Patience
-from worker.settings import IngestSettings
+from worker.settings.ingest import IngestSettings
 from worker.store.protocol import VectorStore, Write
 
 FIRST = [Document(doi=f"10.1000/a{n}", title=f"On {n}") for n in range(40)]

@@ -18,7 +18,8 @@ from worker.metadata.answers import Answer, Answers
 from worker.metadata.index import Index
 from worker.metadata.resolver import Resolver
 from worker.patience import Patience
-from worker.settings import IngestSettings, LimitSettings, MetadataSettings
+from worker.settings.ingest import IngestSettings, LimitSettings
+from worker.settings.metadata import MetadataSettings
 from worker.store.points import payload
 from worker.store.protocol import VectorStore, Write
 

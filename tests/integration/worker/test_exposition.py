@@ -8,7 +8,7 @@ from tests.support.servers import free_port
 from worker import metrics
 from worker.errors import ConfigurationError
 from worker.exposition import Exposition
-from worker.settings import MetricsSettings
+from worker.settings.watching import MetricsSettings
 
 
 def asked(port: int, path: str) -> httpx.Response:

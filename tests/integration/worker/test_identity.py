@@ -16,7 +16,7 @@ from worker import bootstrap
 from worker.errors import ConfigurationError
 from worker.ledger.identity import There, compare, join
 from worker.ledger.ledger import Ledger
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.opening import open_store
 
 DOIS = ["10.1038/nphys1170", "10.1038/nature11543"]

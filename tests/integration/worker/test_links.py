@@ -19,7 +19,8 @@ from trainer.tasks import make_app as make_trainers_app
 from worker.app import INGEST, INTAKE, make_app, restore_unacknowledged, sender
 from worker.errors import ConfigurationError
 from worker.ledger.ledger import Ledger
-from worker.settings import RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.servers import RedisSettings
 
 PASSWORD, IN_URL = "s3cr/t#p@ss%?;+", "s3cr%2Ft%23p%40ss%25%3F;+"
 pytestmark = pytest.mark.timeout(180)

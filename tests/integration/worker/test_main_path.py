@@ -20,7 +20,7 @@ from tests.support.paths import DATA, EXAMPLES, ROOT
 from tests.support.servers import wait_until
 from tests.support.shell import SCRIPTS, WORKER
 from tests.support.tiny_model import make_tiny_model
-from worker import bootstrap
+from worker import bootstrap, runtime
 from worker.app import make_app
 from worker.errors import ConfigurationError, JobUnknown
 
@@ -214,5 +214,5 @@ def test_plain_celery_is_a_worker(deployment: Deployment) -> None:
 def test_a_worker_that_would_fork_is_refused(deployment: Deployment) -> None:
     application = make_app(lambda: deployment.settings)
     with pytest.raises(ConfigurationError, match="the prefork pool would load a model"):
-        bootstrap.start_worker(deployment.settings, application, pool=TaskPool)
+        runtime.start_worker(deployment.settings, application, pool=TaskPool)
     application.close()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker.logs import set_up
-from worker.settings import LogSettings
+from worker.settings.watching import LogSettings
 
 
 @pytest.fixture(autouse=True)

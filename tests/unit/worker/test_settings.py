@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from tests.support.paths import ROOT
 from worker.errors import ConfigurationError
-from worker.settings import QdrantSettings, RedisSettings, Settings, read_settings, variables
+from worker.settings.environment import Settings, read_settings, variables
+from worker.settings.servers import QdrantSettings, RedisSettings
 
 S3CRET = "s3cr3t"
 

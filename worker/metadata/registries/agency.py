@@ -16,7 +16,7 @@ from worker.metadata.registries.client import FIRST_PAUSE_S, MOVED, NO_SUCH, OK,
 from worker.metadata.registries.identity import known, stranger
 from worker.metadata.registries.pacing import Limit, Pace
 from worker.metadata.shapes import agency
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 MOST = 20
 ASKED_THEMSELVES = {"crossref", "datacite"}

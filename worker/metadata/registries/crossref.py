@@ -9,7 +9,7 @@ from worker.metadata.registries.client import FIRST_PAUSE_S, Client
 from worker.metadata.registries.identity import known
 from worker.metadata.registries.pacing import Limit, Pace
 from worker.metadata.shapes import CROSSREF_FIELDS, crossref
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 MOST = 50
 POLITE, SUBSCRIBED = 3, 8  # requests at once, if the answers allow it

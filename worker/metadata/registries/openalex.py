@@ -11,7 +11,7 @@ from worker.metadata.registries.client import FIRST_PAUSE_S, Client
 from worker.metadata.registries.identity import known
 from worker.metadata.registries.pacing import Limit, Pace
 from worker.metadata.shapes import OPENALEX_FIELDS, openalex
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 MOST = 100
 THREADS = 2

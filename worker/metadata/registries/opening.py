@@ -9,7 +9,7 @@ from worker.metadata.registries.client import FIRST_PAUSE_S
 from worker.metadata.registries.crossref import open_crossref
 from worker.metadata.registries.datacite import open_datacite
 from worker.metadata.registries.openalex import Budget, open_openalex
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 
 def open_registries(

@@ -30,11 +30,12 @@ from trainer.promotion.passes import Deployment
 from trainer.promotion.promote import Promoted, Promoter
 from trainer.promotion.prune import prune, removable
 from trainer.records import RECORD
-from worker.bootstrap import Runtime, connect, make_runtime
+from worker.bootstrap import connect
 from worker.errors import Busy, ConfigurationError, ModelError
 from worker.model.embedder import Embedder
 from worker.model.registered import Registered
-from worker.settings import Settings
+from worker.runtime import Runtime, make_runtime
+from worker.settings.environment import Settings
 from worker.store.opening import open_store
 from worker.store.points import payload
 from worker.store.protocol import Write

@@ -40,7 +40,8 @@ from trainer.training import judging
 from worker.errors import Busy, LeaseLost, StoreUnavailable
 from worker.ledger.facts import BEATS
 from worker.ledger.ledger import Ledger
-from worker.settings import GateSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.training import GateSettings
 
 EASY = GateSettings(metric="roc_auc", guards={}, slice_margin=2, minimum_groups=2)
 HARD = EASY.model_copy(update={"metric": "recall@10"})

@@ -13,7 +13,7 @@ from tests.support.shell import WORKER, Shell
 from tests.support.tiny_model import make_tiny_model
 from worker.doctor.examination import examine
 from worker.doctor.findings import Level
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.opening import open_store
 from worker.store.protocol import Write
 

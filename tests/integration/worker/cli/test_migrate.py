@@ -20,7 +20,9 @@ from worker.ledger.identity import join
 from worker.ledger.ledger import Ledger
 from worker.ledger.state import Identity
 from worker.moving import Move
-from worker.settings import IngestSettings, QdrantSettings, RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import QdrantSettings, RedisSettings
 from worker.store.opening import open_store
 
 DOIS = [f"10.1000/x{n}" for n in range(600)]

@@ -25,7 +25,8 @@ from worker.doctor.findings import Finding, Level
 from worker.ledger.identity import join
 from worker.ledger.ledger import Ledger
 from worker.model.registered import Registered
-from worker.settings import RedisSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.servers import RedisSettings
 from worker.store.names import version_in
 from worker.store.protocol import VectorStore
 

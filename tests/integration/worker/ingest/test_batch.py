@@ -29,7 +29,8 @@ from worker.ledger.ledger import Ledger
 from worker.model.embedder import Embedder
 from worker.model.loaded import Deferred, Models, Target
 from worker.search import Searcher
-from worker.settings import IngestSettings, QdrantSettings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.opening import open_store
 from worker.store.protocol import Stored, VectorStore
 

@@ -14,7 +14,9 @@ from worker.ingest.presence import Presence, finishing
 from worker.ingest.vitals import VitalsCollector
 from worker.ledger.ledger import Ledger
 from worker.patience import Patience
-from worker.settings import IngestSettings, MetricsSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.ingest import IngestSettings
+from worker.settings.watching import MetricsSettings
 
 DOCUMENTS = [Document(doi=f"10.1000/{n}") for n in range(10)]
 

@@ -13,7 +13,7 @@ from worker.metadata.answers import Answer, Answers
 from worker.metadata.index import Index
 from worker.metadata.supplements import Supplements
 from worker.patience import Patience
-from worker.settings import IngestSettings, LimitSettings
+from worker.settings.ingest import IngestSettings, LimitSettings
 
 GOOD = "10.1038/nphys1170"
 

@@ -27,7 +27,7 @@ from worker.ledger.sole import Lease, sole
 from worker.model.embedder import Embedder
 from worker.model.loaded import Encoder, Models, Target, Vectors
 from worker.patience import Patience
-from worker.settings import IngestSettings
+from worker.settings.ingest import IngestSettings
 from worker.store.points import payload
 from worker.store.protocol import VectorStore, Write
 

@@ -17,7 +17,8 @@ from worker.errors import (
     LedgerUnavailable,
 )
 from worker.ledger.ledger import GONE, REFUSALS, SWEEP_LIMIT, Claim, Ledger
-from worker.settings import IngestSettings, RedisSettings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import RedisSettings
 
 DOCUMENTS = [Document(doi=f"10.1038/nphys{n}") for n in range(1170, 1180)]
 OPTIONS = IngestSettings(lease_s=0.3, pause_records=20, pause_share=0.9)

@@ -14,7 +14,8 @@ from worker.ledger.sole import Lease, sole
 HOLD = """
 import sys, time
 from worker.ledger.ledger import Ledger
-from worker.settings import IngestSettings, RedisSettings
+from worker.settings.ingest import IngestSettings
+from worker.settings.servers import RedisSettings
 from worker.ledger.sole import sole
 ledger = Ledger.connect(RedisSettings(url=sys.argv[1]), options=IngestSettings())
 with sole(ledger, "promotion", lease_s=float(sys.argv[2])):

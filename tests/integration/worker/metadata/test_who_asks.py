@@ -15,7 +15,7 @@ from tests.support.registries import HTML, JSON, MAILTO, TEXT, Registries, Spend
 from tests.support.tls import Authority, tls_front
 from worker.errors import ConfigurationError, RegistryUnavailable, WorkerError
 from worker.metadata.registries.opening import open_registries
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 SECRET = "s3cr"
 KEY = SecretStr("/".join([SECRET] * 2) + "".join(sign + SECRET for sign in "#@%?;:+&= '\"\\"))

@@ -10,7 +10,7 @@ from schemas.document import Document
 from schemas.job import NO_DOI, Rejection
 from tests.support.paths import DATA
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.records import read
 from worker.sources.report import Report

@@ -31,7 +31,7 @@ from tests.support.vectors import (
     write,
 )
 from worker.errors import CollectionMissing, ConfigurationError, StoreRejected, SwitchRefused
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store import points as kept
 from worker.store.opening import open_store
 from worker.store.protocol import Query, Stored, VectorStore

@@ -14,7 +14,7 @@ from schemas.doi import point_id
 from tests.support.paths import ROOT
 from tests.support.vectors import DIMENSION, DOIS, NOW, bare, write
 from worker.errors import ConfigurationError, StoreBusy, StoreUnavailable
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.edge import EdgeStore
 from worker.store.opening import open_store
 
@@ -35,7 +35,7 @@ sys.stdin.read()
 IMPORTS = """
 import sys
 from pathlib import Path
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.opening import open_store
 
 store = open_store(QdrantSettings(url=sys.argv[2] or None), data_dir=Path(sys.argv[1]))

@@ -18,7 +18,7 @@ from schemas.search import Filter, Years
 from tests.support.servers import QdrantServer, RedisServer, free_port, wait_until
 from tests.support.vectors import DIMENSION, DOIS, NOW, bare, vectors, write
 from worker.errors import ConfigurationError, StoreUnavailable, SwitchRefused
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store.messages import messages
 from worker.store.protocol import Query
 from worker.store.server import ServerStore

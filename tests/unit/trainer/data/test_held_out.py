@@ -23,7 +23,8 @@ from trainer.data.shards import digest
 from trainer.data.split import dois, touched, training_part
 from trainer.errors import HeldOutUnknown, PairsError
 from worker.errors import SourceError
-from worker.settings import LimitSettings, PairSettings
+from worker.settings.ingest import LimitSettings
+from worker.settings.training import PairSettings
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not here")
 REAL = ("pairs_seedlike.csv", "pairs.csv.xz")

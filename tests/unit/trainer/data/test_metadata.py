@@ -5,7 +5,7 @@ from pathlib import Path
 
 from schemas.document import Document
 from trainer.data.metadata import MetadataStore
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 
 DOI = "10.1038/nphys1170"
 

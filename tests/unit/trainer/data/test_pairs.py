@@ -20,7 +20,8 @@ from tests.support.paths import DATA
 from trainer.data.pairs import Balance, ImportReport, PairStore, balance
 from trainer.errors import LimitExceeded, PairsError
 from worker.errors import SourceError
-from worker.settings import LimitSettings, PairSettings
+from worker.settings.ingest import LimitSettings
+from worker.settings.training import PairSettings
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not here")
 HEADER = "doi_a,doi_b,label,source,group"

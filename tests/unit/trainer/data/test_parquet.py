@@ -15,7 +15,7 @@ from tests.support.damage import refusals
 from tests.support.memory import reading
 from trainer.data import pair_files
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 
 A, B, C = "10.1000/a", "10.1000/b", "10.1000/c"
 MIB = 2**20

@@ -14,7 +14,8 @@ from trainer.errors import EvaluationError
 from trainer.evaluation import assessment, subjects
 from trainer.history import History
 from trainer.stores import Stores
-from worker.settings import GateSettings, Settings
+from worker.settings.environment import Settings
+from worker.settings.training import GateSettings
 
 RULES = GateSettings(metric="roc_auc", guards={"roc_auc": 1.0}, minimum_groups=2)
 

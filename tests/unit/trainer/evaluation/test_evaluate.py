@@ -23,7 +23,7 @@ from trainer.evaluation.evaluate import Encoder, Scores, report, score
 from trainer.evaluation.gate import decide
 from trainer.evaluation.randoms import drawn
 from trainer.evaluation.retrieval import GROUP_QUERIES, queries, ranks, searched
-from worker.settings import GateSettings
+from worker.settings.training import GateSettings
 
 GROUPS = 24
 CITED = 3

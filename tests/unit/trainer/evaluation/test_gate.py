@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schemas.evaluation import Anchor, Difference, Estimate, Verdict
 from trainer.evaluation import metrics
 from trainer.evaluation.gate import EASY, decide
-from worker.settings import GateSettings
+from worker.settings.training import GateSettings
 
 RULES = GateSettings()
 GUARDS = RULES.guards

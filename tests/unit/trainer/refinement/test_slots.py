@@ -8,7 +8,8 @@ from celery import Celery
 
 from trainer.refinement.slots import Slots, latest_slot
 from worker.errors import ConfigurationError
-from worker.settings import ScheduleSettings, Settings, read_settings
+from worker.settings.environment import Settings, read_settings
+from worker.settings.training import ScheduleSettings
 
 
 def slots(crontab: str, time_zone: str = "UTC") -> Slots:

@@ -8,7 +8,7 @@ import pytest
 from schemas.document import Document
 from worker.cli.produce import Producing
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.report import Report
 

@@ -8,7 +8,7 @@ from tests.support.disk import small_disk
 from worker.doctor import addresses, machine
 from worker.doctor.findings import Finding, Level
 from worker.doctor.machine import of_disk, of_folders, of_network, of_packages, of_processor
-from worker.settings import Settings
+from worker.settings.environment import Settings
 
 TABLE = """overlay / overlay rw,relatime 0 0
 filer:/home /data nfs4 rw,vers=4.2 0 0

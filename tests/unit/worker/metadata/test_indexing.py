@@ -20,7 +20,7 @@ from worker.metadata.entries import NO_DICTIONARY, File
 from worker.metadata.index import Index, position
 from worker.metadata.indexing import Indexing, Options, Progress, Summary
 from worker.metadata.runs import RunWriter, merge, runs
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 
 NOW = 1_000.0
 

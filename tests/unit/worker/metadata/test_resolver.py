@@ -14,7 +14,7 @@ from worker.metadata.answers import Answer, Answers
 from worker.metadata.index import Index
 from worker.metadata.memory import Spending, noted
 from worker.metadata.resolver import DAY_S, Resolver
-from worker.settings import MetadataSettings
+from worker.settings.metadata import MetadataSettings
 
 NOW = 1.8e9
 DOIS = [f"10.1000/{number}" for number in range(2500)]

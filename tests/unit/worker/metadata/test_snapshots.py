@@ -17,7 +17,7 @@ from schemas.job import Rejection
 from worker.errors import NoRecord, SourceError
 from worker.metadata.answers import Answer
 from worker.metadata.snapshots import in_a_file, listing, parts, records
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 
 CROSSREF = [
     {"DOI": f"10.1000/C{n}", "title": [f"Of Crossref, {n}"], "indexed": {"timestamp": n * 1000}}

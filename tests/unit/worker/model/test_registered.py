@@ -9,7 +9,8 @@ from schemas.model import collection_name
 from tests.support.tiny_model import make_tiny_model
 from worker.model.registered import Registered
 from worker.model.registry import Registry
-from worker.settings import ModelSettings, Settings
+from worker.settings.embedding import ModelSettings
+from worker.settings.environment import Settings
 
 TEMPLATES = ("{title}", "{doi}")
 COMMIT = "c0ffee" * 6 + "0000"

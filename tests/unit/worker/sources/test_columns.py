@@ -6,7 +6,7 @@ import pytest
 
 from schemas.document import Document
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.columns import DOCUMENT, Columns, folded
 from worker.sources.options import SourceOptions
 from worker.sources.records import read

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.document import Document
 from schemas.job import Rejection
 from worker.errors import ConfigurationError, SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.encodings import encoding_of, known_encoding, likely_encoding
 from worker.sources.options import SourceOptions
 from worker.sources.records import read

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.document import Document
 from schemas.job import NO_DOI
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.fields import Found, given
 
 LIMITS = LimitSettings()

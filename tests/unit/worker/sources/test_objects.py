@@ -6,7 +6,7 @@ import pytest
 
 from schemas.document import Document
 from tests.support.paths import DATA
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.fields import given
 
 LIMITS = LimitSettings()

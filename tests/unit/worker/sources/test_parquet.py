@@ -12,7 +12,7 @@ from schemas.document import Document
 from schemas.job import Rejection
 from tests.support.memory import reading
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.records import read
 from worker.sources.report import Report
 

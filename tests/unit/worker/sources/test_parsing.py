@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 from trainer.data import pair_files
 from trainer.data.pair_files import pair
 from worker.errors import InternalError, SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.columns import DOCUMENT
 from worker.sources.fields import given as document_of
 from worker.sources.parsing import attempt, told

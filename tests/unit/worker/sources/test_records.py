@@ -17,7 +17,7 @@ from schemas.document import Document
 from schemas.job import Rejection
 from tests.support.paths import DATA, EXAMPLES
 from worker.errors import SourceError
-from worker.settings import LimitSettings
+from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
 from worker.sources.records import identity, read
 

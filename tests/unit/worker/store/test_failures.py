@@ -24,7 +24,7 @@ from worker.errors import (
     StoreUnavailable,
     WorkerError,
 )
-from worker.settings import QdrantSettings
+from worker.settings.servers import QdrantSettings
 from worker.store import failures, shard
 from worker.store.server import ServerStore
 

@@ -1,0 +1,1 @@
+"""The settings: a slice for each part, read from the environment in one place."""
