@@ -74,7 +74,7 @@ def _of_store(settings: Settings, ledger: Ledger | None) -> Findings:
                 yield from _of_both(ledger, store, alias=alias)
             live = store.live(alias)
     except StoreBusy as error:
-        yield fine(of_store.CHECK, f"a worker has it, and knows how it is: {error}")
+        yield fine(of_store.CHECK, f"not looked into: {error}")
         live, _ = look(settings.qdrant, data_dir=settings.data_dir, alias=alias)
     except (WorkerError, OSError) as error:
         yield wrong(of_store.CHECK, str(error), of_store.AWAY)
