@@ -28,7 +28,8 @@ HEADER = "doi_a,doi_b,label,source,group"
 A, B, C, D = (f"10.1000/{name}" for name in "abcd")
 IMPORT = (
     "import sys; from pathlib import Path; from trainer.data.pairs import PairStore\n"
-    "from worker.settings import LimitSettings, PairSettings\n"
+    "from worker.settings.ingest import LimitSettings\n"
+    "from worker.settings.training import PairSettings\n"
     "store = PairStore(Path(sys.argv[1]), limits=LimitSettings(), caps=PairSettings())\n"
     "print('ready', flush=True); sys.stdin.read()\n"
     "store.import_files(sys.argv[2:])"

@@ -61,7 +61,7 @@ def dois(found: list) -> list[str | int]:
 def read_standard_input(content: bytes) -> list[str]:
     code = (
         "import sys; from worker.sources.records import read\n"
-        "from worker.settings import LimitSettings\n"
+        "from worker.settings.ingest import LimitSettings\n"
         "for r in read('-', limits=LimitSettings()): print(getattr(r, 'doi', r))\n"
         "assert not sys.stdin.buffer.closed"
     )
