@@ -17,6 +17,7 @@ STEPS = (
     ["-m", "benchmarks.life"],
     ["-m", "benchmarks.abstracts"],
     ["-m", "benchmarks.metadata"],
+    ["-m", "benchmarks.resolving"],
     ["-m", "benchmarks.gate"],
     ["-m", "benchmarks.memory"],
     ["docs/generate.py"],
