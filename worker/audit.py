@@ -169,7 +169,7 @@ class Audit:
         for i, payload in whole.items():
             if lost := [n for n in behind[i] if payload.get(n) != ids[i].metadata[n]]:
                 suspects[i] = f"its {' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} older"
-        return suspects
+        return {i: suspects[i] for i in ids if i in suspects}  # in the order that they were given
 
     def _excused(self, batch: KeptBatch, suspects: Mapping[str, str]) -> Set[str]:
         """The ids that need not be as they should: deleted since, dead, queued again, never made.

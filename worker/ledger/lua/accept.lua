@@ -1,8 +1,8 @@
 -- Take a batch into the ledger, once.
 -- ARGV: job, number, records, body, how long its producer may be silent in ms, the DOIs of which an
 -- earlier batch of the job has something, too, and of a repair the sequence that its records had,
--- else ''. Returns {verdict, batches outstanding}, the verdict being 'accepted', 'known' (there already), 'closed' (the job
--- was sealed without it), 'cancelled', or 'unknown' (no job).
+-- else ''. Returns {verdict, batches outstanding}, the verdict being 'accepted', 'known' (there
+-- already), 'closed' (the job was sealed without it), 'cancelled', or 'unknown' (no job).
 local job, number = ARGV[1], ARGV[2]
 local key = 'doivec:job:' .. job
 local function answer(verdict)
