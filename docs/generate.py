@@ -283,8 +283,8 @@ def _resolving(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"{result['asked_twice']:,}, {result['most_lists_in_a_second']}",
     )
     yield (
-        f"searches of {result['queries']} of these papers for those of their groups: nDCG@10 by the "
-        "DOIs' strings, by the titles that were found",
+        f"searches of {result['queries']} of these papers for those of their groups: nDCG@10 by "
+        "the DOIs' strings, by the titles that were found",
         f"{result['ndcg_bare']:.3f} and {result['ndcg_titled']:.3f}",
     )
 
