@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient
 from schemas.document import Document
 from schemas.doi import normalize, point_id
 from schemas.job import Job, JobState
+from tests.support import registered
 from tests.support.servers import QdrantServer, RedisServer, wait_until
 from tests.support.shell import SCRIPTS, WORKER
 from worker import bootstrap
@@ -70,6 +71,8 @@ class Deployment:
         self.redis = redis
         self.qdrant = qdrant
         self.workers: list[Worker] = []
+        if isinstance(model, Path):
+            registered.put_into(folder / "data", model)
         self.environment = {
             "DOIVEC_REDIS__URL": redis.url,
             "DOIVEC_QDRANT__URL": qdrant.url,
