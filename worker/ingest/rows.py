@@ -14,7 +14,7 @@ from worker.ingest.settlement import Outcome, covers, place, standing
 from worker.ledger.ledger import Claim, Ledger
 from worker.patience import Patience
 from worker.store.points import record, stored
-from worker.store.protocol import VectorStore
+from worker.store.protocol import Stored, VectorStore
 
 
 class There(NamedTuple):
@@ -77,6 +77,9 @@ class Reader:
         telling = [d.doi for d in documents if not d.is_bare]
         contested = self._patience(self._ledger.contested, claim.batch, telling)
         seen = self._patience(self._store.read, collection, list(ids))
+        # A worker that died may have written one after it was deleted.
+        back = {i: tombstone for i, tombstone in buried.items() if _is_back(seen.get(i), tombstone)}
+        self.clear(collection, back)
         left = {}
         for i, document in ids.items():
             tombstone = buried.get(i, 0)
@@ -134,6 +137,11 @@ def delete_buried(store: VectorStore, collection: str, tombstones: Mapping[str, 
     """Remove the points under `tombstones` (ids with their sequences) that are older."""
     for sequence, group in groupby(sorted(tombstones, key=tombstones.__getitem__), tombstones.get):
         store.delete(collection, list(group), below=sequence or 0)
+
+
+def _is_back(there: Stored | None, tombstone: int) -> bool:
+    """Whether a point is there that was deleted at `tombstone`."""
+    return bool(there and there.revision and there.sequence < tombstone)
 
 
 def _row(
