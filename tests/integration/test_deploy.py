@@ -75,6 +75,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     found |= {f"{name}_total": names for name, names in labels.items()}
     found["doivec_step_seconds_bucket"] = {"step", "le"}
     found |= {"doivec_retries_total": {"server"}, "doivec_waiting": {"server"}}
+    found["doivec_lookups_total"] = {"registry", "answer"}
+    found["doivec_registry_left_alone_until_seconds"] = {"registry"}
     return found
 
 

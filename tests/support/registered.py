@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from worker.model.registry import Registry, identify
-from worker.settings import ModelSettings
+from worker.settings.embedding import ModelSettings
 
 TEMPLATES = ModelSettings().templates
 

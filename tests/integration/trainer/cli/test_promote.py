@@ -76,7 +76,10 @@ def test_what_stays_behind_is_told_and_pruned_by_its_number_alone(shell: Shell) 
     source.write_text(DOIS[101])
     shell.run(WORKER, "ingest", str(source), expect=3)
     letter = shell.run(WORKER, "dead", "list").stdout
-    assert "missing_metadata: it has no title; ingest it again with its title, or" in letter
+    assert (
+        "missing_metadata: it has no title; bring it (`doi-worker metadata`) or ingest it again"
+        in letter
+    )
     assert "stay behind" in shell.run(TRAINER, "promote", third).stdout
     (found,) = shell.json(TRAINER, "prune", "--keep", "0", "--dry-run")
     assert (found["points"], found["last_copies"]) == (81, 1)

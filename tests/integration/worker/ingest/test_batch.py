@@ -218,8 +218,8 @@ def test_records_without_what_the_model_reads_are_dead_letters(bench: Bench) -> 
     assert (job.stored, job.dead) == (1, 2)
     reasons = {d.document.doi: d.reason for d in bench.ledger.dead("job")}
     assert reasons[OTHERS[0].doi] == (
-        "missing_metadata: it has no title; ingest it again with its title, or promote a model "
-        "that reads {doi}, then `doi-worker dead replay`"
+        "missing_metadata: it has no title; bring it (`doi-worker metadata`) or ingest it again "
+        "with its title, or promote a model that reads {doi}, then `doi-worker dead replay`"
     )
     assert bench.encoder.texts == ["Measured measurement"]
 

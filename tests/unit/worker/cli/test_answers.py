@@ -69,6 +69,7 @@ def test_csv_and_json_say_which_question_it_was(capsys: pytest.CaptureFixture[st
 
 DOI = "10.1000/1"
 STRING = "neighbours by the string alone say little"
+CURE = "`doi-worker metadata resolve` looks it up, or ingest it with its title"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ STRING = "neighbours by the string alone say little"
         (
             Answer(DOI, is_doi=True, known={}, of_text=False, hits=HITS),
             *(Filter(), False),
-            [f"no title is known of {DOI}: {STRING}; ingest it with its title"],
+            [f"no title is known of {DOI}: {STRING}; {CURE}"],
         ),
         (
             Answer(DOI, is_doi=True, known={"title": "T"}, of_text=False, hits=HITS),
@@ -91,7 +92,7 @@ STRING = "neighbours by the string alone say little"
             *(Filter(), False),
             [
                 f"{DOI} is not in the collection",
-                f"no title is known of {DOI}: {STRING}; ingest it with its title",
+                f"no title is known of {DOI}: {STRING}; {CURE}",
             ],
         ),
         (
