@@ -115,9 +115,12 @@ class Refine:
         return end._replace(details={**facts, **end.details})
 
     def _renew(self, wanted: recipe.Recipe, live: str) -> None:
-        champion = subjects.version_subject(self._stores, live)
-        now = datetime.now(UTC)
-        words = renew_if_due(self._stores, champion, templates=wanted.serving, now=now)
+        words = renew_if_due(
+            self._stores,
+            lambda: subjects.version_subject(self._stores, live),
+            templates=wanted.serving,
+            now=datetime.now(UTC),
+        )
         if words is not None:
             self._watcher.say(words)
 

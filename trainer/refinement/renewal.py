@@ -1,6 +1,6 @@
 """Fresh questions for the gate, once those in force have been asked for long."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from trainer.errors import EvaluationError, HeldOutUnknown, PairsError, TrainingError
@@ -13,7 +13,7 @@ SHORT = 12
 
 
 def renew_if_due(
-    stores: Stores, champion: Subject, *, templates: Sequence[str], now: datetime
+    stores: Stores, champion: Callable[[], Subject], *, templates: Sequence[str], now: datetime
 ) -> str | None:
     """Renew the held-out set in force where it is older than the settings say.
 
@@ -31,7 +31,7 @@ def renew_if_due(
     try:
         found = judging.renewed(stores, share=frozen.reserve or judging.FIRST_SHARE)
         assessment.check_judges(
-            stores, champion, found, templates=templates, rules=stores.settings.gate
+            stores, champion(), found, templates=templates, rules=stores.settings.gate
         )
     except (EvaluationError, PairsError, TrainingError) as error:
         return f"{due}, and stay: {error}"

@@ -61,8 +61,8 @@ def test_a_queued_job_is_followed_by_its_beginning(shell: Shell) -> None:
     assert json.loads(out)["stored"] == len(DOIS)
     assert f"dois.txt: {len(DOIS)} of {len(DOIS)} DOIs, " in err
     assert shell.json(WORKER, "health")[0]["trouble"] == ""
+    wait_until(lambda: f"{len(DOIS)} points" in shell.worker("status"), timeout_s=30.0)
     seen = shell.worker("status")
-    assert f"{len(DOIS)} points" in seen
     assert "0 in hand" in seen
     assert job in seen
     worker.send_signal(signal.SIGTERM)
