@@ -51,8 +51,14 @@ class Producing:
         self.identity = identity(names, options)
 
     def begin(self) -> None:
-        """Read the first record; raises `SourceError` where no source gives any."""
+        """Read the first record; raises `SourceError` where no source gives any.
+
+        What comes on standard input may be long in coming, and has its job before.
+        """
         found = self._read()
+        if STANDARD_INPUT in self._names:
+            self._begun = found
+            return
         first = next(found, None)
         self._begun = chain(() if first is None else (first,), found)
 
