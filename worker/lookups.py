@@ -18,14 +18,14 @@ def open_resolver(settings: Settings) -> Iterator[Resolver]:
     from worker.metadata.registries.opening import open_registries  # noqa: PLC0415
 
     index = metadata_index(settings)
-    registries = open_registries(
-        settings.metadata,
-        budget=Spending(index, usd_a_day=settings.metadata.openalex_usd_a_day),
-        agencies=Agencies(index),
-    )
-    resolver = Resolver(index, registries, settings=settings.metadata)
-    with closing(resolver), locked(index.path.with_name("resolver.lock")):
-        yield resolver
+    with locked(index.path.with_name("resolver.lock")):
+        registries = open_registries(
+            settings.metadata,
+            budget=Spending(index, usd_a_day=settings.metadata.openalex_usd_a_day),
+            agencies=Agencies(index),
+        )
+        with closing(Resolver(index, registries, settings=settings.metadata)) as resolver:
+            yield resolver
 
 
 def completion(client: Client, resolver: Resolver) -> Completion:

@@ -25,7 +25,7 @@ class Done(NamedTuple):
 
 
 @contextmanager
-def shown(resolver: Resolver, total: int | None) -> Iterator[Bar]:
+def shown(resolver: Resolver, total: int | None) -> Iterator[None]:
     """A bar of the DOIs that are looked up, of `total`, while the context is open."""
     with Bar("looking up", unit="DOIs") as bar:
 
@@ -40,7 +40,7 @@ def shown(resolver: Resolver, total: int | None) -> Iterator[Bar]:
         ticker = Ticker("lookups", show, pause_s=SHOW_S)
         ticker.start()
         try:
-            yield bar
+            yield
         finally:
             ticker.stop()
             show()

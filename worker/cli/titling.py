@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -13,8 +12,9 @@ from schemas.job import Rejection
 from worker.cli import console
 from worker.files import replacing
 from worker.metadata.resolver import PAGE_DOIS, PAGES, Resolver
-from worker.metadata.supplements import Want, lacks
+from worker.metadata.supplements import lacks
 from worker.settings.ingest import LimitSettings
+from worker.settings.metadata import Want
 from worker.sources.options import SourceOptions
 from worker.sources.records import read
 
@@ -53,7 +53,7 @@ def titled(resolver: Resolver, records: Iterable[Document], *, want: Want) -> It
     """The records in their order, each with what was found and it lacks."""
     left = iter(records)
     while chunk := list(islice(left, PAGES * PAGE_DOIS)):
-        lacking = Counter(r.doi for r in chunk if lacks(r.metadata, want))
+        lacking = dict.fromkeys(r.doi for r in chunk if lacks(r.metadata, want))
         pages = resolver.resolve(lacking)
         found = {doi: known for page in pages for doi, known in page.found.items()}
         for record in chunk:

@@ -1,12 +1,12 @@
 """What looking DOIs up would take: how many requests, how long, and what it costs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
 from worker.metadata.index import Index
 from worker.metadata.resolver import PAGE_DOIS
-from worker.metadata.supplements import kept, lacks
+from worker.metadata.supplements import lacking
 from worker.settings.metadata import MetadataSettings
 
 
@@ -54,27 +54,16 @@ class Plan(NamedTuple):
 
 def plan(index: Index, dois: Iterable[str], *, settings: MetadataSettings, now: float) -> Plan:
     """What looking canonical DOIs up would take; nothing is asked."""
-    left, count, known = iter(dois), 0, 0
+    every, count, known = iter(dois), 0, 0
     asked = dict.fromkeys(settings.sources, 0)
-    while page := list(islice(left, PAGE_DOIS)):
-        lacking = _lacking(index, page, settings=settings)
+    while page := list(islice(every, PAGE_DOIS)):
+        left = lacking(page, index.find(page), settings.want)
         count += len(page)
-        known += len(page) - len(lacking)
+        known += len(page) - len(left)
         for name in asked:
-            asked[name] += len(index.to_ask(lacking, name, now=now))
+            asked[name] += len(index.to_ask(left, name, now=now))
     estimates = (_estimate(name, asked[name], settings) for name in RATES if name in asked)
     return Plan(count, known, tuple(estimates))
-
-
-def _lacking(index: Index, dois: Sequence[str], *, settings: MetadataSettings) -> list[str]:
-    found = index.find(dois)
-    return [
-        doi
-        for doi in dois
-        if lacks(
-            {n for d in kept(found.get(doi, ()), settings.want) for n in d.metadata}, settings.want
-        )
-    ]
 
 
 def _estimate(name: str, dois: int, settings: MetadataSettings) -> Estimate:
@@ -83,9 +72,8 @@ def _estimate(name: str, dois: int, settings: MetadataSettings) -> Estimate:
         rate = rate._replace(most=1, usd=0.0)
     requests = -(-dois // rate.most)
     usd = requests * rate.usd
-    within_s = (
-        (usd // settings.openalex_usd_a_day) * DAY_S if usd else 0.0
-    )  # whole days to wait for
+    # Where the budget of a day is spent, the next one is waited for.
+    within_s = usd // settings.openalex_usd_a_day * DAY_S if usd else 0.0
     return Estimate(
         *(name, dois, requests),
         least_s=max(within_s, requests / rate.allowed),

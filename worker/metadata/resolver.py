@@ -19,7 +19,7 @@ from worker.errors import RegistryBlocked, RegistryRefused, RegistryUnavailable,
 from worker.metadata.answers import Answers, Registry
 from worker.metadata.index import Index
 from worker.metadata.memory import abstracts_since, note
-from worker.metadata.supplements import Want, kept, lacks
+from worker.metadata.supplements import kept, lacking
 from worker.settings.metadata import MetadataSettings
 
 PAGE_DOIS = 1000  # so that what one registry leaves fills lists of the next
@@ -65,7 +65,7 @@ class Resolver:
         self._index = index
         self._registries = registries
         self._settings = settings
-        self._want: Want = settings.want
+        self._want = settings.want
         self._clock = clock
         self._asking = {
             registry.name: ThreadPoolExecutor(registry.threads, f"doivec-{registry.name}")
@@ -135,7 +135,7 @@ class Resolver:
 
     def _page(self, dois: Sequence[str]) -> Page:
         found = self._index.find(dois)
-        left = self._left(dois, found)
+        left = lacking(dois, found, self._want)
         self._count(known=len(dois) - len(left))
         for registry in self._registries:
             if not left:
@@ -144,9 +144,10 @@ class Resolver:
             asked = self._not_silent(registry.name, self._to_ask(registry, left), now=now)
             if asked and self._may_ask(registry.name, now):
                 with self._alone(registry.name, asked) as mine:
-                    self._ask_all(registry, mine)
+                    # Another page may have been answered between the look and the turn.
+                    self._ask_all(registry, self._to_ask(registry, mine))
                 found |= self._index.find(asked)
-                left = self._left(left, found)
+                left = lacking(left, found, self._want)
         self._count(unanswered=len(self._unanswered(left)))
         whole = {doi: kept(found[doi], self._want) for doi in dois if doi in found}
         whole = {doi: documents for doi, documents in whole.items() if documents}
@@ -190,9 +191,6 @@ class Resolver:
                 self._answered.notify_all()
         with self._answered:
             self._answered.wait_for(lambda: not keys & self._under_way)
-
-    def _left(self, dois: Sequence[str], found: dict[str, list[Document]]) -> list[str]:
-        return [doi for doi in dois if lacks(_fields(found.get(doi, [])), self._want)]
 
     def _ask_all(self, registry: Registry, dois: Sequence[str]) -> None:
         groups = [dois[n : n + registry.most] for n in range(0, len(dois), registry.most)]
@@ -278,10 +276,6 @@ class Resolver:
     def _count(self, **counts: int) -> None:
         with self._lock:
             self.tally.update(counts)
-
-
-def _fields(documents: Iterable[Document]) -> set[str]:
-    return {name for document in documents for name in document.metadata}
 
 
 def _words(until: float) -> str:

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from schemas.document import Document
 from worker.errors import WorkerError
+from worker.settings.metadata import Want
 
 SAY_AGAIN_S = 60.0
-Want = Literal["title", "abstract"]
 log = logging.getLogger(__name__)
 
 
@@ -23,6 +23,15 @@ class Finder(Protocol):
 def lacks(fields: Iterable[str], want: Want) -> bool:
     """Whether a record with these fields lacks what is wanted."""
     return not {"title", want} <= set(fields)
+
+
+def lacking(dois: Iterable[str], found: Mapping[str, Iterable[Document]], want: Want) -> list[str]:
+    """Those of DOIs of which what is wanted is not among what was found of each."""
+
+    def fields(doi: str) -> set[str]:
+        return {name for document in found.get(doi, ()) for name in document.metadata}
+
+    return [doi for doi in dois if lacks(fields(doi), want)]
 
 
 def kept(documents: Iterable[Document], want: Want) -> list[Document]:
@@ -41,7 +50,7 @@ class Supplements:
 
     def __init__(self, index: Finder, *, want: Want) -> None:
         self._index = index
-        self._want: Want = want
+        self._want = want
         self._told = -SAY_AGAIN_S
 
     def __call__(self, documents: Mapping[str, Document]) -> dict[str, Document]:

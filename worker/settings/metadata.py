@@ -34,6 +34,7 @@ def _listed(value: Any) -> Any:
     return json.loads(value) if value.lstrip().startswith("[") else value.replace(",", " ").split()
 
 
+Want = Literal["title", "abstract"]
 Live = Literal["crossref", "openalex", "datacite", "agency"]
 
 
@@ -50,7 +51,7 @@ class MetadataSettings(Slice):
         description="your e-mail address, by which the registries reach whoever asks them; "
         "required for each of them",
     )
-    want: Literal["title", "abstract"] = Field(
+    want: Want = Field(
         default="title",
         description="what a record must lack to be looked up: a title, or an abstract, too",
     )
