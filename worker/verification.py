@@ -3,7 +3,7 @@
 import heapq
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -46,6 +46,12 @@ class Finding(NamedTuple):
     words: str
 
 
+def drawn(ids: Iterable[str], count: int, *, seed: int | None = None) -> list[str]:
+    """So many of the ids, each as likely as any other; only these are held in memory."""
+    draw = random.Random(seed)  # noqa: S311 - not for secrets
+    return heapq.nsmallest(count, ids, key=lambda _: draw.random())
+
+
 class Verification:
     """Recomputes points of a collection with its model; `looked_at` and `faulty` count them."""
 
@@ -63,9 +69,7 @@ class Verification:
 
         Reads the ids of all points once, and keeps only those that it has drawn.
         """
-        draw = random.Random(seed)  # noqa: S311 - not for secrets
-        ids = self._store.ids(self._target.collection)
-        yield from self._of(heapq.nsmallest(count, ids, key=lambda _: draw.random()))
+        yield from self._of(drawn(self._store.ids(self._target.collection), count, seed=seed))
 
     def all(self) -> Iterator[list[Finding]]:
         """What is wrong with any point, in pages."""

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.document import Document
 from schemas.doi import point_id
-from schemas.job import DeadLetter, JobState, State
+from schemas.job import DeadLetter, Job, JobState, State
 from schemas.model import collection_name
 from tests.support.vectors import payload, vectors
 from tests.support.workers import ingestor
@@ -87,7 +87,7 @@ class Site:
         """Audit and repair all jobs; the repair's job, worked off."""
         sent: list[tuple[str, int]] = []
 
-        def begin():  # type: ignore[no-untyped-def]
+        def begin() -> Job:
             return self.ledger.open("repair", identity=None, source="repair", batch_records=30)
 
         with Repair(
