@@ -24,8 +24,8 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks import machine
 from worker.model import checkpoint
+from worker.model.devices import pick_dtype
 from worker.model.embedder import Embedder
-from worker.model.forward import pick_dtype
 from worker.model.origin import resolve_source
 
 CORPUS, QUERIES, NEIGHBOURS = 20_000, 1_000, 10

@@ -26,7 +26,7 @@ from trainer.training.graphed import GraphedEncoder, Pass, pad
 from trainer.training.packed import PackedEncoder
 from trainer.training.tables import tokens_of
 from trainer.training.train import PackedTrainer, arguments_of, loss_of
-from worker.model.forward import pick_device
+from worker.model.devices import pick_device
 from worker.model.origin import BASE, resolve_source
 
 WARM = 3

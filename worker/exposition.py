@@ -73,8 +73,8 @@ class GpuMemory(Collector):
         words = "Memory of a GPU, in bytes: all of it, what is free, what this process holds."
         found = GaugeMetricFamily("doivec_gpu_memory_bytes", words, labels=["device", "kind"])
         # Not imported: where no model is loaded there is nothing to ask for.
-        if forward := sys.modules.get("worker.model.forward"):
-            for device, kind, size in forward.gpu_memory():
+        if devices := sys.modules.get("worker.model.devices"):
+            for device, kind, size in devices.gpu_memory():
                 found.add_metric([device, kind], size)
         yield found
 

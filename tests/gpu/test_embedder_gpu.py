@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tests.support.paths import DATA as SHARED
 from tests.support.tiny_model import make_tiny_model
 from worker.errors import OutOfMemory
+from worker.model.devices import gpu_memory, vendor_errors
 from worker.model.embedder import Embedder
-from worker.model.forward import gpu_memory, vendor_errors
 from worker.model.origin import resolve_source
 from worker.model.registry import Registry
 

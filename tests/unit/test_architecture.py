@@ -65,7 +65,7 @@ UPPER = {
 }
 ROOMS = {
     "torch": {
-        *("worker/model/embedder.py", "worker/model/forward.py"),
+        *(f"worker/model/{name}.py" for name in ("embedder", "forward", "devices")),
         *(f"trainer/training/{name}.py" for name in ("train", "packed", "graphed", "weights")),
     },
     "transformers": {

@@ -19,7 +19,7 @@ from trainer.stores import Stores
 from trainer.training import judging
 from worker.errors import EmbeddingError, ModelError
 from worker.files import write_text
-from worker.model.forward import pick_device
+from worker.model.devices import pick_device
 from worker.settings.training import GateSettings
 
 log = logging.getLogger(__name__)

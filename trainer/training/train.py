@@ -38,7 +38,7 @@ from trainer.training.recipe import Recipe
 from trainer.training.tables import make_tables, tokens_of
 from worker.errors import ConfigurationError
 from worker.files import write_text
-from worker.model.forward import pick_device, use_threads
+from worker.model.devices import pick_device, use_threads
 
 Progress = Callable[[int, int, float | None], None]
 Stop = Callable[[], bool]

@@ -51,7 +51,7 @@ def of_first(settings: Settings) -> Findings:
 
 def of_device(embed: EmbedSettings, *, devices: Path) -> Findings:
     """Whether a GPU that is there is used."""
-    from worker.model.forward import pick_device  # noqa: PLC0415 - imports torch
+    from worker.model.devices import pick_device  # noqa: PLC0415 - imports torch
 
     used, best = pick_device(embed.device), pick_device("auto")
     has_gpu = best.type == "cuda" or any(devices.glob("nvidia[0-9]*"))

@@ -119,18 +119,18 @@ class PackedModel:
     """
 
     def __init__(self, source: Checkpoint, *, device: str, dtype: str, threads: int | None) -> None:
-        from worker.model import forward  # noqa: PLC0415 - imports torch, which takes a second
+        from worker.model import devices, forward  # noqa: PLC0415 - imports torch, which takes a second
 
         self._bert: PackedBert = forward.open_packed(source, device=device, dtype=dtype)
         self._tokenizer = source.tokenizer
         self._prompt = source.prompt
         on_cpu = self._bert.device.type == "cpu"
         self._pool = ThreadPoolExecutor(
-            (threads or forward.threads()) if on_cpu else 1,
+            (threads or devices.threads()) if on_cpu else 1,
             thread_name_prefix="doivec-embed",
-            initializer=forward.use_threads if on_cpu else None,
+            initializer=devices.use_threads if on_cpu else None,
         )
-        self._to_host = forward.to_host
+        self._to_host = devices.to_host
         self.dimension = self._bert.dimension
         self.max_tokens = source.max_tokens
 
@@ -171,16 +171,16 @@ class StockModel:
     """The modules of sentence-transformers, for every model that they can load."""
 
     def __init__(self, path: Path, *, device: str, dtype: str, threads: int | None) -> None:
-        from worker.model import forward  # noqa: PLC0415 - as above
+        from worker.model import devices  # noqa: PLC0415 - as above
 
         if threads:
-            forward.use_threads(threads)
+            devices.use_threads(threads)
         self._lock = threading.Lock()
-        self._errors = forward.vendor_errors
+        self._errors = devices.vendor_errors
         with self._errors():
-            place = forward.pick_device(device)
+            place = devices.pick_device(device)
             self._model = _open_stock(path, device=str(place))
-            self._model.to(forward.pick_dtype("float32" if dtype == "auto" else dtype, place))
+            self._model.to(devices.pick_dtype("float32" if dtype == "auto" else dtype, place))
         self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or 0)
 

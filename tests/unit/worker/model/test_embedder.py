@@ -19,8 +19,9 @@ from tests.support.paths import DATA as SHARED
 from tests.support.tiny_model import make_tiny_model
 from worker.errors import ConfigurationError, EmbeddingError, ModelError, OutOfMemory
 from worker.model import checkpoint
+from worker.model.devices import pick_dtype, vendor_errors
 from worker.model.embedder import Embedder, PackedModel, StockModel, check_unit_length, cut
-from worker.model.forward import Linear, pick_dtype, vendor_errors
+from worker.model.forward import Linear
 from worker.model.origin import BASE_PACKAGE, resolve_source
 from worker.model.registry import Registry
 
