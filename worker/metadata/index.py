@@ -10,14 +10,13 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
 from schemas.document import Document
 from worker.errors import IndexRejected
-from worker.metadata import bodies
+from worker.metadata import bodies, dictionaries
 from worker.metadata.answers import SOURCES, Answers
 from worker.metadata.bodies import Damaged, Key, Packer, Reader
 from worker.metadata.database import WAIT_S, reading, writing
@@ -25,7 +24,6 @@ from worker.metadata.entries import NO_DICTIONARY, Counts, Dictionary, Entry, Fi
 
 SOURCE_BITS = 3
 ABSENT = -1  # in place of `dated`
-MOST_DICTIONARIES = 255
 SELECT = """
 SELECT position.value, records.key & 7, dated, kept, until, body
 FROM json_each(?) AS position JOIN records
@@ -105,7 +103,7 @@ class Index:
         doesn't know a DOI any more doesn't erase what it said before; both hold anew.
         """
         with self._writing() as db:
-            dictionary = _dictionary(db)
+            dictionary = dictionaries.latest(db)
             packer = Packer(dictionary.number, dictionary.bytes)
             before = _found(db)
             rows = list(_rows(source, answers, packer, kept=int(asked_at), until=until))
@@ -113,7 +111,7 @@ class Index:
             due = before // bodies.FEWEST_SAMPLES < _found(db) // bodies.FEWEST_SAMPLES
             if due and dictionary == NO_DICTIONARY:
                 with self._told():
-                    _learn(db, _texts(db))
+                    dictionaries.learn(db, _texts(db))
 
     def forget(self, dois: Iterable[str]) -> int:
         """Remove all that is known of DOIs; returns of how many something was."""
@@ -187,15 +185,15 @@ class Index:
     def learned(self) -> int:
         """Of how many records the last dictionary was made; 0 without one."""
         with self._reading() as db:
-            return _dictionary(db).samples if db else 0
+            return dictionaries.latest(db).samples if db else 0
 
     def dictionary(self, samples: Sequence[bytes]) -> Dictionary:
         """The dictionary for new records: one made of these samples, unless the last had more."""
         with self._writing() as db:
-            found = _dictionary(db)
+            found = dictionaries.latest(db)
             if found.samples < min(len(samples), bodies.SAMPLES):
-                _learn(db, samples)
-                found = _dictionary(db)
+                dictionaries.learn(db, samples)
+                found = dictionaries.latest(db)
         return found
 
     def _reader(self, db: sqlite3.Connection) -> Reader:
@@ -204,7 +202,7 @@ class Index:
         if getattr(self._own, "digests", None) != digests:
             held = db.execute("SELECT number, bytes FROM dictionaries").fetchall()
             with self._told():
-                self._own.reader = Reader(_checked(dict(held), dict(digests)))
+                self._own.reader = Reader(dictionaries.checked(dict(held), dict(digests)))
             self._own.digests = digests
         return cast(Reader, self._own.reader)
 
@@ -278,33 +276,6 @@ def _texts(db: sqlite3.Connection) -> list[bytes]:
     rows = db.execute("SELECT body FROM records WHERE dated >= 0 LIMIT ?", [bodies.SAMPLES])
     reader = Reader({})
     return [reader.text(body) for (body,) in rows]
-
-
-def _dictionary(db: sqlite3.Connection) -> Dictionary:
-    row = db.execute(
-        "SELECT number, samples, bytes FROM dictionaries ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    return Dictionary(*row) if row else NO_DICTIONARY
-
-
-def _checked(held: Mapping[int, Any], digests: Mapping[int, bytes]) -> Mapping[int, bytes]:
-    """Dictionaries that are as they were written; raises `Damaged`."""
-    for number, found in held.items():
-        if type(found) is not bytes or _digest(found) != digests[number]:
-            raise Damaged(f"its dictionary {number} is not as it was written")
-    return held
-
-
-def _digest(dictionary: bytes) -> bytes:
-    return blake2b(dictionary, digest_size=16).digest()
-
-
-def _learn(db: sqlite3.Connection, samples: Sequence[bytes]) -> None:
-    """Make a dictionary for what is kept from now on, where that can be done."""
-    number = _dictionary(db).number + 1
-    if number <= MOST_DICTIONARIES and (made := bodies.trained(samples)):
-        row = (number, len(samples), _digest(made), made)
-        db.execute("INSERT INTO dictionaries VALUES (?, ?, ?, ?)", row)
 
 
 def _present(path: Path) -> Iterator[Path]:
