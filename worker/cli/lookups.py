@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.job import Job
 from worker.cli import console
 from worker.cli.program import EXIT_LOSSES
 from worker.cli.progress import Bar, span
-from worker.metadata.plan import Plan
 from worker.metadata.resolver import Resolver
 from worker.settings.metadata import MetadataSettings
 from worker.ticker import Ticker
+
+if TYPE_CHECKING:
+    from worker.metadata.plan import Plan
 
 SHOW_S = 0.5
 OF_THEM = ("looked_up", "found", "known", "unanswered")
@@ -87,7 +89,7 @@ def _say(resolver: Resolver, registries: dict[str, dict[str, int]]) -> None:
         )
 
 
-def say_plan(found: Plan, what: str, *, as_json: bool) -> None:
+def say_plan(found: "Plan", what: str, *, as_json: bool) -> None:
     """Say what looking up would take."""
     if as_json:
         estimates = [estimate._asdict() for estimate in found.estimates]

@@ -34,7 +34,6 @@ from worker.errors import (
 )
 from worker.exposition import Exposition
 from worker.ingest.producer import Hooks
-from worker.metadata.plan import plan
 from worker.metadata.resolver import Resolver
 from worker.metadata.supplements import lacks
 from worker.settings.environment import Settings, read_settings
@@ -215,6 +214,8 @@ def _dry_run(
     settings: Settings, sources: Sequence[str], options: SourceOptions, *, as_json: bool
 ) -> int:
     """Say what looking up would take; nothing is asked."""
+    from worker.metadata.plan import plan  # noqa: PLC0415 - the registries' rates, with their client
+
     lists = Lists(sources, limits=settings.limits, options=options)
     dois = _asked(settings, lists) if sources else _lacking(settings)
     index = bootstrap.metadata_index(settings)

@@ -5,6 +5,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from worker.metadata.index import Index
+from worker.metadata.registries import agency, crossref, datacite, openalex
+from worker.metadata.registries.pacing import Limit
 from worker.metadata.resolver import PAGE_DOIS
 from worker.metadata.supplements import lacking
 from worker.settings.metadata import MetadataSettings
@@ -19,13 +21,18 @@ class Rate(NamedTuple):
     usd: float = 0.0
 
 
-# As they are documented at the end of 2026; what answers say rules (see docs/metadata.md). Of an
-# agency's DOI two requests a second may be made, and it takes two.
+def _per_s(limit: Limit) -> float:
+    return limit.requests / limit.interval_s
+
+
+# What answers say rules (see docs/metadata.md). A DOI of an agency takes two requests.
 RATES = {
-    "crossref": Rate(50, 1.0, 3.0),
-    "openalex": Rate(100, 5.0, 5.0, 0.0001),
-    "datacite": Rate(100, 1000 / 300, 1000 / 300),
-    "agency": Rate(1, 1.0, 1.0),
+    "crossref": Rate(crossref.MOST, 1.0, float(crossref.POLITE)),
+    "openalex": Rate(
+        *(openalex.MOST, _per_s(openalex.CAREFUL), _per_s(openalex.CAREFUL), openalex.LIST_USD)
+    ),
+    "datacite": Rate(datacite.MOST, _per_s(datacite.CAREFUL), _per_s(datacite.CAREFUL)),
+    "agency": Rate(1, *[_per_s(agency.LIMITS[agency.RECORD]) / 2] * 2),
 }
 DAY_S = 86400.0
 
