@@ -15,10 +15,12 @@ class Labels:
     """Pairs by their key, each with what its sources say; counts what met a pair that was there.
 
     `contradictions` counts rows that met the other label of their pair, `corrected` those of them
-    that changed what their own source had said.
+    that changed what their own source had said. Of an import `every_source` is heard: what adds
+    nothing to the others may take back what its own source said in an earlier one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, every_source: bool = False) -> None:
+        self._every_source = every_source
         # Nearly all pairs have one source: a list for each would take as much memory again.
         self._rows: dict[Key, LabelledPair | list[LabelledPair]] = {}
         self.repeated = self.contradictions = self.corrected = 0
@@ -39,6 +41,9 @@ class Labels:
         """
         known = _listed(self._rows.get(pair.key, []))
         own = next((row for row in known if row.family == pair.family), None)
+        if self._every_source and known and own is None and not pair.label:
+            self._keep(pair, known)  # counted where it meets what is stored
+            return pair
         differs = any(row.label != pair.label for row in known)
         if (own and own.label == pair.label) or (known and not differs and not pair.label):
             self.repeated += 1

@@ -167,7 +167,7 @@ class PairStore:
     def _read(
         self, sources: Sequence[str], options: SourceOptions, report: Report
     ) -> tuple[Labels, list[Rejection], int]:
-        given, rejected, read = Labels(), [], 0
+        given, rejected, read = Labels(every_source=True), [], 0
         found = (
             item
             for source in sources

@@ -577,7 +577,7 @@ def test_a_trainer_told_to_stop_ends_and_the_next_one_goes_on(deployment: Deploy
     first = Program(deployment, "run")
     ask(deployment, recipe=str(path))
     wait_until(
-        lambda: "training tiny: step" in first.words,
+        lambda: "training tiny: 1 of 2,000" in first.words,
         while_true=first.is_running,
         what=lambda: first.words,
     )

@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ def test_interrupted_once_it_finishes_what_is_in_hand_and_gives_the_rest_back(
     process = shell.start(WORKER, "ingest", str(long_list(shell.folder)))
     log = shell.data / "worker.log"
     wait_until(lambda: log.exists() and "records/s" in log.read_text())
+    time.sleep(0.5)  # the next batch is claimed a moment after, and takes seconds
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130

@@ -315,6 +315,21 @@ def test_labels_are_those_of_the_latest_import_of_each_source(
             assert other.dataset() == some.dataset()
 
 
+@pytest.mark.parametrize("other", [0, 1])
+def test_a_source_is_corrected_though_another_one_speaks_in_the_same_import(
+    tmp_path: Path, other: int
+) -> None:
+    def pair(label: int, source: str) -> LabelledPair:
+        return LabelledPair("10.1000/b", "10.1000/c", label, source, "g")
+
+    made = store(tmp_path, source_share=1)
+    made.import_files([table(tmp_path, rows([pair(1, "one")]), name="first.csv")])
+    later = [pair(other, "two"), pair(0, "one")]
+    report = made.import_files([table(tmp_path, rows(later), name="later.csv")])
+    assert report.corrected == 1
+    assert labels(made) == {("10.1000/b", "10.1000/c"): other}
+
+
 def best(file: list[LabelledPair]) -> dict[tuple[tuple[str, str], str], int]:
     """What each source says of each pair in one import: label 1, where it says both."""
     found: dict[tuple[tuple[str, str], str], int] = {}
