@@ -18,7 +18,7 @@ help:
 	@echo "make test    all tests, against a real Redis and a real Qdrant server"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure what the README claims"
-	@echo "make faults  500 random walks, and kills at every step of a promotion (30 minutes)"
+	@echo "make faults  break it in every way that is promised to do no harm; goes on where it stopped"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "doivec needs Python 3.11 or newer; make PYTHON=python3.12 ..."; exit 1; }

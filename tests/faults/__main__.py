@@ -1,14 +1,52 @@
-"""`python -m tests.faults [SEEDS]`: random walks, and kills at every named step of a promotion."""
+"""`python -m tests.faults [PART...]`: break doivec in every way that is promised to do no harm."""
 
+import argparse
 import sys
+import time
 
-from tests.faults.promotion import main
-from tests.faults.walk import walks
+from tests.faults import kills, promotion, walk
+from tests.faults.runner import RESULTS, Part, Results, run, some
 
-WALKS_A_SEED = 25
+PARTS = {
+    "walks": Part(walk.ROUNDS, walk.rounds),
+    "kills": Part(kills.ROUNDS, kills.rounds),
+    "promotion": Part(promotion.ROUNDS, promotion.rounds),
+}
+MINUTES = 55.0
+
+
+def main() -> int:
+    """Run parts; the exit code is 1 where a promise was broken, 3 where some is left to be run."""
+    given = _arguments()
+    parts = {name: PARTS[name] for name in given.parts or PARTS}
+    try:
+        if given.seeds:
+            first, _, last = given.seeds.partition("-")
+            for name, part in parts.items():
+                did = some(name, part, range(int(first), int(last or first) + 1))
+                print(f"{name}: {dict(sorted(did.items()))}")
+            return 0
+        results = Results(RESULTS)
+        for name in parts if given.anew else ():
+            results.forget(name)
+        if run(parts, results, until=time.monotonic() + 60 * given.minutes):
+            return 0
+        print("there is more to run: the same command goes on from here")
+    except AssertionError as error:
+        print(f"broken: {error}", file=sys.stderr)
+        return 1
+    return 3
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    names = ", ".join(PARTS)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=names)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="stop after so long")
+    parser.add_argument("--seeds", metavar="A-B", help="only these, and no results are kept")
+    parser.add_argument("--anew", action="store_true", help="as if nothing had been run")
+    return parser.parse_args()
+
 
 if __name__ == "__main__":
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    done = walks(range(WALKS_A_SEED * seeds))
-    print(f"{WALKS_A_SEED * seeds} random walks: {dict(done)}", flush=True)
-    main(seeds, walks=WALKS_A_SEED * seeds)
+    sys.exit(main())

@@ -6,23 +6,18 @@ the while records are ingested and read. `doi-trainer promote`, given again, mus
 promotion, and nothing may be lost, brought back, or of the wrong model.
 """
 
-import json
-import multiprocessing
 import os
 import random
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import product
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from benchmarks.machine import describe
 from schemas.document import Document
+from tests.faults.children import Child, Trap, forked
 from tests.support.deployment import Deployment
 from tests.support.life import DOIS, Life, record, registered
 from tests.support.servers import QdrantServer, RedisServer, wait_until
@@ -42,26 +37,8 @@ LONGEST_DELAY_S = 0.02
 SHORT_DELAY_S = {"switch": 0.004, "release": 0.002}  # what these steps take, about
 AT_THE_POINT = 0.4  # so many of the kills come just where the step begins
 TRIES = 4
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "faults.json"
+ROUNDS = 180
 TITLES = ("{title}. {venue}", "{title}", "{doi}")
-# Processes are forked from one that has torch loaded already: a start takes no seconds then.
-context = multiprocessing.get_context("forkserver")
-
-
-def _work(log: str) -> None:
-    from worker.cli.commands import main  # noqa: PLC0415 - in the child
-
-    _speak_to(log)
-    sys.argv = ["doi-worker", "run"]
-    main(["run"])
-
-
-def _promote(log: str, version: str) -> None:
-    from trainer.cli.commands import main  # noqa: PLC0415 - in the child
-
-    _speak_to(log)
-    sys.argv = ["doi-trainer", "promote"]
-    main(["promote", version])
 
 
 class Stopper:
@@ -84,20 +61,13 @@ class Stopper:
         print(words, flush=True)
 
 
-def _promote_until(log: str, version: str, step: str) -> None:
-    _speak_to(log)
+def _promote_until(version: str, step: str) -> None:
     with open_promoter(read_settings(), command="promote") as promoter:
         try:
             promoter.promote(version, watcher=Stopper(step))
         except (TrainerError, WorkerError) as error:
             print(error, flush=True)
             sys.exit(1)
-
-
-def _speak_to(log: str) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
 
 
 class Faults:
@@ -117,16 +87,6 @@ class Faults:
             DOIVEC_INGEST__LEASE_S="2",
             DOIVEC_INGEST__SWEEP_S="0.5",
         )
-        os.environ.update(self.deployment.environment)
-        # By name, since what needs torch imports it late.
-        context.set_forkserver_preload(
-            [
-                "tests.faults.promotion",
-                "trainer.promotion.samples",
-                "worker.tasks",
-                "worker.model.forward",
-            ]
-        )
         self.life = Life(self.deployment, models=self.deployment.settings.data_dir / "models")
         self._logs = 0
         self.late = 0  # kills after a promotion had ended, which show nothing
@@ -142,7 +102,6 @@ class Faults:
     def close(self) -> None:
         """End everything."""
         self._worker.kill()
-        self._worker.join()
         self.deployment.redis.stop()
         self.deployment.qdrant.stop()
 
@@ -158,7 +117,7 @@ class Faults:
         job = self._queue(documents)
         # Who reads from Qdrant itself sees its death; no other death may be seen.
         with nullcontext() if victim == "qdrant" else self.life.going_on("plain_reader"):
-            log, promoter = self._start_promoter(_promote_until, step)
+            log, promoter = self._start_promoter(step)
             wait_until(lambda: _is_stopped(promoter), what=log.read_text)
             if chosen.random() < AT_THE_POINT:
                 self._kill(victim, promoter)
@@ -195,7 +154,7 @@ class Faults:
             assert "Traceback" not in words, words
             if promoter.exitcode == 0:
                 return words
-            log, promoter = self._start_promoter(_promote)
+            log, promoter = self._start_promoter()
         raise AssertionError(f"not completed\n{words}")
 
     def _kill(self, victim: str, promoter: BaseProcess) -> None:
@@ -204,7 +163,6 @@ class Faults:
             promoter.kill()
         elif victim == "worker":
             self._worker.kill()
-            self._worker.join()
             self._worker = self._start_worker()
         else:
             server = self.deployment.redis if victim == "redis" else self.deployment.qdrant
@@ -223,18 +181,27 @@ class Faults:
                 if collection != live:
                     promoter.store.drop(collection)
 
-    def _start_worker(self) -> BaseProcess:
-        log = self._log("worker")
-        worker = context.Process(target=_work, args=(str(log),))
-        worker.start()
-        wait_until(lambda: log.exists() and "ready" in log.read_text(), while_true=worker.is_alive)
+    def _start_worker(self) -> Child:
+        worker = Child(
+            "worker",
+            ["run"],
+            environment=self.deployment.environment,
+            log=self._log("worker"),
+            traps=Trap(self._folder).folder,
+        )
+        worker.ready()
         return worker
 
-    def _start_promoter(self, how: Callable[..., None], *more: str) -> tuple[Path, BaseProcess]:
-        log = self._log("promoter")
-        promoter = context.Process(target=how, args=(str(log), self._versions[0], *more))
-        promoter.start()
-        return log, promoter
+    def _start_promoter(self, *step: str) -> tuple[Path, BaseProcess]:
+        """A promoter that stops itself at a step, or one as a person has it."""
+        log, environment = self._log("promoter"), self.deployment.environment
+        if step:
+            arguments = (self._versions[0], *step)
+            return log, forked(_promote_until, log, *arguments, environment=environment)
+        words = ["promote", self._versions[0]]
+        traps = Trap(self._folder).folder
+        child = Child("trainer", words, environment=environment, log=log, traps=traps)
+        return log, child.process
 
     def _log(self, name: str) -> Path:
         self._logs += 1
@@ -259,25 +226,14 @@ def faults(folder: Path) -> Iterator[Faults]:
         made.close()
 
 
-def main(seeds: int, *, walks: int) -> None:
-    """All steps with so many seeds; writes the results, with how many `walks` went before."""
-    killed: Counter[str] = Counter()
-    began = time.monotonic()
-    with TemporaryDirectory() as folder, faults(Path(folder)) as deployment:
-        for step, seed in product(STEPS, range(seeds)):
-            victim = deployment.run(step, seed)
-            killed[f"{step}: {victim}"] += 1
-            spent_s = time.monotonic() - began
-            print(f"{spent_s:7.1f} s  {step}, seed {seed}: {victim}", flush=True)
-        late = deployment.late
-    result = {
-        "machine": describe(),
-        "random_walks": walks,
-        "steps": list(STEPS),
-        "seeds": seeds,
-        "kills": dict(sorted(killed.items())),
-        "too_late": late,
-        "completed": sum(killed.values()),  # a broken rule ends the run, without a result
-        "minutes": round((time.monotonic() - began) / 60, 1),
-    }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+@contextmanager
+def rounds(folder: Path) -> Iterator[Callable[[int], list[str]]]:
+    """A kill at a step of a promotion, by its seed; it tells who was killed, and where."""
+    with faults(folder) as deployment:
+
+        def one(seed: int) -> list[str]:
+            step, late = STEPS[seed % len(STEPS)], deployment.late
+            victim = deployment.run(step, seed // len(STEPS))
+            return [f"{victim}, {step}" + (", too late" if deployment.late > late else "")]
+
+        yield one

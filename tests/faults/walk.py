@@ -7,8 +7,8 @@ left is worked off, and what the ledger counts is compared with what the store h
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
@@ -40,6 +40,7 @@ DOIS = [f"10.1103/physrevlett.{n}" for n in range(100, 112)]
 TITLES = (None, "one title", "another title", "poison")
 YEARS = (None, None, 2001, 2002)
 SUPPLIED: tuple[dict[str, str], ...] = ({}, {}, {}, {"title": "crossref"}, {"year": "openalex"})
+ROUNDS = 500
 STEPS = 150
 DEEPEST = 2
 BATCH_RECORDS = 4
@@ -363,14 +364,10 @@ def _said(found: Record | None) -> dict[str, tuple[Any, str]] | None:
     return {n: (found.document.metadata[n], stamp.source) for n, stamp in found.stamps.items()}
 
 
-def walks(seeds: Iterable[int]) -> Counter[str]:
-    """A walk from each seed, on Qdrant Edge and a Redis of its own; what was done how often.
-
-    Raises AssertionError, with the seed and the way so far, where a count is not true.
-    """
-    done: Counter[str] = Counter()
-    with TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
+@contextmanager
+def rounds(folder: Path) -> Iterator[Callable[[int], list[str]]]:
+    """A walk by its seed, on Qdrant Edge and a Redis of its own; it tells each step."""
+    with ExitStack() as stack:
         server = RedisServer(folder / "redis")
         server.start()
         stack.callback(server.stop)
@@ -386,7 +383,8 @@ def walks(seeds: Iterable[int]) -> Counter[str]:
         )
         client = stack.enter_context(redis.Redis.from_url(server.url))
         encoder = Embedder.load(make_tiny_model(folder / "model"), threads=1)
-        for seed in seeds:
+
+        def one(seed: int) -> list[str]:
             client.flushall()
             with (
                 TemporaryDirectory(dir=folder) as data,
@@ -396,6 +394,7 @@ def walks(seeds: Iterable[int]) -> Counter[str]:
                 try:
                     walk.run()
                 except AssertionError as error:
-                    raise AssertionError(f"seed {seed}: {error}\n{' '.join(walk.log)}") from error
-            done.update(step.lstrip(".").partition(":")[0] for step in walk.log)
-    return done
+                    raise AssertionError(f"{error}\n{' '.join(walk.log)}") from error
+            return [step.lstrip(".").partition(":")[0] for step in walk.log]
+
+        yield one

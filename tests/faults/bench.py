@@ -1,0 +1,228 @@
+"""A deployment to break, with all that runs in one, and the check that each round ends in."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from schemas.document import METADATA_FIELDS
+from tests.faults.children import Child, Trap
+from tests.faults.truth import Fields, Truth
+from tests.support.deployment import ALIAS, Deployment
+from tests.support.servers import QdrantServer, RedisServer, wait_until
+from tests.support.tiny_model import make_tiny_model
+from worker import bootstrap
+from worker.app import QUEUES
+from worker.bootstrap import Client
+from worker.errors import LedgerUnavailable, StoreUnavailable
+from worker.model.registry import Registry
+from worker.store.opening import open_store
+
+T = TypeVar("T")
+DOIS = [f"10.5555/{kind}.{n}" for kind in ("one", "two", "three") for n in range(80)]
+RECORDS = 60  # a list has
+REST_TIMEOUT_S = 90.0
+PASSES = 5
+# What is left of a job that has settled, of what a deployment is, and of who is there.
+KEPT = ("job", "jobs", "batch", "accepted", "settled", "rejects", "tombstones", "epoch", "sequence")
+STANDING = ("deployment", "route", "workers", "worker", "once", "sweeping", "lease", "untaken")
+MESSAGES = ("unacked", "unacked_index", "unacked_mutex")  # a killed worker's, given back in time
+Given = Mapping[str, Sequence[Fields]]
+
+
+class Bench:
+    """Redis, Qdrant, workers, producers and a resolver, all of which may be killed at any moment.
+
+    `environment` is that of the programs, which may reach the servers by other ways than the
+    check does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        redis: RedisServer,
+        qdrant: QdrantServer,
+        workers: int = 2,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.redis, self.qdrant = redis, qdrant
+        self.deployment = Deployment(
+            folder,
+            redis=redis,
+            qdrant=qdrant,
+            model=make_tiny_model(folder / "model"),
+            DOIVEC_INGEST__BATCH_RECORDS="16",
+            DOIVEC_INGEST__LEASE_S="2",
+            DOIVEC_INGEST__SWEEP_S="0.5",
+            DOIVEC_METADATA__PAUSE_S="0.2",
+        )
+        self.environment = {**self.deployment.environment, **(environment or {})}
+        self.trap = Trap(folder)
+        self._children = 0
+        self._looked_up = {doi: {"title": f"Found: {doi}", "year": 1999} for doi in DOIS[::3]}
+        registry = Registry(self.deployment.settings.data_dir / "models")
+        self.truth = Truth(registry, looked_up=self._looked_up)
+        self._index = folder / "index.sqlite"
+        self._fill_index()
+        self.given: dict[str, list[Fields]] = {}
+        self.workers = [self.start("worker", "run") for _ in range(workers)]
+        for worker in self.workers:
+            worker.ready()
+
+    def start(self, program: str, *words: str) -> Child:
+        """A program as a process of its own."""
+        self._children += 1
+        more = {"DOIVEC_METADATA__INDEX": str(self._index)} if program == "resolver" else {}
+        return Child(
+            program,
+            words,
+            environment={**self.environment, **more},
+            log=self.folder / f"{program}-{self._children}.log",
+            traps=self.trap.folder,
+        )
+
+    def replace(self, worker: Child) -> None:
+        """Kill a worker, and start another one."""
+        worker.kill()
+        self.workers[self.workers.index(worker)] = self.start("worker", "run")
+
+    def draw(self, chosen: random.Random, *, name: str) -> Path:
+        """A list, as a file: new records, others of what is there, bare ones, some DOIs twice."""
+        rows: list[Fields] = []
+        for doi in chosen.sample(DOIS, RECORDS - 6) + chosen.sample(DOIS, 6):
+            row: Fields = {"doi": doi}
+            if chosen.random() < 0.5:
+                row["title"] = f"{chosen.choice(('A', 'Another'))} title {chosen.randrange(9)}"
+            if chosen.random() < 0.3:
+                row["year"] = chosen.randrange(1900, 2020)
+            if chosen.random() < 0.3:
+                row["venue"] = f"Journal {chosen.randrange(4)}"
+            rows.append(row)
+        path = self.folder / name
+        self.given[str(path)] = rows
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    def queued(self, path: Path, child: Child | None = None) -> None:
+        """See a list queued, whatever happens to those who do: the command is given again."""
+        for _ in range(PASSES):
+            if child and child.ended() == 0:
+                return
+            child = self.start("producer", "queue", str(path))
+        assert child
+        assert child.ended() == 0, child.said
+
+    def resolved(self, child: Child | None = None) -> None:
+        """See what the collection lacks looked up: the command is given again until that went."""
+        for _ in range(PASSES):
+            if child and child.ended() == 0:
+                return
+            child = self.start("resolver", "metadata", "resolve")
+        assert child
+        assert child.ended() == 0, child.said
+
+    def delete(self, dois: Sequence[str]) -> None:
+        """Remove DOIs, again where a server was away meanwhile."""
+        self.insist(lambda client: list(bootstrap.delete(client, dois)))
+
+    def insist(self, do: Callable[[Client], T]) -> T:
+        """Do something that a person does, again where a server was away meanwhile."""
+        error: Exception | None = None
+        for _ in range(PASSES):
+            try:
+                with bootstrap.connect(self.deployment.settings) as client:
+                    return do(client)
+            except (LedgerUnavailable, StoreUnavailable) as away:
+                error = away
+                time.sleep(0.2)  # for the server
+        raise AssertionError(f"not to be had: {error}")
+
+    def check(self) -> None:
+        """All has come to rest, and everything is where it must be, and nothing else."""
+        with bootstrap.connect(self.deployment.settings) as client:
+            self._rest(client)
+            self.truth.hear(client.ledger, self.given)
+            self.given.clear()
+            settings = client.settings
+            with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+                self.truth.check(client.ledger, store, alias=ALIAS)
+            with bootstrap.auditing(client) as audit:
+                findings = [finding for page in audit.look() for finding in page]
+                assert not findings, findings
+        self._check_leftovers()
+        for worker in self.workers:
+            assert worker.process.is_alive(), worker.said
+
+    def check_titles(self) -> None:
+        """What the resolver's index knows, and nobody gave, is there."""
+        with self.deployment.qdrant_client() as client:
+            points = client.scroll(ALIAS, limit=10_000)[0]
+        payloads = [point.payload or {} for point in points]
+        found = [
+            (payload["doi"], {n: payload[n] for n in METADATA_FIELDS if n in payload})
+            for payload in payloads
+        ]
+        untitled = [doi for doi, fields in found if "title" not in fields]
+        lacking = self.truth.lacking((d, f) for d, f in found if d in untitled)
+        assert not lacking, f"not looked up: {lacking}"
+
+    def close(self) -> None:
+        """End everything."""
+        self.trap.clear()
+        for worker in self.workers:
+            worker.kill()
+        self.redis.stop()
+        self.qdrant.stop()
+
+    def _rest(self, client: Client) -> None:
+        def rests() -> bool:
+            jobs = (client.ledger.job(name) for name in client.ledger.every_job())
+            return all(job.settled_at for job in jobs) and not any(
+                client.ledger.queue_length(queue) for queue in QUEUES
+            )
+
+        wait_until(rests, timeout_s=REST_TIMEOUT_S, what=lambda: self._words(client))
+
+    def _words(self, client: Client) -> str:
+        jobs = (client.ledger.job(name) for name in client.ledger.every_job())
+        unsettled = [job for job in jobs if not job.settled_at]
+        queues = {queue: client.ledger.queue_length(queue) for queue in QUEUES}
+        return f"{unsettled}\n{queues}\n" + "\n".join(w.said[-3000:] for w in self.workers)
+
+    def _check_leftovers(self) -> None:
+        """No key is left in Redis that should have gone."""
+        known = {*KEPT, *STANDING, *MESSAGES}
+        with self.deployment.redis_client() as client:
+
+            def stray() -> list[str]:
+                keys = [key.decode() for key in client.scan_iter("doivec:*", count=1000)]
+                return [key for key in keys if key.split(":")[1] not in known]
+
+            wait_until(lambda: not stray(), timeout_s=10.0, what=lambda: str(stray()))
+            for key in client.scan_iter("doivec:batch:*", count=1000):
+                assert client.ttl(key) > 0, f"{key!r} is kept for ever"
+
+    def _fill_index(self) -> None:
+        source = self.folder / "known.jsonl"
+        rows: list[dict[str, Any]] = [{"doi": d, **f} for d, f in self._looked_up.items()]
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        child = self.start("resolver", "metadata", "index", str(source))
+        assert child.ended() == 0, child.said
+
+
+@contextmanager
+def opened(folder: Path, *, workers: int = 2) -> Iterator[Bench]:
+    """A bench on servers of its own, ended with the context."""
+    redis, qdrant = RedisServer(folder / "redis"), QdrantServer(folder / "qdrant")
+    redis.start()
+    qdrant.start()
+    made = Bench(folder, redis=redis, qdrant=qdrant, workers=workers)
+    try:
+        yield made
+    finally:
+        made.close()
