@@ -5,13 +5,14 @@ import logging
 import sys
 import time
 
-from tests.faults import ghost, kills, promotion, walk
+from tests.faults import delivery, ghost, kills, promotion, walk
 from tests.faults.runner import RESULTS, Part, Results, run, some
 
 PARTS = {
     "walks": Part(walk.ROUNDS, walk.rounds),
     "kills": Part(kills.ROUNDS, kills.rounds),
     "ghost": Part(ghost.ROUNDS, ghost.rounds),
+    "delivery": Part(delivery.ROUNDS, delivery.rounds),
     "promotion": Part(promotion.ROUNDS, promotion.rounds),
 }
 MINUTES = 55.0

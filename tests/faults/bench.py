@@ -8,7 +8,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from schemas.document import METADATA_FIELDS
+from schemas.doi import point_id
 from tests.faults.children import Child, Trap
 from tests.faults.truth import Fields, Truth
 from tests.support.deployment import ALIAS, Deployment
@@ -19,7 +22,9 @@ from worker.app import QUEUES
 from worker.bootstrap import Client
 from worker.errors import LedgerUnavailable, StoreUnavailable
 from worker.model.registry import Registry
+from worker.settings.environment import Settings
 from worker.store.opening import open_store
+from worker.store.protocol import VectorStore
 
 T = TypeVar("T")
 DOIS = [f"10.5555/{kind}.{n}" for kind in ("one", "two", "three") for n in range(80)]
@@ -30,7 +35,9 @@ PASSES = 5
 KEPT = ("job", "jobs", "batch", "accepted", "settled", "rejects", "tombstones", "epoch", "sequence")
 STANDING = ("deployment", "route", "workers", "worker", "once", "sweeping", "lease", "untaken")
 MESSAGES = ("unacked", "unacked_index", "unacked_mutex")  # a killed worker's, given back in time
-Given = Mapping[str, Sequence[Fields]]
+WAYS: tuple[Callable[[str], str], ...] = (
+    *(str, str.upper, lambda doi: f"https://doi.org/{doi.upper()}", lambda doi: f"doi: {doi}"),
+)
 
 
 class Bench:
@@ -92,7 +99,10 @@ class Bench:
         self.workers[self.workers.index(worker)] = self.start("worker", "run")
 
     def draw(self, chosen: random.Random, *, name: str) -> Path:
-        """A list, as a file: new records, others of what is there, bare ones, some DOIs twice."""
+        """A list, as a file: new records, others of what is there, bare ones, some DOIs twice.
+
+        The DOIs are written as people write them.
+        """
         rows: list[Fields] = []
         for doi in chosen.sample(DOIS, RECORDS - 6) + chosen.sample(DOIS, 6):
             row: Fields = {"doi": doi}
@@ -105,7 +115,8 @@ class Bench:
             rows.append(row)
         path = self.folder / name
         self.given[str(path)] = rows
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        messy = ({**row, "doi": chosen.choice(WAYS)(row["doi"])} for row in rows)
+        path.write_text("".join(json.dumps(row) + "\n" for row in messy))
         return path
 
     def queued(self, path: Path, child: Child | None = None) -> None:
@@ -151,6 +162,7 @@ class Bench:
             settings = client.settings
             with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
                 self.truth.check(client.ledger, store, alias=ALIAS)
+                self._check_search(store, settings)
             with bootstrap.auditing(client) as audit:
                 findings = [finding for page in audit.look() for finding in page]
                 assert not findings, findings
@@ -193,6 +205,20 @@ class Bench:
         unsettled = [job for job in jobs if not job.settled_at]
         queues = {queue: client.ledger.queue_length(queue) for queue in QUEUES}
         return f"{unsettled}\n{queues}\n" + "\n".join(w.said[-3000:] for w in self.workers)
+
+    def _check_search(self, store: VectorStore, settings: Settings) -> None:
+        """Each way to write a DOI finds the record's neighbours, which are Qdrant's by its id."""
+        live = store.live(ALIAS) or ""
+        there = [payload["doi"] for page in store.scan(live, ("doi",)) for _, payload in page]
+        doi = min(there, key=lambda doi: doi[::-1])
+        with self.deployment.qdrant_client() as client:
+            own = client.query_points(ALIAS, query=point_id(doi), limit=5).points
+        with bootstrap.open_searcher(settings) as searcher:
+            for way in WAYS:
+                hits = searcher.search(way(doi), k=5, all_kinds=True)
+                scores = [hit.score for hit in hits]
+                expected = [point.score for point in own]
+                assert np.allclose(scores, expected, atol=1e-3), f"{way(doi)}: {hits}, not {own}"
 
     def _check_leftovers(self) -> None:
         """No key is left in Redis that should have gone."""

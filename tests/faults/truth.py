@@ -38,7 +38,7 @@ class Truth:
     def hear(self, ledger: Ledger, given: Mapping[str, Sequence[Fields]]) -> None:
         """Take in what came since; each job must have ended, and hold what was `given` to it.
 
-        `given` has the records of each source by its name.
+        `given` has the records of each source by its name, or by that of its job.
         """
         whole: set[str] = set()
         for name in ledger.every_job():
@@ -54,8 +54,9 @@ class Truth:
             assert len(rows) == job.accepted, f"{len(rows)} kept of {job}"
             for sequence, document in rows:
                 self._said[document.doi].append((sequence, document))
-            if job.source in given and _merged(rows) == _told(given[job.source]):
-                whole.add(job.source)
+            source = name if name in given else job.source
+            if source in given and _merged(rows) == _told(given[source]):
+                whole.add(source)
         missing = given.keys() - whole
         assert not missing, f"no job holds all of {missing}"
 
