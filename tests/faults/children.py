@@ -9,14 +9,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.servers import wait_until
+from worker.model.embedder import Embedder
 
+ILL, POISON = "ill", "poison"
 # Where a program may be stopped, before the call or after it: its named steps.
 POINTS = {
     "claim": "worker.ledger.ledger:Ledger.claim",
@@ -56,12 +59,25 @@ class Point(NamedTuple):
 
 
 class Trap:
-    """Stops the first process that comes to a point; a file of the point's name arms it."""
+    """Stops the first process that comes to a point; a file of the point's name arms it.
+
+    While workers are `ill` they can't embed a text with the word `POISON` in it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "traps"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sprung = self.folder / "sprung"
+
+    @contextmanager
+    def ill(self) -> Iterator[None]:
+        """Workers are ill for as long as the body runs."""
+        file = self.folder / ILL
+        file.touch()
+        try:
+            yield
+        finally:
+            file.unlink()
 
     def set(self, point: Point) -> None:
         """Arm it."""
@@ -80,7 +96,7 @@ class Trap:
     def clear(self) -> None:
         """Disarm it; who stands there goes on."""
         for armed in self.folder.iterdir():
-            if armed != self._sprung:
+            if armed not in {self._sprung, self.folder / ILL}:
                 armed.unlink(missing_ok=True)
         if pid := self.sprung():
             os.kill(pid, signal.SIGCONT)
@@ -153,6 +169,7 @@ def _run(program: str, words: list[str], environment: dict[str, str], log: str, 
     _speak_to(log)
     for step in STEPS.get(program, ()):
         _install(program, step, Path(traps))
+    _poison(Path(traps))
     name = "trainer" if program == "trainer" else "worker"
     sys.argv = [f"doi-{name}", *words]
     importlib.import_module(f"{name}.cli.commands").main(words)
@@ -172,6 +189,18 @@ def _install(program: str, step: str, traps: Path) -> None:
         return answer
 
     setattr(held, name, stopping)
+
+
+def _poison(traps: Path) -> None:
+    method = Embedder.encode
+
+    @wraps(method)
+    def touchy(self: Embedder, texts: Sequence[str], *more: Any) -> Any:
+        if any(POISON in text for text in texts) and (traps / ILL).exists():
+            raise RuntimeError("index out of range in self")
+        return method(self, texts, *more)
+
+    Embedder.encode = touchy  # type: ignore[method-assign] - as a broken device would
 
 
 def _stop_at(traps: Path, point: Point) -> None:

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from schemas.document import Document
-from tests.faults.children import Child, Trap, forked
+from tests.faults.children import POISON, Child, Trap, forked
 from tests.support.deployment import Deployment
 from tests.support.life import DOIS, Life, record, registered
 from tests.support.servers import QdrantServer, RedisServer, wait_until
@@ -32,6 +32,7 @@ STEPS = (
     *("check", "create", "backfill", "index", "candidate", "last lap", "verify"),
     *("switch", "release"),
 )
+WRITTEN_TO_BOTH = ("last lap", "verify", "switch")
 VICTIMS = ("promoter", "worker", "redis", "qdrant")
 LONGEST_DELAY_S = 0.02
 SHORT_DELAY_S = {"switch": 0.004, "release": 0.002}  # what these steps take, about
@@ -89,6 +90,7 @@ class Faults:
         )
         self.life = Life(self.deployment, models=self.deployment.settings.data_dir / "models")
         self._logs = 0
+        self._trap = Trap(folder)
         self.late = 0  # kills after a promotion had ended, which show nothing
         self._worker = self._start_worker()
         self.life.ingest([record(doi) for doi in DOIS[:300]])
@@ -115,10 +117,13 @@ class Faults:
         known = [doi for doi in sorted(self.life.known) if not self.life.known[doi].is_bare]
         documents += [record(doi, edition=seed + 1) for doi in chosen.sample(known, 5)]
         job = self._queue(documents)
+        dead = self._dead_letter()
         # Who reads from Qdrant itself sees its death; no other death may be seen.
         with nullcontext() if victim == "qdrant" else self.life.going_on("plain_reader"):
             log, promoter = self._start_promoter(step)
             wait_until(lambda: _is_stopped(promoter), what=log.read_text)
+            if step in WRITTEN_TO_BOTH:  # what is settled now is copied by nobody
+                self._replay(dead)
             if chosen.random() < AT_THE_POINT:
                 self._kill(victim, promoter)
                 os.kill(promoter.pid or 0, signal.SIGCONT)
@@ -128,9 +133,28 @@ class Faults:
                 time.sleep(chosen.uniform(0, SHORT_DELAY_S.get(step, LONGEST_DELAY_S)))
                 self._kill(victim, promoter)
             words = self._complete(promoter, log)
+        self._replay(dead)
         self._settle(job, documents, words)
         self.life.check()
         return victim
+
+    def _dead_letter(self) -> str:
+        """A job whose record could not be embedded; nobody looks for that yet."""
+        document = Document(doi=next(self._fresh), title=f"{POISON} of {next(self._fresh)}")
+        with self._trap.ill():
+            job = self._queue([document])
+            assert self.deployment.settled(job).dead == 1
+        self._dead = document
+        return job
+
+    def _replay(self, job: str) -> None:
+        """Bring a dead letter back, if it is still one."""
+        with bootstrap.connect(self.deployment.settings) as client:
+            for number in client.ledger.replay(job):
+                client.producer.send(job, number)
+        settled = self.deployment.settled(job)
+        assert (settled.stored, settled.dead) == (1, 0), settled
+        self.life.known[self._dead.doi] = self._dead
 
     def _settle(self, job: str, documents: list[Document], words: str) -> None:
         settled = self.deployment.settled(job)
@@ -187,7 +211,7 @@ class Faults:
             ["run"],
             environment=self.deployment.environment,
             log=self._log("worker"),
-            traps=Trap(self._folder).folder,
+            traps=self._trap.folder,
         )
         worker.ready()
         return worker
@@ -199,7 +223,7 @@ class Faults:
             arguments = (self._versions[0], *step)
             return log, forked(_promote_until, log, *arguments, environment=environment)
         words = ["promote", self._versions[0]]
-        traps = Trap(self._folder).folder
+        traps = self._trap.folder
         child = Child("trainer", words, environment=environment, log=log, traps=traps)
         return log, child.process
 

@@ -33,6 +33,8 @@ UNREACHABLE = re.compile(
     r"(connection refused|no route to host|network is unreachable)",
     re.IGNORECASE,
 )
+# What httpx says where a server ends before it has answered, or speaks another protocol.
+CUT_OFF = ("Server disconnected without", "peer closed connection without")
 STATUSES = {  # of HTTP, as Qdrant gives them over gRPC; all others may pass
     400: Code.INVALID_ARGUMENT,
     401: Code.UNAUTHENTICATED,
@@ -83,6 +85,8 @@ def over_http(error: Exception, url: str) -> WorkerError:
     is_away = isinstance(source, httpx.TimeoutException | httpx.NetworkError) and (
         "[SSL:" not in words
     )
+    if any(sign in words for sign in CUT_OFF):
+        return StoreUnavailable(f"Qdrant at {words}; is that its HTTP port?")
     if is_away or (getattr(error, "status_code", None) or 0) >= SERVER_ERROR:
         return StoreUnavailable(f"Qdrant at {words}")
     return ConfigurationError(f"DOIVEC_QDRANT__URL: that is not Qdrant's HTTP port: {words}")
