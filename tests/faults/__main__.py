@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 
-from tests.faults import delivery, ghost, kills, promotion, walk
+from tests.faults import delivery, ghost, kills, planted_bugs, promotion, walk
 from tests.faults.runner import RESULTS, Part, Results, run, some
 
 PARTS = {
@@ -14,6 +14,7 @@ PARTS = {
     "ghost": Part(ghost.ROUNDS, ghost.rounds),
     "delivery": Part(delivery.ROUNDS, delivery.rounds),
     "promotion": Part(promotion.ROUNDS, promotion.rounds),
+    "planted": Part(planted_bugs.ROUNDS, planted_bugs.rounds),
 }
 MINUTES = 55.0
 
