@@ -1,4 +1,4 @@
-"""The metrics of a process, by Prometheus's conventions; docs/operations/watch.md says what each tells.
+"""The metrics of a process, by Prometheus's conventions; docs/operations/watch.md has them all.
 
 They are counted in memory, whether or not anybody asks (`worker.exposition`): one lock and one
 addition each. What lies in the ledger is read now and then, not when it is asked for.
