@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/root/.cache/pip pip wheel --no-deps --wheel-dir /
 
 FROM python:3.11-slim-bookworm
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_ROOT_USER_ACTION=ignore
-# Empty: the default index, whose torch for Linux on x86-64 brings CUDA. See docs/operations.md.
+# Empty: the default index, whose torch for Linux on x86-64 brings CUDA. See docs/operations/run.md.
 ARG TORCH_INDEX_URL=
 COPY --from=source /source/torch.txt /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip \

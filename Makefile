@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QDRANT := .tools/qdrant
+PROMTOOL := .tools/promtool
 STAMP := $(VENV)/.installed
 # Tests that run side by side, each with servers of its own; many of them only wait.
 AT_ONCE ?= 2
@@ -24,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "doivec needs Python 3.11 or newer; make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Installing doivec and what it needs into $(VENV), once; that takes some minutes."
 	@echo "It is 2 GB on disk with a torch for the CPU, 6 GB with one for CUDA, which"
-	@echo "pip finds on Linux by default (docs/operations.md says how to choose)."
+	@echo "pip finds on Linux by default (docs/operations/run.md says how to choose)."
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --upgrade pip $(QUIETLY)
 	@$(INSTALL) --editable . --group dev $(QUIETLY)
@@ -32,6 +33,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(QDRANT): tests/fetch_qdrant.sh
 	bash tests/fetch_qdrant.sh $@
+
+$(PROMTOOL): tests/fetch_promtool.sh
+	bash tests/fetch_promtool.sh $@
 
 demo: $(STAMP)
 	$(BIN)/doi-worker ingest examples/papers.csv

@@ -1,15 +1,17 @@
 """Write what the code knows into the documentation; a test holds the two against each other.
 
 `python docs/generate.py` renews docs/cli.md, in README.md the tables of the settings and of what
-was measured, and in docs/operations.md those of what a million DOIs take.
+was measured, and in docs/operations/ those of what a million DOIs take and of the alerts.
 """
 
 import json
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from pydantic import SecretStr
 
 from trainer.cli.commands import cli as trainer_cli
@@ -97,7 +99,7 @@ def sizing_table() -> str:
         for count, figures in result.get(name, NOT_MEASURED)["a_million"].items():
             cells = (_gib(figures[f"{part}_mib"]) for part in ("anon", "file", "disk"))
             rows.append(f"| {what} | {count} | {' | '.join(cells)} |")
-    return "\n".join([*rows, "", *_sizing_notes(result)])
+    return "\n".join([*rows, "", *(textwrap.fill(n, 100) for n in _sizing_notes(result))])
 
 
 def index_table() -> str:
@@ -129,6 +131,16 @@ def index_table() -> str:
 
 def _a_core(reading: dict[str, Any]) -> str:
     return f"{1e6 / reading['reader_cpu_us_a_record']:,.0f}"
+
+
+def alerts_table() -> str:
+    """A row for each alert rule: what is, and what to do."""
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
+    rows = ["| alert | what is | what to do |", "|---|---|---|"]
+    for rule in rules:
+        said = rule["annotations"]
+        rows.append(f"| `{rule['alert']}` | {said['summary']} | {said['action']} |")
+    return "\n".join(rows)
 
 
 def renewed(page: str) -> str:
@@ -347,10 +359,11 @@ TABLES = {
     "gpu": gpu_table,
     "sizing": sizing_table,
     "metadata-index": index_table,
+    "alerts": alerts_table,
 }
 
 
 if __name__ == "__main__":
     (ROOT / "docs" / "cli.md").write_text(cli_reference())
-    for page in (ROOT / "README.md", ROOT / "docs" / "operations.md"):
+    for page in (ROOT / "README.md", *(ROOT / "docs" / "operations").glob("*.md")):
         page.write_text(renewed(page.read_text()))

@@ -1,10 +1,14 @@
-"""The metrics of a process, by Prometheus's conventions; docs/operations.md says what each tells.
+"""The metrics of a process, by Prometheus's conventions; docs/operations/watch.md has them all.
 
 They are counted in memory, whether or not anybody asks (`worker.exposition`): one lock and one
 addition each. What lies in the ledger is read now and then, not when it is asked for.
 """
 
+from itertools import product
+
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+from schemas.job import State
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nobody asks for
 
@@ -35,3 +39,10 @@ LEFT_ALONE_UNTIL = Gauge(
     "Until when a registry is not asked, in Unix seconds; in the past where it is.",
     ["registry"],
 )
+
+# There from the start: rate() and increase() see no rise in a series that begins above 0.
+for _state, _work in product(State, ("ingest", "backfill")):
+    RECORDS.labels(_state, _work)
+for _server in ("redis", "store"):
+    RETRIES.labels(_server)
+    WAITING.labels(_server)

@@ -15,12 +15,15 @@ from trainer.cli.commands import cli as trainer_cli
 from worker.cli.commands import cli as worker_cli
 
 README = (ROOT / "README.md").read_text()
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+OPERATIONS = sorted((ROOT / "docs" / "operations").glob("*.md"))
+READABLE = 100
 PLACE = re.compile(
     r"`((?:doivec|schemas|worker|trainer|tests|benchmarks|docs|examples)/(?:[\w./-]*(?:/|\.\w+))?)`"
 )
 
 
+PACKAGES = ("doivec", "schemas", "worker", "trainer")
 IN_THE_DATA_DIRECTORY = {"trainer/history.jsonl"}
 
 
@@ -38,8 +41,10 @@ COMMANDS = dict(GENERATE.all_commands())
 PROGRAMS = {"doi-worker": worker_cli, "doi-trainer": trainer_cli}
 
 
-def test_the_settings_and_the_figures_in_the_readme_are_current() -> None:
-    assert GENERATE.renewed(README) == README, "run: python docs/generate.py"
+@pytest.mark.parametrize("page", [ROOT / "README.md", *OPERATIONS], ids=lambda p: p.name)
+def test_what_is_generated_within_a_page_is_current(page: Path) -> None:
+    text = page.read_text()
+    assert GENERATE.renewed(text) == text, "run: python docs/generate.py"
 
 
 def test_the_command_reference_is_current() -> None:
@@ -93,10 +98,45 @@ def test_other_programs_are_told_to_import_doivec_alone(page: Path) -> None:
     assert inside == []
 
 
+def anchors(page: Path) -> set[str]:
+    """What links to a heading of a page end in, by GitHub's rules."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.strip().lower()).replace(" ", "-") for h in headings}
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^):]+)\)", without_code(page.read_text())):
+        name, _, anchor = target.partition("#")
+        there = page.parent / name if name else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+NAMED = [
+    *(ROOT / name for name in ("Makefile", "Dockerfile", "docker-compose.yml", "constraints.txt")),
+    *(file for file in (ROOT / "deploy").rglob("*") if file.is_file()),
+    *(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")),
+]
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    for file in NAMED:
+        for place in re.findall(r"docs/[\w./-]+\.md", file.read_text()):
+            assert (ROOT / place).exists(), f"{file}: {place}"
+
+
+@pytest.mark.parametrize("page", OPERATIONS, ids=lambda p: p.name)
+def test_pages_for_operators_are_found_and_begin_with_their_commands(page: Path) -> None:
+    assert f"(operations/{page.name})" in (ROOT / "docs" / "operations.md").read_text()
+    text = page.read_text()
+    assert re.match(r"# .+\n\n```\n", text)
+    prose = [line for line in without_code(text).splitlines() if not line.startswith("|")]
+    assert [line for line in prose if len(line) > READABLE] == []
 
 
 def test_the_point_id_of_the_readme_is_that_of_its_doi() -> None:

@@ -28,7 +28,7 @@ class Forecast(NamedTuple):
     is in records a second, as this machine's device embeds a sample of them; each further worker
     adds its own. `memory_bytes` and `disk_bytes` are what the new collection needs when it is
     complete, the old one staying as it is; while its index is built, up to three times that was
-    seen (docs/operations.md).
+    seen (docs/operations/size.md).
     """
 
     version: str

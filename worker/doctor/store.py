@@ -52,7 +52,7 @@ def of_no_alias(store: VectorStore, *, alias: str) -> Findings:
         yield wrong(
             CHECK,
             f"the alias {alias!r} is gone, and collections of it are there: {', '.join(others)}",
-            "point it, and its guard, at the one that was live (docs/operations.md)",
+            "point it, and its guard, at the one that was live (docs/operations/back-up.md)",
         )
     else:
         yield fine(CHECK, f"there is no collection behind the alias {alias!r} yet")

@@ -121,7 +121,7 @@ class Registered:
         if others := [name for name in store.collections(alias) if name != collection]:
             raise ConfigurationError(
                 f"there are collections ({', '.join(others)}) but no alias {alias!r}: point it, "
-                "and its guard, at the one that was live (docs/operations.md)"
+                "and its guard, at the one that was live (docs/operations/back-up.md)"
             )
         store.create(collection, dimension=version.dimension)
         store.publish([guard_alias(alias, version.version), alias], collection=collection)
