@@ -1,11 +1,13 @@
 """Write what the code knows into the documentation; a test holds the two against each other.
 
 `python docs/generate.py` renews docs/cli.md, in README.md the tables of the settings and of what
-was measured, and in docs/operations/ those of what a million DOIs take and of the alerts.
+was measured, in docs/operations/ those of what a million DOIs take and of the alerts, and in
+docs/reliability.md that of what was broken.
 """
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,20 @@ def alerts_table() -> str:
         said = rule["annotations"]
         rows.append(f"| `{rule['alert']}` | {said['summary']} | {said['action']} |")
     return "\n".join(rows)
+
+
+def faults_table() -> str:
+    """A row for each part of the fault bench that was run: what it did, how often."""
+    path = RESULTS / "faults.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    rows = ["| part | rounds | what was done | minutes |", "|---|---|---|---|"]
+    for name, part in found.items():
+        did = Counter[str]()
+        for what, count in part["counts"].items():
+            did[what.partition(",")[0] if name in {"kills", "promotion"} else what] += count
+        words = ", ".join(f"{count:,} {what}" for what, count in did.most_common())
+        rows.append(f"| `{name}` | {part['rounds']:,} | {words} | {part['minutes']:,.0f} |")
+    return "\n".join(rows if found else ["Nothing run yet."])
 
 
 def renewed(page: str) -> str:
@@ -360,10 +376,12 @@ TABLES = {
     "sizing": sizing_table,
     "metadata-index": index_table,
     "alerts": alerts_table,
+    "faults": faults_table,
 }
+PAGES = ("README.md", "docs/reliability.md")
 
 
 if __name__ == "__main__":
     (ROOT / "docs" / "cli.md").write_text(cli_reference())
-    for page in (ROOT / "README.md", *(ROOT / "docs" / "operations").glob("*.md")):
+    for page in (*(ROOT / page for page in PAGES), *(ROOT / "docs" / "operations").glob("*.md")):
         page.write_text(renewed(page.read_text()))
