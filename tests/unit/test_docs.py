@@ -41,7 +41,9 @@ COMMANDS = dict(GENERATE.all_commands())
 PROGRAMS = {"doi-worker": worker_cli, "doi-trainer": trainer_cli}
 
 
-@pytest.mark.parametrize("page", [*(ROOT / page for page in GENERATE.PAGES), *OPERATIONS], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [*(ROOT / page for page in GENERATE.PAGES), *OPERATIONS], ids=lambda p: p.name
+)
 def test_what_is_generated_within_a_page_is_current(page: Path) -> None:
     text = page.read_text()
     assert GENERATE.renewed(text) == text, "run: python docs/generate.py"
