@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -184,12 +184,10 @@ class Bench:
         assert not lacking, f"not looked up: {lacking}"
 
     def close(self) -> None:
-        """End everything."""
+        """End the workers."""
         self.trap.clear()
         for worker in self.workers:
             worker.kill()
-        self.redis.stop()
-        self.qdrant.stop()
 
     def _rest(self, client: Client) -> None:
         def rests() -> bool:
@@ -245,10 +243,10 @@ class Bench:
 def opened(folder: Path, *, workers: int = 2) -> Iterator[Bench]:
     """A bench on servers of its own, ended with the context."""
     redis, qdrant = RedisServer(folder / "redis"), QdrantServer(folder / "qdrant")
-    redis.start()
-    qdrant.start()
-    made = Bench(folder, redis=redis, qdrant=qdrant, workers=workers)
-    try:
+    with ExitStack() as stack:
+        for server in (redis, qdrant):
+            server.start()
+            stack.callback(server.stop)
+        made = Bench(folder, redis=redis, qdrant=qdrant, workers=workers)
+        stack.callback(made.close)
         yield made
-    finally:
-        made.close()
