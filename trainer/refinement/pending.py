@@ -30,7 +30,7 @@ class Wishes(Frozen):
     force: bool = False
 
     @classmethod
-    def of(cls, settings: RefineSettings, **others: Any) -> "Wishes":
+    def of(cls, settings: RefineSettings, /, **others: Any) -> "Wishes":
         """What the settings say, and what was asked for otherwise; None counts as not asked."""
         asked = {name: value for name, value in others.items() if value is not None}
         return cls.model_validate({**settings.model_dump(), **asked})

@@ -98,5 +98,15 @@ def _refuse_what_is_no_setting() -> None:
         if name.upper() not in known:
             (nearest,) = get_close_matches(name.upper(), known, n=1, cutoff=0.0)
             raise ConfigurationError(f"{name} is no setting; the nearest is {nearest}")
+        if not _is_text(value):
+            raise ConfigurationError(f"{name} is not UTF-8 text")
         if not value.strip():
             raise ConfigurationError(f"{name} is empty: give it a value, or leave it out")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes that Python could not decode
+        return False
+    return True

@@ -20,7 +20,7 @@ from schemas.job import Rejection
 from tests.faults.inputs import noise
 from tests.faults.inputs.bench import Case, Target
 from tests.faults.inputs.papers import FORMATS, NAMES, Paper, papers
-from tests.faults.inputs.truth import check_document, comes_from
+from tests.faults.inputs.truth import check_document, check_reason, comes_from
 from worker.errors import SourceError
 from worker.settings.ingest import LimitSettings
 from worker.sources.options import SourceOptions
@@ -79,13 +79,11 @@ def _open(folder: Path, *, name: str) -> Iterator[Case]:
 
     def case(rng: Random) -> bool:
         made = _made(rng, name, known)
-        suffix = (
-            f".{name}" if rng.random() < 0.9 else rng.choice(("", ".txt", ".json", ".csv", ".bib"))
-        )
+        is_plain = rng.random() < 0.9 or bool(made.kept) or made.apart
+        suffix = f".{name}" if is_plain else rng.choice(("", ".txt", ".json", ".csv", ".bib"))
         path = folder / f"a{suffix}{made.suffix}"
         path.write_bytes(made.content)
-        is_plain = rng.random() < 0.9 or bool(made.kept) or made.apart
-        limits = LimitSettings() if is_plain else rng.choice(SMALL)
+        limits = LimitSettings() if is_plain else rng.choice((LimitSettings(), *SMALL))
         options = SourceOptions() if is_plain else _options(rng)
         try:
             return _read(path, made, limits=limits, options=options)
@@ -102,7 +100,7 @@ def _read(path: Path, made: Made, *, limits: LimitSettings, options: SourceOptio
             found.append(record)
             check(record, made.plain, limits=limits)
     except SourceError as error:
-        assert str(error).startswith(str(path)), f"doesn't say of which file: {error}"
+        check_reason(error, of=str(path))
     documents = [record for record in found if isinstance(record, Document)]
     missing = made.kept - {document.doi for document in documents}
     assert not missing, f"lost {missing}, where another line is damaged"
@@ -149,18 +147,18 @@ def _made(rng: Random, name: str, known: Sequence[Seed]) -> Made:
     if name in BINARIES:
         return Made(STRUCTURED[name](rng, seed, known), None)
     act = rng.random()
-    if act < 0.05:
-        return _as_it_is(seed)
-    if act < 0.25 and name in BY_LINES:
-        return _one_line_damaged(rng, name, seed)
+    if act < (0.25 if name in BY_LINES else 0.05):
+        is_damaged = act > 0.05 and name in BY_LINES
+        return _one_line_damaged(rng, name, seed) if is_damaged else _as_it_is(seed)
+    if act < 0.4 and name in BY_LINES:
+        # Three bytes can't make a line of two, of which each has its own fields.
+        content = noise.flipped(rng, seed.content)
+        return Made(content, content.decode(errors="replace"), apart=True)
     content = _damaged_text(rng, seed, known)
+    if act > 0.93:
+        return _encoded(rng, content)
     plain = content.decode(errors="replace")
-    if act < 0.85:
-        # Few damages can't make a line of two, of which each has its own fields.
-        return Made(content, plain, apart=act < 0.6 and name in BY_LINES and len(seed.papers) > 1)
-    if act < 0.93:
-        return _packed(rng, content, plain)
-    return _encoded(rng, content)
+    return Made(content, plain) if act < 0.85 else _packed(rng, content, plain)
 
 
 def _as_it_is(seed: Seed) -> Made:
@@ -174,7 +172,7 @@ def _one_line_damaged(rng: Random, name: str, seed: Seed) -> Made:
     if len(lines) <= first:
         return _as_it_is(seed)
     at = rng.randrange(first, len(lines))
-    damaged = noise.damaged(rng, lines[at].encode()).translate(
+    damaged = noise.flipped(rng, lines[at].encode()).translate(
         None, b'\r\n\0"' if name != "jsonl" else b"\r\n\0"
     )
     raw = [line.encode() for line in lines]

@@ -112,6 +112,7 @@ def _item(rng: Random) -> Any:
 
 def _check_job(there: Served, name: str, arguments: list[Any], named: dict[str, Any]) -> bool:
     """The job says what became of each item of the list, or why that is none."""
+    name = name.encode(errors="backslashreplace").decode()
     job = there.ledger.job(name)
     is_call = (len(arguments), set(named)) in ((1, set()), (0, {"dois"}))
     if job.state is JobState.REJECTED:
@@ -230,8 +231,8 @@ def _wish_message(rng: Random) -> tuple[list[Any], dict[str, Any]]:
         likely = rng.choice(("title", "base", True, False, None, "yes", 1, 0, "2026-01-01 03:00"))
         named[name] = likely if rng.random() < 0.7 else noise.value(rng)
     if rng.random() < 0.15:
-        named[rng.choice((noise.text(rng), "settings", "wishes", "arguments", "id"))] = noise.value(
-            rng
+        named[rng.choice((noise.text(rng), "settings", "wishes", "self", "cls", "id"))] = (
+            noise.value(rng)
         )
     arguments = [noise.value(rng)] if rng.random() < 0.1 else []
     return json.loads(json.dumps([arguments, named]))  # type: ignore[no-any-return]

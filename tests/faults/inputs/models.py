@@ -92,7 +92,7 @@ def _looked_at(rng: Random, registry: Registry, version: str) -> bool:
     for name, content in FILES.items():
         assert _says(name, (path / name).read_bytes()) == _says(name, content), f"{name} differs"
     for name in manifest.notes:
-        assert (path / name).parent == path, f"a note outside of the version: {name!r}"
+        assert not name.startswith("/"), f"a note outside of the version: {name!r}"
         assert ".." not in name, f"a note outside of the version: {name!r}"
     assert not list(path.rglob("*.bin")), "pickled weights"
     return True
@@ -114,15 +114,22 @@ def _file(rng: Random, path: Path) -> Path:
 
 def _damage_bytes(rng: Random, path: Path, _: Path) -> None:
     file = _file(rng, path)
-    if file.is_file():
+    if _is_plain(file):
         file.write_bytes(noise.damaged(rng, file.read_bytes()))
+
+
+def _is_plain(file: Path) -> bool:
+    """Whether it is a file of the version itself: another one is not damaged, a pipe not read."""
+    return file.is_file() and not file.is_symlink() and not file.parent.is_symlink()
 
 
 def _damage_json(rng: Random, path: Path, _: Path) -> None:
     file = path / rng.choice((MANIFEST, MANIFEST, "modules.json", "config.json"))
+    if not _is_plain(file):
+        return
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return
     file.write_text(json.dumps(noise.mangled(rng, content)), errors="surrogatepass")
 
@@ -130,12 +137,14 @@ def _damage_json(rng: Random, path: Path, _: Path) -> None:
 def _renote(rng: Random, path: Path, outside: Path) -> None:
     """A manifest that names a file elsewhere as one of its notes, with its true hash."""
     file = path / MANIFEST
+    if not _is_plain(file):
+        return
     try:
         content = json.loads(file.read_bytes())
         name = rng.choice((str(outside), "../../outside.json", "a/../../../outside.json", "\0", ""))
         content["notes"][name] = hashlib.sha256(b"{}").hexdigest()
         file.write_text(json.dumps(content))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return
 
 
@@ -156,7 +165,7 @@ def _replace(rng: Random, path: Path, outside: Path) -> None:
         return
     _gone(file)
     made: tuple[Callable[[], object], ...] = (
-        lambda: file.mkdir(),
+        file.mkdir,
         lambda: file.symlink_to(outside),
         lambda: file.symlink_to(path),
         lambda: file.symlink_to(file.name),

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-DEEP = 600  # levels of nesting: more than a parser's stack, where it has none of its own
+DEEP = 900  # levels of nesting: nearly as many as Python's parser of JSON takes
 PIECES = (
     *(b'"', b"'", b",", b";", b"\t", b"\n", b"\r", b"\r\n", b" ", b"\0", b"\xff", b"\xef\xbb\xbf"),
     *(b"{", b"}", b"[", b"]", b"<", b">", b"&", b"&amp;", b"%", b"%2F", b"\\", b"\\u", b"$", b"#"),
@@ -41,6 +41,7 @@ NUMBERS = (
     *(0, 1, -1, 2, 7, 1999, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**30, -(10**30)),
     *(0.0, -0.0, 0.5, 1e-300, 1e300, float("inf"), float("-inf"), float("nan"), 1999.0, 2e3),
 )
+PLAIN = (None, True, False, None, True, False, [], {}, [None], [[]], {"": None}, "10.1000/a")
 
 
 def damaged(rng: Random, data: bytes, *, most: int = 4) -> bytes:
@@ -48,6 +49,14 @@ def damaged(rng: Random, data: bytes, *, most: int = 4) -> bytes:
     made = bytearray(data)
     for _ in range(rng.randint(1, most)):
         rng.choice(DAMAGES)(rng, made)
+    return bytes(made)
+
+
+def flipped(rng: Random, data: bytes) -> bytes:
+    """The data with one to three bytes that are others."""
+    made = bytearray(data)
+    for _ in range(rng.randint(1, 3)):
+        rng.choice((_flip, _overwrite))(rng, made)
     return bytes(made)
 
 
@@ -105,26 +114,19 @@ def text(rng: Random) -> str:
 
 def value(rng: Random, *, depth: int = 2) -> Any:
     """A value of JSON that nobody expects."""
-    kind = rng.randrange(9 if depth else 6)
-    if kind < 2:
-        return text(rng)
-    if kind < 4:
-        return rng.choice(NUMBERS)
-    if kind == 4:
-        return rng.choice((None, True, False))
-    if kind == 5:
-        return rng.choice(([], {}, [None], [[]], {"": None}, {"a": []}, "10.1000/a"))
-    if kind == 6:
-        return [value(rng, depth=depth - 1) for _ in range(rng.randint(0, 3))]
+    kind = rng.randrange(10 if depth else 7)
+    if kind < 7:
+        return text(rng) if kind < 2 else rng.choice(NUMBERS if kind < 4 else PLAIN)
+    inner = [value(rng, depth=depth - 1) for _ in range(rng.randint(0, 3))]
     if kind == 7:
-        return {text(rng): value(rng, depth=depth - 1) for _ in range(rng.randint(0, 3))}
-    return nested(rng.choice((2, 40, DEEP)))
+        return inner
+    return {text(rng): one for one in inner} if kind == 8 else nested(rng)
 
 
-def nested(levels: int) -> Any:
+def nested(rng: Random) -> Any:
     """Lists within lists."""
     made: Any = []
-    for _ in range(levels):
+    for _ in range(rng.choice((2, 40, 300, DEEP))):
         made = [made]
     return made
 

@@ -159,7 +159,8 @@ def _bib(rng: Random, found: Sequence[Paper]) -> bytes:
         title = title if opened == "{" else title.replace(r"{\"o}", "ö")
         rows.append(
             f"@article{{{p.word},\n  title = {opened}{title}{closed},\n"
-            f"  journal = {opened}{p.venue}{closed},\n  year = {p.year},\n  doi = {{{p.doi}}},\n}}\n\n"
+            f"  journal = {opened}{p.venue}{closed},\n  year = {p.year},\n"
+            f"  doi = {{{p.doi}}},\n}}\n\n"
         )
     return "".join(rows).encode()
 

@@ -150,7 +150,8 @@ def _open_recipes(folder: Path) -> Iterator[Case]:
 
 def _override(rng: Random) -> str:
     values = ("1", "0", "-1", "inf", "nan", "1e400", "true", '"x"', "[]", '["{doi}"]', "9" * 30)
-    return f"{rng.choice(OVERRIDES)}{rng.choice(('=', '=', ''))}{rng.choice((*values, noise.text(rng)))}"
+    equals, value = rng.choice(("=", "=", "")), rng.choice((*values, noise.text(rng)))
+    return f"{rng.choice(OVERRIDES)}{equals}{value}"
 
 
 def _snapshot_files() -> list[tuple[str, bytes]]:

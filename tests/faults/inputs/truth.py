@@ -49,6 +49,7 @@ def check_document(document: Document, *, doi_bytes: int = 2048) -> None:
     assert document.year is None or FIRST_YEAR <= document.year <= LAST_YEAR, document.year
 
 
-def check_reason(error: Exception) -> None:
-    """Raise AssertionError for a refusal that doesn't say why."""
+def check_reason(error: Exception, *, of: str = "") -> None:
+    """Raise AssertionError for a refusal that doesn't say why, or `of` what."""
+    assert str(error).startswith(of), f"doesn't say of what: {error}"
     assert str(error).strip(), "refused without a reason"
