@@ -1,19 +1,22 @@
 """Some cases of fuzzed input for each reader; `python -m tests.faults.inputs` has a million."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from schemas.document import Document
 from tests.faults.inputs import fuzz
-from tests.faults.inputs.bench import Failed, Failures, Target, fuzz_targets, run, spread
+from tests.faults.inputs.bench import Case, Failed, Target, fuzz_targets, spread
 from tests.faults.inputs.files import seeds
 from tests.faults.inputs.papers import FORMATS
 from tests.faults.inputs.targets import TARGETS
 from worker.settings.ingest import LimitSettings
 from worker.sources.records import read
 
-CASES = 1500
+CASES = 800
 
 
 def test_nothing_that_is_read_makes_a_reader_fail() -> None:
@@ -50,13 +53,31 @@ def test_parts_of_a_run_have_no_case_twice_and_leave_none_out() -> None:
 def test_a_case_that_fails_is_told_with_how_to_run_it_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    target = next(one for one in TARGETS if one.name == "doi")
-    broken = Target("broken", 1, target.open)
-    failures = Failures()
-    failures.add("broken", 7, ValueError("planted"))
-    again = "python -m tests.faults.inputs --target broken --first 7 --cases 1"
-    assert again in capsys.readouterr().out
-    with pytest.raises(Failed, match="1 cases in 1 ways"):
-        failures.check()
-    assert run(broken, range(3), Failures(), say=lambda _: None)["cases"] == 3
-    assert fuzz_targets([(broken, range(0))]) == {}
+    @contextmanager
+    def opened(_: Path) -> Iterator[Case]:
+        def case(rng: Random) -> bool:
+            if rng.random() < 0.5:
+                raise ValueError(f"planted {rng.random()}")
+            return True
+
+        yield case
+
+    broken = Target("broken", 1, opened)
+    with pytest.raises(Failed, match="in 1 ways; python -m tests") as caught:
+        fuzz_targets([(broken, range(20, 60))])
+    again = "python -m tests.faults.inputs --target broken --first "
+    told = capsys.readouterr().out
+    assert told.count(again) == 1, "each way once"
+    first = int(str(caught.value).partition(again)[2].partition(" ")[0])
+    with pytest.raises(Failed, match="1 cases"):
+        fuzz_targets([(broken, range(first, first + 1))])
+
+
+def test_a_case_without_end_is_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    @contextmanager
+    def opened(_: Path) -> Iterator[Case]:
+        yield lambda _: any(iter(lambda: 0, 1))
+
+    with pytest.raises(Failed):
+        fuzz_targets([(Target("endless", 1, opened), range(1))], bound_s=0.05)
+    assert "Hang" in capsys.readouterr().out

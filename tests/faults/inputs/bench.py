@@ -69,14 +69,19 @@ class Failures:
 
 
 def run(
-    target: Target, numbers: range, failures: Failures, *, say: Callable[[str], None]
+    target: Target,
+    numbers: range,
+    failures: Failures,
+    *,
+    say: Callable[[str], None],
+    bound_s: float = BOUND_S,
 ) -> dict[str, int]:
     """Run some cases of a target: how many those were, and what became of them."""
     found = {"cases": len(numbers), "accepted": 0, "refused": 0}
     with _folder() as folder, target.open(folder) as case:
         for number in numbers:
             try:
-                with _bounded():
+                with _bounded(bound_s):
                     is_accepted = case(Random(f"{target.name} {number}"))
                 found["accepted" if is_accepted else "refused"] += 1
             except (Exception, Hang) as error:  # noqa: BLE001 - each is a finding
@@ -94,13 +99,13 @@ def spread(targets: Sequence[Target], cases: int, *, first: int) -> Iterator[tup
 
 
 def fuzz_targets(
-    shares: Sequence[tuple[Target, range]], *, say: Callable[[str], None] | None = None
+    shares: Sequence[tuple[Target, range]], *, bound_s: float = BOUND_S
 ) -> dict[str, dict[str, int]]:
     """Run targets; raises `Failed` at the end where a case did."""
     failures = Failures()
-    told = say or Progress(sum(len(numbers) for _, numbers in shares)).say
+    say = Progress(sum(len(numbers) for _, numbers in shares)).say
     found = {
-        target.name: run(target, numbers, failures, say=told)
+        target.name: run(target, numbers, failures, say=say, bound_s=bound_s)
         for target, numbers in shares
         if numbers
     }
@@ -127,8 +132,8 @@ class Progress:
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
-    signal.setitimer(signal.ITIMER_PROF, BOUND_S)
+def _bounded(bound_s: float) -> Iterator[None]:
+    signal.setitimer(signal.ITIMER_PROF, bound_s)
     signal.setitimer(signal.ITIMER_REAL, WAIT_S)
     try:
         yield
@@ -140,7 +145,7 @@ def _bounded() -> Iterator[None]:
 @contextmanager
 def _folder() -> Iterator[Path]:
     def end(*_: Any) -> None:
-        raise Hang(f"took {BOUND_S} s of the processor, or waited for {WAIT_S} s")
+        raise Hang("took too much of the processor's time, or waited for too long")
 
     before = {number: signal.signal(number, end) for number in (signal.SIGPROF, signal.SIGALRM)}
     try:
