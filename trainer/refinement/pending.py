@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_validator
 
 from schemas.evaluation import Frozen
 from worker.ledger.ledger import Ledger
@@ -28,6 +28,13 @@ class Wishes(Frozen):
     parent: str
     allow_missing: bool = False
     force: bool = False
+
+    @field_validator("recipe", "parent")
+    @classmethod
+    def _is_text(cls, name: str) -> str:
+        if not name.isprintable():  # half a surrogate pair, which can't be kept
+            raise ValueError("a name holds no such character")
+        return name
 
     @classmethod
     def of(cls, settings: RefineSettings, /, **others: Any) -> "Wishes":

@@ -6,7 +6,8 @@ from typing import cast
 
 from schemas.job import DeadLetter, pack
 from worker.errors import JobUnknown
-from worker.ledger.state import SharedState, translated_errors, undamaged
+from worker.ledger.damage import undamaged
+from worker.ledger.state import SharedState, translated_errors
 
 NOT_SEALED = -2
 

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import NamedTuple, cast
 
 from worker.errors import ConfigurationError, LedgerRejected
-from worker.ledger.state import SharedState, translated_errors, undamaged
+from worker.ledger.damage import undamaged
+from worker.ledger.state import SharedState, translated_errors
 
 # What doivec and Celery keep in the database, queues with a priority and replies included.
 OURS = re.compile(

@@ -6,8 +6,9 @@ from typing import NamedTuple, cast
 
 from schemas.document import Document
 from schemas.job import unpack
+from worker.ledger.damage import undamaged
 from worker.ledger.dead import DeadLetters, read_letters
-from worker.ledger.state import translated_errors, undamaged
+from worker.ledger.state import translated_errors
 
 JOBS_A_PAGE = 500
 BATCHES_A_PAGE = 16  # of 1,024 records of up to 1 MiB each, compressed
@@ -72,7 +73,7 @@ class Kept(DeadLetters):
     def again(self, batch: KeptBatch) -> set[str]:
         """The DOIs of a batch that were queued again and have not settled, or were cancelled."""
         with translated_errors():
-            produced = self._number(batch.job, "produced")
+            (produced,) = self._numbers(batch.job, "produced")
             # A repair is another job, under the same sequence.
             others = self._redis.zrangebyscore("doivec:outstanding", batch.sequence, batch.sequence)
         found = set[str]()
@@ -97,13 +98,20 @@ class Kept(DeadLetters):
         return {d.doi for batch in batches if batch.end in ends for d in batch.documents}
 
     def _last(self, job: str) -> int:
-        return self._number(job, "next_number")
-
-    def _number(self, job: str, field: str) -> int:
-        with translated_errors():
-            found = self._redis.hget(f"doivec:job:{job}", field)
+        last, batches = self._numbers(job, "next_number", "batches")
         with undamaged(f"job {job}"):
-            return int(cast(bytes, found) or 0)
+            if last > batches:  # whoever reads on to it may read for ever
+                raise ValueError(f"its last batch is number {last}, of {batches}")
+        return last
+
+    def _numbers(self, job: str, *fields: str) -> list[int]:
+        with translated_errors():
+            found = cast(list[bytes | None], self._redis.hmget(f"doivec:job:{job}", list(fields)))
+        with undamaged(f"job {job}"):
+            numbers = [int(number or 0) for number in found]
+            if min(numbers) < 0:
+                raise ValueError(f"{fields[0]} is below 0")
+            return numbers
 
     def _batches(self, job: str, numbers: range) -> Iterator[KeptBatch]:
         for start in range(numbers.start, numbers.stop, BATCHES_A_PAGE):

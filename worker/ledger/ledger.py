@@ -22,9 +22,10 @@ from schemas.job import (
 )
 from worker.errors import JobConflict, JobUnknown, LedgerDamaged, SourceError
 from worker.ledger.copying import Copying
+from worker.ledger.damage import undamaged
 from worker.ledger.facts import Facts
 from worker.ledger.kept import Kept, address
-from worker.ledger.state import Route, translated_errors, undamaged
+from worker.ledger.state import Route, translated_errors
 from worker.ledger.workers import Workers
 
 SWEEP_LIMIT = 1000

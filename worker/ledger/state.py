@@ -6,7 +6,6 @@
 
 import json
 import logging
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -19,11 +18,11 @@ from redis.retry import Retry
 
 from worker.errors import (
     ConfigurationError,
-    LedgerDamaged,
     LedgerRejected,
     LedgerUnavailable,
     WorkerError,
 )
+from worker.ledger.damage import undamaged
 from worker.settings.ingest import IngestSettings
 from worker.settings.servers import RedisSettings
 
@@ -50,8 +49,6 @@ PASSING_WORDS = (
 )
 
 
-# What parsing raises of what is not as it was written: half a value, another type, not UTF-8.
-DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, OSError, zlib.error)
 DEPLOYMENT = "doivec:deployment"
 SILENCE_S = 5.0
 log = logging.getLogger(__name__)
@@ -97,16 +94,6 @@ def translated_errors() -> Iterator[None]:
         raise unreachable(error) from error
     except UnicodeEncodeError as error:
         raise LedgerRejected(f"Redis can't be told: {error}") from error
-
-
-@contextmanager
-def undamaged(what: str) -> Iterator[None]:
-    """Raise `LedgerDamaged` where what Redis has of something can't be understood."""
-    try:
-        yield
-    except (*DAMAGE, RecursionError) as error:
-        reason = str(error).split("\n")[0]
-        raise LedgerDamaged(f"Redis: {what} is damaged: {reason}") from error
 
 
 def unreachable(error: Exception) -> WorkerError:

@@ -6,7 +6,8 @@ from typing import NamedTuple, cast
 
 from schemas.worker import InHand, WorkerState
 from worker.errors import JobUnknown
-from worker.ledger.state import SharedState, translated_errors, undamaged
+from worker.ledger.damage import undamaged
+from worker.ledger.state import SharedState, translated_errors
 
 SHOWN = 5
 GLOB = re.compile(r"([*?\[\]\\])")

@@ -133,3 +133,5 @@ def test_a_number_without_end_and_bytes_that_are_no_text_are_refused(
     monkeypatch.delenv("DOIVEC_INGEST__LEASE_S")
     told = refusal(monkeypatch, DOIVEC_REDIS__CA_FILE="a\udcff")
     assert told == "DOIVEC_REDIS__CA_FILE is not UTF-8 text"
+    told = refusal(monkeypatch, DOIVEC_REDIS__URL="rediss://h", DOIVEC_REDIS__CA_FILE="no\nsuch")
+    assert "no certificates in no such" in told

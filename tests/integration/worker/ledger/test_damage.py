@@ -59,6 +59,11 @@ def client(ledger: Ledger, redis_server: RedisServer) -> redis.Redis:
             "job job",
         ),
         (lambda c: c.rpush("doivec:rejects:job", "1"), lambda g: g.rejections("job"), "job job"),
+        (
+            lambda c: c.hset("doivec:job:job", "next_number", 2**31),
+            lambda g: [*g.kept("job")],
+            "job job",
+        ),
         (lambda c: c.set("doivec:route", "x y"), lambda g: g.route(), "doivec:route"),
         (lambda c: c.set("doivec:deployment", "[1]"), lambda g: g.identity(), "doivec:deployment"),
         (lambda c: c.set("doivec:note:a", b"\xff"), lambda g: g.noted("a"), "doivec:note:a"),
