@@ -44,7 +44,7 @@ class ModelVersion(BaseModel):
     dimension: int
     max_tokens: int
     templates: tuple[str, ...]
-    files: dict[str, str]
+    files: dict[str, str] = Field(min_length=1)
     canaries: tuple[Canary, ...] = ()
     notes: dict[str, str] = Field(default_factory=dict)
 
@@ -52,6 +52,14 @@ class ModelVersion(BaseModel):
     @classmethod
     def _templates_are_valid(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
         return check_templates(templates)
+
+    @field_validator("files", "notes")
+    @classmethod
+    def _names_lie_within(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if not name.isprintable() or not {"", ".", ".."}.isdisjoint(name.split("/")):
+                raise ValueError(f"{name!r} is no file of the version")
+        return files
 
 
 def check_templates(templates: Sequence[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from worker.errors import LedgerUnavailable
 from worker.ledger.facts import BEAT_S
 from worker.ledger.ledger import Ledger
 from worker.settings.environment import Settings, read_settings
+from worker.sources.parsing import encodable
 from worker.stopping import Stopping
 from worker.ticker import Ticker
 
@@ -108,9 +109,9 @@ _desk: Any = None
 
 
 @app.task(name=REFINE_TASK, bind=True, acks_late=True)
-def refine(self: Task, *arguments: Any, slot: str | None = None, **wishes: Any) -> None:
+def refine(self: Task, /, *arguments: Any, slot: str | None = None, **wishes: Any) -> None:
     """Ask for a refine: for a slot of the schedule, once; without one, by this task's id."""
-    name = f"slot {slot}" if slot else f"task {self.request.id}"
+    name = encodable(f"slot {slot}" if slot else f"task {self.request.id}")
     if arguments:  # there are none: told with the other wishes that can't be read
         wishes["arguments"] = list(arguments)
     try:

@@ -40,6 +40,10 @@ class LedgerRejected(WorkerError):
     """Redis refused a request for what is in it; trying again changes nothing."""
 
 
+class LedgerDamaged(WorkerError):
+    """What the ledger has of something is not what was written there; trying again is of no use."""
+
+
 class JobCancelled(WorkerError):
     """A job was cancelled while it was produced."""
 

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Task
@@ -30,7 +30,7 @@ _given_back: set[tuple[str, int]] = set()
 def batch(*arguments: Any, **named: Any) -> None:
     """Work the batch (job, number) off; what is lost here, the ledger's sweep finds."""
     match arguments, named:
-        case (str(job), int(number)), {} if number >= 0:
+        case (str(job), int(number)), _ if _is_ours(number, named):
             if _runtime.patience.is_stopped:
                 _give_back(job, number)
             else:
@@ -39,8 +39,12 @@ def batch(*arguments: Any, **named: Any) -> None:
             log.error("no batch of ours: %r %r", arguments, named)
 
 
+def _is_ours(number: int, named: Mapping[str, Any]) -> bool:
+    return number >= 0 and not isinstance(number, bool) and not named
+
+
 @app.task(name="worker.ingest", bind=True, acks_late=True)
-def ingest(self: Task, *arguments: Any, **named: Any) -> None:
+def ingest(self: Task, /, *arguments: Any, **named: Any) -> None:
     """Take a list of DOIs, or of objects with a `doi` and metadata, as a job of this task's id."""
     try:
         _runtime.intake.take(self.request.id, arguments, named)

@@ -173,6 +173,8 @@ class Desk:
             end = End(FAILED, f"asked for by {request.id}, which can't be read: {words}")
             self._history.append(end.entry(datetime.now(UTC)))
             return
+        asked = {name: value for name, value in request.wishes.items() if value is not None}
+        request = request.model_copy(update={"wishes": asked})
         answer = self._patience(self._pending.ask, request)
         if answer == "busy":
             log.warning("refine of %s is dropped: another one has not ended", request.id)

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_validator
 
 from schemas.evaluation import Frozen
 from worker.ledger.ledger import Ledger
@@ -29,8 +29,15 @@ class Wishes(Frozen):
     allow_missing: bool = False
     force: bool = False
 
+    @field_validator("recipe", "parent")
     @classmethod
-    def of(cls, settings: RefineSettings, **others: Any) -> "Wishes":
+    def _is_text(cls, name: str) -> str:
+        if not name.isprintable():  # half a surrogate pair, which can't be kept
+            raise ValueError("a name holds no such character")
+        return name
+
+    @classmethod
+    def of(cls, settings: RefineSettings, /, **others: Any) -> "Wishes":
         """What the settings say, and what was asked for otherwise; None counts as not asked."""
         asked = {name: value for name, value in others.items() if value is not None}
         return cls.model_validate({**settings.model_dump(), **asked})

@@ -21,7 +21,7 @@ Loss = Literal[
 class Part(BaseModel):
     """A part of a recipe: frozen, complete, strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Arguments(Part):
@@ -156,7 +156,7 @@ def _read(name: str) -> dict[str, Any]:
         return tomllib.loads((_shipped() / f"{name}.toml").read_text())
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"the recipe {name} can't be read: {error}") from error
 
 
@@ -165,7 +165,9 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not equals:
         raise RecipeError(f"{override!r} is not key=value")
     if key in Arguments.model_fields:
-        values.setdefault("arguments", {})[key] = _value(text)
+        arguments = values.get("arguments", {})
+        if isinstance(arguments, dict):  # else the recipe is refused for it
+            values["arguments"] = arguments | {key: _value(text)}
     elif key in Recipe.model_fields and key != "arguments":
         values[key] = _value(text)
     else:
@@ -176,5 +178,5 @@ def _override(values: dict[str, Any], override: str) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text

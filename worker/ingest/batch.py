@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import State
-from worker.errors import BatchLost, CollectionMissing, DeviceLost, ModelError, WorkerError
+from worker.errors import (
+    BatchLost,
+    CollectionMissing,
+    DeviceLost,
+    LedgerDamaged,
+    ModelError,
+    WorkerError,
+)
 from worker.ingest import ends
 from worker.ingest.faults import FAILS_CANDIDATE, GIVEN_BACK
 from worker.ingest.rows import Reader, Row
@@ -61,7 +68,11 @@ class Ingestor:
         is away. What is no record's fault gives the batch back with its reason, which the job
         shows; see `worker.ingest.faults`. Raises `DeviceLost` and `ModelError`.
         """
-        claim = self._patience(self._ledger.claim, job, number)
+        try:
+            claim = self._patience(self._ledger.claim, job, number)
+        except LedgerDamaged as error:
+            log.error("giving a batch back: %s", error)  # noqa: TRY400 - it is in the job's note
+            return False
         if claim is None:
             return True
         batch = claim.batch

@@ -15,6 +15,7 @@ from worker.errors import (
 from worker.ingest.producer import Producer, digest_of
 from worker.ledger.ledger import Ledger
 from worker.patience import Patience
+from worker.sources.parsing import encodable
 
 TRIES = 5
 REMEMBERED_S = 86400.0
@@ -38,6 +39,7 @@ class Intake:
         Raises where the message must come again: told to stop, a ledger that is away, and what
         is no reason to reject a list before it happened five times.
         """
+        job = encodable(job)
         if (len(arguments), set(named)) not in ((1, set()), (0, {"dois"})):
             given = [*(repr(value)[:50] for value in arguments), *(f"{name}=" for name in named)]
             reason = f"wrong arguments ({', '.join(given)}): worker.ingest takes one list, `dois`"
@@ -69,4 +71,4 @@ class Intake:
 
     def _reject(self, job: str, *, reason: str) -> None:
         log.error("list %s is rejected: %s", job, reason)
-        self._patience(self._ledger.reject, job, source="a task's list", reason=reason)
+        self._patience(self._ledger.reject, job, source="a task's list", reason=encodable(reason))

@@ -6,6 +6,7 @@ from typing import cast
 
 from schemas.job import DeadLetter, pack
 from worker.errors import JobUnknown
+from worker.ledger.damage import undamaged
 from worker.ledger.state import SharedState, translated_errors
 
 NOT_SEALED = -2
@@ -19,20 +20,26 @@ class DeadLetters(SharedState):
         with translated_errors():
             for name in [job] if job else self.jobs_with_dead():
                 for _, letters in self._redis.hscan_iter(f"doivec:dead:{name}", count=500):
-                    yield from _read(letters)
+                    yield from read_letters(name, letters)
 
     def letters(self, doi: str) -> list[DeadLetter]:
         """The dead letters of one DOI."""
         with translated_errors():
             jobs = self.jobs_with_dead()
-            found = [self._redis.hget(f"doivec:dead:{job}", doi) for job in jobs]
-        return [letter for lines in found if lines for letter in _read(cast(bytes, lines))]
+            found = [(job, self._redis.hget(f"doivec:dead:{job}", doi)) for job in jobs]
+        return [
+            letter
+            for job, lines in found
+            if lines
+            for letter in read_letters(job, cast(bytes, lines))
+        ]
 
     def jobs_with_dead(self) -> list[str]:
         """The jobs that have dead letters."""
         with translated_errors():
             members = cast(set[bytes], self._redis.smembers("doivec:dead"))
-        return sorted(member.decode() for member in members)
+        with undamaged("doivec:dead"):
+            return sorted(member.decode() for member in members)
 
     def replay(self, job: str) -> list[int]:
         """Queue a job's dead letters again under the sequences they had; returns the batches."""
@@ -54,5 +61,7 @@ class DeadLetters(SharedState):
         return numbers
 
 
-def _read(lines: bytes) -> list[DeadLetter]:
-    return [DeadLetter.model_validate_json(line) for line in lines.splitlines()]
+def read_letters(job: str, lines: bytes) -> list[DeadLetter]:
+    """The letters that a job has of one DOI; raises `LedgerDamaged`."""
+    with undamaged(f"a dead letter of job {job}"):
+        return [DeadLetter.model_validate_json(line) for line in lines.splitlines()]

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple, cast
 
 from worker.errors import ConfigurationError, LedgerRejected
+from worker.ledger.damage import undamaged
 from worker.ledger.state import SharedState, translated_errors
 
 # What doivec and Celery keep in the database, queues with a priority and replies included.
@@ -85,7 +86,9 @@ class Facts(SharedState):
         with translated_errors():
             oldest = self._redis.time()[0] - 3 * BEAT_S
             self._redis.zremrangebyscore(BEATS, "-inf", oldest)
-            return [name.decode() for name in cast(list[bytes], self._redis.zrange(BEATS, 0, -1))]
+            names = cast(list[bytes], self._redis.zrange(BEATS, 0, -1))
+        with undamaged(BEATS):
+            return [name.decode() for name in names]
 
     def _configured(self, name: str) -> str:
         # Who rents a server may not ask for its configuration.

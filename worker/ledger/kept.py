@@ -5,8 +5,10 @@ from enum import StrEnum
 from typing import NamedTuple, cast
 
 from schemas.document import Document
-from schemas.job import DeadLetter, unpack
-from worker.ledger.state import SharedState, translated_errors
+from schemas.job import unpack
+from worker.ledger.damage import undamaged
+from worker.ledger.dead import DeadLetters, read_letters
+from worker.ledger.state import translated_errors
 
 JOBS_A_PAGE = 500
 BATCHES_A_PAGE = 16  # of 1,024 records of up to 1 MiB each, compressed
@@ -31,7 +33,7 @@ class KeptBatch(NamedTuple):
     documents: Sequence[Document] = ()
 
 
-class Kept(SharedState):
+class Kept(DeadLetters):
     """The batches of jobs, settled or not, in flat memory."""
 
     def every_job(self) -> Iterator[str]:
@@ -40,7 +42,8 @@ class Kept(SharedState):
         while True:
             with translated_errors():
                 found = self._redis.zrange("doivec:jobs", offset, offset + JOBS_A_PAGE - 1)
-                names = [name.decode() for name in cast(list[bytes], found)]
+                with undamaged("doivec:jobs"):
+                    names = [name.decode() for name in cast(list[bytes], found)]
                 with self._redis.pipeline(transaction=False) as pipe:
                     for name in names:
                         pipe.hmget(f"doivec:job:{name}", "created_at", "copies_to")
@@ -58,25 +61,26 @@ class Kept(SharedState):
     def dead_among(self, sequence: int, dois: Sequence[str]) -> set[str]:
         """Those of some DOIs of which there are dead letters of this sequence."""
         with translated_errors():
-            jobs = sorted(cast(set[bytes], self._redis.smembers("doivec:dead"))) if dois else []
+            jobs = self.jobs_with_dead() if dois else []
             with self._redis.pipeline(transaction=False) as pipe:
                 for job in jobs:
-                    pipe.hmget(b"doivec:dead:" + job, list(dois))
+                    pipe.hmget(f"doivec:dead:{job}", list(dois))
                 rows = pipe.execute()
-        letters = (line for row in rows for found in row if found for line in found.splitlines())
-        dead = (DeadLetter.model_validate_json(line) for line in letters)
+        told = ((job, lines) for job, row in zip(jobs, rows, strict=True) for lines in row if lines)
+        dead = (letter for job, lines in told for letter in read_letters(job, lines))
         return {letter.document.doi for letter in dead if letter.sequence == sequence}
 
     def again(self, batch: KeptBatch) -> set[str]:
         """The DOIs of a batch that were queued again and have not settled, or were cancelled."""
         with translated_errors():
-            produced = int(self._redis.hget(f"doivec:job:{batch.job}", "produced") or 0)
+            (produced,) = self._numbers(batch.job, "produced")
             # A repair is another job, under the same sequence.
             others = self._redis.zrangebyscore("doivec:outstanding", batch.sequence, batch.sequence)
         found = set[str]()
         for member in cast(list[bytes], others):
-            job, _, number = member.decode().rpartition(":")
-            found |= self._unsettled(job, range(int(number), int(number) + 1), batch.sequence)
+            with undamaged("doivec:outstanding"):
+                job, number = address(member)
+            found |= self._unsettled(job, range(number, number + 1), batch.sequence)
         return found | self._unsettled(
             batch.job, range(produced, self._last(batch.job)), batch.sequence
         )
@@ -87,14 +91,27 @@ class Kept(SharedState):
             for number in numbers:
                 pipe.hget(f"doivec:batch:{job}:{number}", "sequence")
             rows = pipe.execute()
-        same = [n for n, row in zip(numbers, rows, strict=True) if row and int(row) == sequence]
+        told = zip(numbers, rows, strict=True)
+        same = [n for n, row in told if row and row == str(sequence).encode()]
         batches = (batch for n in same for batch in self._batches(job, range(n, n + 1)))
         ends = {End.WAITING, End.CANCELLED}
         return {d.doi for batch in batches if batch.end in ends for d in batch.documents}
 
     def _last(self, job: str) -> int:
+        last, batches = self._numbers(job, "next_number", "batches")
+        with undamaged(f"job {job}"):
+            if last > batches:  # whoever reads on to it may read for ever
+                raise ValueError(f"its last batch is number {last}, of {batches}")
+        return last
+
+    def _numbers(self, job: str, *fields: str) -> list[int]:
         with translated_errors():
-            return int(self._redis.hget(f"doivec:job:{job}", "next_number") or 0)
+            found = cast(list[bytes | None], self._redis.hmget(f"doivec:job:{job}", list(fields)))
+        with undamaged(f"job {job}"):
+            numbers = [int(number or 0) for number in found]
+            if min(numbers) < 0:
+                raise ValueError(f"{fields[0]} is below 0")
+            return numbers
 
     def _batches(self, job: str, numbers: range) -> Iterator[KeptBatch]:
         for start in range(numbers.start, numbers.stop, BATCHES_A_PAGE):
@@ -114,4 +131,11 @@ def _batch(job: str, number: int, *, is_over: bool, fields: Sequence[bytes | Non
     if body is None or sequence is None:
         return KeptBatch(job, number, End.GONE)
     over = End.SETTLED if settled_by else End.CANCELLED
-    return KeptBatch(job, number, over if is_over else End.WAITING, int(sequence), unpack(body))
+    with undamaged(f"batch {job}:{number}"):
+        return KeptBatch(job, number, over if is_over else End.WAITING, int(sequence), unpack(body))
+
+
+def address(member: bytes) -> tuple[str, int]:
+    """The job and the number in a batch's name in the ledger; raises ValueError."""
+    job, _, number = member.decode().rpartition(":")
+    return job, int(number)

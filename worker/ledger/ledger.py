@@ -20,11 +20,11 @@ from schemas.job import (
     pack,
     unpack,
 )
-from worker.errors import JobConflict, JobUnknown, SourceError
+from worker.errors import JobConflict, JobUnknown, LedgerDamaged, SourceError
 from worker.ledger.copying import Copying
-from worker.ledger.dead import DeadLetters
+from worker.ledger.damage import undamaged
 from worker.ledger.facts import Facts
-from worker.ledger.kept import Kept
+from worker.ledger.kept import Kept, address
 from worker.ledger.state import Route, translated_errors
 from worker.ledger.workers import Workers
 
@@ -65,7 +65,7 @@ class Acceptance(NamedTuple):
     outstanding: int
 
 
-class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
+class Ledger(Copying, Facts, Kept, Workers):
     """Jobs and batches in Redis, and what else processes share there (see `SharedState`)."""
 
     # Producing
@@ -123,7 +123,8 @@ class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
     def abandoned(self) -> list[str]:
         """Seal the open jobs whose producers are gone: what they accepted settles; their ids."""
         found = self._run("abandoned", GONE, self._retention_s, SWEEP_LIMIT)
-        return [job.decode() for job in found]
+        with undamaged("doivec:open"):
+            return [job.decode() for job in found]
 
     def reject(self, job: str, *, source: str, reason: str, digest: str = "") -> None:
         """Keep a list that can't be taken in as a job in state `rejected`, with the reason.
@@ -174,33 +175,26 @@ class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
         """The first few rejections of a job."""
         with translated_errors():
             rows = cast(list[bytes], self._redis.lrange(f"doivec:rejects:{job}", 0, -1))
-        return [Rejection(*json.loads(row)) for row in rows]
+        with undamaged(f"a rejection of job {job}"):
+            return [Rejection(*json.loads(row)) for row in rows]
 
     # Working
 
     def claim(self, job: str, number: int) -> Claim | None:
-        """Lease a batch; None where it has settled, is held by another, or its job is paused."""
+        """Lease a batch; None where it has settled, is held by another, or its job is paused.
+
+        One that is damaged is given back with the reason, and `LedgerDamaged` raised.
+        """
         token = uuid4().hex
         answer = self._run("claim", job, number, token, self._lease_ms)
         if answer[0] != b"claimed":
             return None
-        _, body, sequence, again, claims, deaths, epoch, route, *copies = answer
-        documents = unpack(body)
-        every = (document.doi for document in documents)
-        batch = Batch.model_construct(
-            job=job,
-            number=number,
-            sequence=int(sequence),
-            accepted_at=_time(sequence),
-            documents=documents,
-            again=frozenset(every if again == b"*" else again.decode().split()),
-        )
-        counts = {int(index): count for index, count in json.loads(deaths).items()}
-        return Claim(
-            *(batch, token, claims, counts),
-            *(epoch.decode(), Route.read(route)),
-            copies=(copies[0].decode(), copies[1].decode()) if copies[1] else None,
-        )
+        try:
+            with undamaged(f"batch {job}:{number}"):
+                return _claim(job, number, token, answer[1:])
+        except LedgerDamaged as error:
+            self._run("release", f"{job}:{number}", token, str(error), REFUSALS)
+            raise
 
     def contested(self, batch: Batch, dois: Sequence[str]) -> set[str]:
         """Those of a batch's `dois` of which an older record may still be written.
@@ -217,7 +211,8 @@ class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
     def next_copy(self) -> tuple[str, int] | None:
         """The oldest batch of a backfill that nobody holds, as (job, number)."""
         member = self._run("next_copy", SWEEP_LIMIT)
-        return _address(member) if member else None
+        with undamaged("doivec:backfill"):
+            return address(member) if member else None
 
     def follow(self, claim: Claim) -> Claim | None:
         """The claim, by the route as it is now; None where the batch is no longer its own."""
@@ -228,7 +223,8 @@ class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
         """The DOIs of records that the last candidate could not take when they came."""
         with translated_errors():
             members = cast(set[bytes], self._redis.smembers("doivec:untaken"))
-        return sorted(member.decode() for member in members)
+        with undamaged("doivec:untaken"):
+            return sorted(member.decode() for member in members)
 
     def stragglers(self) -> int:
         """How many batches in hand are written by an older route than the present one."""
@@ -285,7 +281,8 @@ class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
             looked, *members = self._run(
                 "lost", self._lease_ms, int(queue_is_empty), offset, SWEEP_LIMIT
             )
-            found += [_address(member) for member in members]
+            with undamaged("doivec:outstanding"):
+                found += [address(member) for member in members]
             offset += SWEEP_LIMIT
         return list(dict.fromkeys(found))
 
@@ -301,13 +298,15 @@ class Ledger(Copying, DeadLetters, Facts, Kept, Workers):
             fields = cast(dict[bytes, bytes], self._redis.hgetall(f"doivec:job:{job}"))
         if b"created_at" not in fields:
             raise JobUnknown(f"no job {job!r}: it never was, or its retention time is over")
-        return _job(job, {name.decode(): value.decode() for name, value in fields.items()})
+        with undamaged(f"job {job}"):
+            return _job(job, {name.decode(): value.decode() for name, value in fields.items()})
 
     def jobs(self, limit: int = 20) -> list[Job]:
         """The latest jobs, newest first."""
         with translated_errors():
             names = cast(list[bytes], self._redis.zrange("doivec:jobs", 0, limit - 1, desc=True))
-        return [job for name in names if (job := self._known(name.decode()))]
+        with undamaged("doivec:jobs"):
+            return [job for name in names if (job := self._known(name.decode()))]
 
     def cancel(self, job: str) -> int:
         """Cancel the batches that nobody has claimed; returns how many records that were."""
@@ -337,9 +336,24 @@ def _time(microseconds: str | bytes) -> datetime:
     return datetime.fromtimestamp(int(microseconds) / 1e6, UTC)
 
 
-def _address(member: bytes) -> tuple[str, int]:
-    job, _, number = member.decode().rpartition(":")
-    return job, int(number)
+def _claim(job: str, number: int, token: str, found: Sequence[Any]) -> Claim:
+    body, sequence, again, claims, deaths, epoch, route, *copies = found
+    documents = unpack(body)
+    every = (document.doi for document in documents)
+    batch = Batch.model_construct(
+        job=job,
+        number=number,
+        sequence=int(sequence),
+        accepted_at=_time(sequence),
+        documents=documents,
+        again=frozenset(every if again == b"*" else again.decode().split()),
+    )
+    counts = {int(index): int(count) for index, count in json.loads(deaths).items()}
+    return Claim(
+        *(batch, token, claims, counts),
+        *(str(int(epoch)), Route.read(route)),
+        copies=(copies[0].decode(), copies[1].decode()) if copies[1] else None,
+    )
 
 
 def _state(fields: Mapping[str, str]) -> JobState:

@@ -16,7 +16,13 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from worker.errors import ConfigurationError, LedgerRejected, LedgerUnavailable, WorkerError
+from worker.errors import (
+    ConfigurationError,
+    LedgerRejected,
+    LedgerUnavailable,
+    WorkerError,
+)
+from worker.ledger.damage import undamaged
 from worker.settings.ingest import IngestSettings
 from worker.settings.servers import RedisSettings
 
@@ -57,8 +63,9 @@ class Route(NamedTuple):
     @classmethod
     def read(cls, raw: bytes | None) -> "Route":
         """The route as the ledger keeps it."""
-        number, _, candidate = (raw or b"0 ").decode().partition(" ")
-        return cls(int(number), candidate or None)
+        with undamaged("doivec:route"):
+            number, _, candidate = (raw or b"0 ").decode().partition(" ")
+            return cls(int(number), candidate or None)
 
 
 class Identity(NamedTuple):
@@ -85,6 +92,8 @@ def translated_errors() -> Iterator[None]:
         raise ConfigurationError(f"Redis refused the password or user: {error}") from error
     except redis.RedisError as error:
         raise unreachable(error) from error
+    except UnicodeEncodeError as error:
+        raise LedgerRejected(f"Redis can't be told: {error}") from error
 
 
 def unreachable(error: Exception) -> WorkerError:
@@ -153,7 +162,8 @@ class SharedState:
         """The deployment that this ledger is of; None before there is one."""
         with translated_errors():
             raw = cast(bytes | None, self._redis.get(DEPLOYMENT))
-        return None if raw is None else Identity(**json.loads(raw))
+        with undamaged(DEPLOYMENT):
+            return None if raw is None else Identity(**json.loads(raw))
 
     def found(self, alias: str) -> Identity:
         """Found a deployment of this alias, where there is none yet; the one that there is."""
@@ -187,7 +197,8 @@ class SharedState:
     def hold(self, name: str, token: str, *, words: str, lease_s: float) -> Holder | None:
         """Take a lease; None where that went well, else who has it."""
         answer = self._run("hold", name, token, words, int(lease_s * 1000))
-        return Holder(answer[0].decode(), int(answer[1])) if answer else None
+        with undamaged(f"the lease of {name}"):
+            return Holder(answer[0].decode(), int(answer[1])) if answer else None
 
     def prolong(self, name: str, token: str, *, lease_s: float) -> bool:
         """Renew a lease; False where it ran out, whoever has it now."""
@@ -253,7 +264,8 @@ class SharedState:
         """The text that is kept under `name`."""
         with translated_errors():
             value = cast(bytes | None, self._redis.get(f"doivec:note:{name}"))
-        return None if value is None else value.decode()
+        with undamaged(f"doivec:note:{name}"):
+            return None if value is None else value.decode()
 
     def queue_length(self, queue: str) -> int:
         """How many messages wait in a Celery queue."""
@@ -269,7 +281,9 @@ class SharedState:
     def epoch(self) -> str:
         """The sequence of the newest tombstone, '0' where there is none."""
         with translated_errors():
-            return cast(bytes, self._redis.get("doivec:epoch") or b"0").decode()
+            epoch = cast(bytes, self._redis.get("doivec:epoch") or b"0")
+        with undamaged("doivec:epoch"):
+            return str(int(epoch))
 
     def buried(self, ids: Sequence[str]) -> dict[str, int]:
         """The tombstones among ids, each with its sequence."""
@@ -277,7 +291,8 @@ class SharedState:
             if not ids or not self._redis.exists("doivec:tombstones"):
                 return {}
             scores = self._redis.zmscore("doivec:tombstones", list(ids))
-        return {i: int(s) for i, s in zip(ids, scores, strict=True) if s is not None}
+        with undamaged("doivec:tombstones"):
+            return {i: int(s) for i, s in zip(ids, scores, strict=True) if s is not None}
 
     def tombstones(self, offset: int, count: int) -> dict[str, int]:
         """A page of tombstones, newest first, each with its sequence."""
@@ -285,7 +300,8 @@ class SharedState:
             rows = self._redis.zrange(
                 "doivec:tombstones", offset, offset + count - 1, desc=True, withscores=True
             )
-        return {row[0].decode(): int(row[1]) for row in cast(list[tuple[bytes, float]], rows)}
+        with undamaged("doivec:tombstones"):
+            return {row[0].decode(): int(row[1]) for row in cast(list[tuple[bytes, float]], rows)}
 
     @property
     def _lease_ms(self) -> int:

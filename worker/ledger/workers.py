@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 
 from schemas.worker import InHand, WorkerState
 from worker.errors import JobUnknown
+from worker.ledger.damage import undamaged
 from worker.ledger.state import SharedState, translated_errors
 
 SHOWN = 5
@@ -41,10 +42,10 @@ class Workers(SharedState):
         """The workers that are alive, by name; of what each had in hand, what has not settled."""
         with translated_errors():
             rows = self._redis.zrange("doivec:workers", 0, -1, withscores=True)
-            expiries = {row[0].decode(): row[1] for row in cast(list[tuple[bytes, float]], rows)}
-            keys = [f"doivec:worker:{name}" for name in expiries]
+            expiries = {row[0]: row[1] for row in cast(list[tuple[bytes, float]], rows)}
+            keys = [b"doivec:worker:" + name for name in expiries]
             found = cast(list[bytes | None], self._redis.mget(keys)) if keys else []
-            states = [WorkerState.model_validate_json(words) for words in found if words]
+            states = [_state(*one) for one in zip(expiries, found, strict=True) if one[1]]
             settled = self._settled({b for state in states for b in state.in_hand})
             now_ms = self.now_s() * 1000
         return sorted(
@@ -52,7 +53,8 @@ class Workers(SharedState):
                 state.model_copy(
                     update={
                         "in_hand": tuple(b for b in state.in_hand if b not in settled),
-                        "silent_s": (now_ms - expiries[state.name] + self._lease_ms) / 1000,
+                        "silent_s": (now_ms - expiries[state.name.encode()] + self._lease_ms)
+                        / 1000,
                     }
                 )
                 for state in states
@@ -71,7 +73,8 @@ class Workers(SharedState):
     def backlog(self, queues: Sequence[str]) -> Backlog:
         """What waits now, in the ledger and in these queues."""
         found = self._run("backlog", *queues)
-        outstanding, backfill, parked, oldest, now, dead, *lengths = (int(n) for n in found)
+        with undamaged("what waits"):
+            outstanding, backfill, parked, oldest, now, dead, *lengths = (int(n) for n in found)
         oldest_s = max(0, now - oldest) / 1e6 if oldest else 0.0
         lengths_by = dict(zip(queues, lengths, strict=True))
         return Backlog(outstanding, backfill, parked, oldest_s, dead, lengths_by)
@@ -89,8 +92,17 @@ class Workers(SharedState):
                 return beginning
             pattern = GLOB.sub(r"\\\1", beginning) + "*"
             rows = self._redis.zscan_iter("doivec:jobs", match=pattern, count=1000)
-            found = sorted({cast(bytes, row[0]).decode() for row in rows})
+            with undamaged("doivec:jobs"):
+                found = sorted({cast(bytes, row[0]).decode() for row in rows})
         if len(found) > 1:
             shown = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
             raise JobUnknown(f"{len(found)} jobs begin with {beginning!r}: {shown}")
         return found[0] if found else beginning
+
+
+def _state(name: bytes, words: bytes | None) -> WorkerState:
+    with undamaged(f"what worker {name!r} says of itself"):
+        found = WorkerState.model_validate_json(words or b"")
+        if found.name.encode() != name:
+            raise ValueError(f"it is of {found.name}")
+        return found

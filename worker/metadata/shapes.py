@@ -133,7 +133,11 @@ def _known(values: Any, name: str) -> list[Raw]:
     """The objects of a list whose text is not one of DataCite's words for nothing."""
     objects: Iterable[Any] = values if isinstance(values, list | tuple) else ()
     held = (one for one in objects if isinstance(one, Mapping))
-    return [one for one in held if not UNKNOWN.fullmatch(str(one.get(name)))]
+    return [
+        one
+        for one in held
+        if not (isinstance(text := one.get(name), str) and UNKNOWN.fullmatch(text))
+    ]
 
 
 def _seconds(value: Any) -> int:

@@ -155,16 +155,21 @@ def _shape(record: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Answer | 
     """Whose record it is; None where it is nobody's that is known."""
     if isinstance(record.get("attributes"), Mapping) or ("doi" in record and "titles" in record):
         return shapes.datacite
-    if str(record.get("id")).startswith(OPENALEX):
+    if _named(record).startswith(OPENALEX):
         return shapes.openalex
     if "DOI" in record and ("indexed" in record or record.get("source") == "Crossref"):
         return shapes.crossref
     return None
 
 
+def _named(record: Mapping[str, Any]) -> str:
+    name = record.get("id")
+    return name if isinstance(name, str) else ""
+
+
 def _no_work(value: Any) -> str:
     """OpenAlex's name of an author, a source, ...; empty for all else."""
-    named = str(value.get("id")) if isinstance(value, Mapping) else ""
+    named = _named(value) if isinstance(value, Mapping) else ""
     is_one = named.startswith(OPENALEX) and not named.startswith(f"{OPENALEX}W")
     return named if is_one else ""
 

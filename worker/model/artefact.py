@@ -49,7 +49,9 @@ def _modules(source: Path) -> list[dict[str, Any]]:
     return modules
 
 
-def _inside(folder: str) -> PurePosixPath:
+def _inside(folder: Any) -> PurePosixPath:
+    if not isinstance(folder, str) or not folder.isprintable():
+        raise ModelError(f"modules.json names a folder that is none: {folder!r:.100}")
     path = PurePosixPath(folder)
     if path.is_absolute() or ".." in path.parts:
         raise ModelError(f"modules.json names a folder outside of the model: {folder!r}")
@@ -100,5 +102,5 @@ def sha256_of(path: Path) -> str:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} can't be read: {error}") from error

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from pydantic import ValidationError
-
 from schemas.model import InvalidTemplate, ModelVersion, check_templates
 from worker.errors import ModelError
 from worker.files import sync, write_text
@@ -28,7 +26,8 @@ class Registry:
 
     def versions(self) -> list[str]:
         """The registered versions, sorted."""
-        found = (path.parent.name for path in self._root.glob(f"*/{MANIFEST}"))
+        manifests = (path for path in self._root.glob(f"*/{MANIFEST}") if path.is_file())
+        found = (path.parent.name for path in manifests)
         return sorted(name for name in found if not name.startswith(GONE))
 
     def look(self, version: str) -> tuple[Path, ModelVersion]:
@@ -44,8 +43,9 @@ class Registry:
         """
         path = self._root / self._find(version)
         manifest = _read_manifest(path)
-        _refuse_unsafe(path)
-        _compare(path, manifest)
+        with _readable(path):
+            _refuse_unsafe(path)
+            _compare(path, manifest)
         return path, manifest
 
     def register(
@@ -97,7 +97,8 @@ class Registry:
     def made_at(self, version: str) -> float:
         """When a version was registered, in seconds since 1970: its files are written once."""
         path, manifest = self.look(version)
-        return min((path / name).stat().st_mtime for name in manifest.files)
+        with _readable(path):
+            return min((path / name).stat().st_mtime for name in manifest.files)
 
     def clear(self) -> None:
         """Remove what is left of versions whose registration or removal was cut off."""
@@ -208,7 +209,16 @@ def _write_manifest(path: Path, manifest: ModelVersion) -> None:
 
 def _read_manifest(path: Path) -> ModelVersion:
     try:
-        return ModelVersion.model_validate_json((path / MANIFEST).read_text("utf-8"))
-    except (OSError, ValidationError) as error:
+        return ModelVersion.model_validate_json((path / MANIFEST).read_bytes())
+    except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(f"the manifest of {path.name} can't be read: {reason}") from error
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise `ModelError` where a version's files can't be looked at."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"the model version {path.name} can't be read: {error}") from error

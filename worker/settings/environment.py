@@ -85,9 +85,10 @@ def read_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
+        told = _line(first["msg"].removeprefix("Value error, "))
+        raise ConfigurationError(f"{name}: {told}") from error
     except SettingsError as error:
-        raise ConfigurationError(str(error)) from error
+        raise ConfigurationError(_line(str(error))) from error
 
 
 def _refuse_what_is_no_setting() -> None:
@@ -97,6 +98,20 @@ def _refuse_what_is_no_setting() -> None:
             continue
         if name.upper() not in known:
             (nearest,) = get_close_matches(name.upper(), known, n=1, cutoff=0.0)
-            raise ConfigurationError(f"{name} is no setting; the nearest is {nearest}")
+            raise ConfigurationError(f"{_line(name)} is no setting; the nearest is {nearest}")
+        if not _is_text(value):
+            raise ConfigurationError(f"{name} is not UTF-8 text")
         if not value.strip():
             raise ConfigurationError(f"{name} is empty: give it a value, or leave it out")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())  # a value may hold a line break, and be quoted
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes that Python could not decode
+        return False
+    return True

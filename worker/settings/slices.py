@@ -14,4 +14,6 @@ PREFIX = "DOIVEC_"
 class Slice(BaseModel):
     """A part of the settings; frozen, strict about names, silent about values in its errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )

@@ -11,6 +11,7 @@ from typing import Any
 ENVELOPES = ("message", "data", "attributes")
 # What an object is called whose name is wanted: DataCite's container, OpenAlex's source, a journal.
 NAMED = ("title", "display_name", "source", "name")
+LEVELS = 20  # of nesting, which is more than any record has
 
 
 def unwrapped(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -22,21 +23,21 @@ def unwrapped(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return row
 
 
-def plain(field: str, value: Any) -> Any:
+def plain(field: str, value: Any, *, levels: int = LEVELS) -> Any:
     """A field's value without its nesting: a text, a number, several texts, or None for nothing.
 
-    What it does not know is given back as it is.
+    What it does not know is given back as it is, and what is nested more deeply.
     """
     if isinstance(value, str) or value is None:
         return value or None
-    if isinstance(value, Mapping):
-        return _of_object(field, value)
-    if isinstance(value, list | tuple):
-        return _of_list(field, value)
+    if isinstance(value, Mapping) and levels:
+        return _of_object(field, value, levels=levels - 1)
+    if isinstance(value, list | tuple) and levels:
+        return _of_list(field, value, levels=levels - 1)
     return value
 
 
-def _of_object(field: str, value: Mapping[str, Any]) -> Any:
+def _of_object(field: str, value: Mapping[str, Any], *, levels: int) -> Any:
     if not value:
         return None
     if field == "year":
@@ -44,12 +45,12 @@ def _of_object(field: str, value: Mapping[str, Any]) -> Any:
     if field == "abstract" and _is_inverted(value):
         return _sentence(value)
     if field == "venue":
-        found = (plain(field, value[name]) for name in NAMED if name in value)
+        found = (plain(field, value[name], levels=levels) for name in NAMED if name in value)
         return next((name for name in found if name is not None), None)
     return value
 
 
-def _of_list(field: str, values: Iterable[Any]) -> Any:
+def _of_list(field: str, values: Iterable[Any], *, levels: int) -> Any:
     objects = [value for value in values if isinstance(value, Mapping)]
     if not objects:
         found = [v for v in values if v is not None and v != ""]
@@ -61,10 +62,11 @@ def _of_list(field: str, values: Iterable[Any]) -> Any:
         kinds = ((o.get("descriptionType"), o.get("description")) for o in objects)
         found = [text for kind, text in kinds if kind == "Abstract" and text]
     else:
-        found = [value for o in objects if (value := plain(field, o)) is not None]
+        every = (plain(field, one, levels=levels) for one in objects)
+        found = [value for value in every if value is not None]
     if len(found) > 1:
         return found
-    return plain(field, found[0]) if found else None
+    return plain(field, found[0], levels=levels) if found else None
 
 
 def _year(value: Mapping[str, Any]) -> Any:

@@ -32,9 +32,14 @@ def attempt(parse: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
 def told(raw: Any) -> str:
     """The first 200 characters of a value that was rejected, whatever it is."""
     try:
-        return str(raw)[:CUT_CHARACTERS]
+        return encodable(str(raw)[:CUT_CHARACTERS])
     except (ValueError, RecursionError):  # an integer of 5,000 digits, a list of lists of lists
         return f"({type(raw).__name__} that can't be shown)"
+
+
+def encodable(text: str) -> str:
+    """The text as it can be kept: half of a surrogate pair, which UTF-8 has not, as an escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _log_once(error: Exception) -> None:

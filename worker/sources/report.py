@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.job import ColumnUse, FieldDrop, Reading
 from worker.sources.columns import Use
-from worker.sources.parsing import told
+from worker.sources.parsing import encodable, told
 
 FIRST_DROPPED = 20
 SOURCES = 50
@@ -47,7 +47,8 @@ class Report:
     def use(self, source: str, found: Use) -> None:
         """Tell which columns of a source were used for what."""
         if len(self._columns) < SOURCES and (found.used or found.unused):
-            self._columns.append(ColumnUse(source, found.used, found.unused[:UNUSED]))
+            used = {field: _encodable(names) for field, names in found.used.items()}
+            self._columns.append(ColumnUse(source, used, _encodable(found.unused[:UNUSED])))
 
     def drop(self, source: str, line: int, dropped: Iterable[tuple[str, Any, str]]) -> None:
         """Count fields that a record lost, and keep the first few."""
@@ -59,7 +60,7 @@ class Report:
     def note(self, text: str) -> None:
         """Tell something else, in a line."""
         if len(self._notes) < NOTES:
-            self._notes.append(text[:SHOWN_CHARACTERS])
+            self._notes.append(encodable(text[:SHOWN_CHARACTERS]))
 
     @property
     def reading(self) -> Reading:
@@ -70,3 +71,7 @@ class Report:
             first_dropped=tuple(self._first),
             notes=tuple(self._notes),
         )
+
+
+def _encodable(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(encodable, names))

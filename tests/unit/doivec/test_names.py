@@ -10,7 +10,14 @@ NAMES = {
     *("WorkerError", "ConfigurationError", "InvalidDoi", "JobCancelled", "LedgerUnavailable"),
     *("ModelError", "SourceError", "StoreBusy", "StoreUnavailable", "Unanswerable"),
     *("QdrantSettings", "RedisSettings"),
-    *("EmbeddingError", "JobConflict", "LedgerRejected", "OutOfMemory", "StoreRejected"),
+    *(
+        "EmbeddingError",
+        "JobConflict",
+        "LedgerDamaged",
+        "LedgerRejected",
+        "OutOfMemory",
+        "StoreRejected",
+    ),
 }
 HEAVY = {"torch", "numpy", "celery", "redis", "qdrant_client", "qdrant_edge"}
 

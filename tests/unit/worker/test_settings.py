@@ -123,3 +123,15 @@ def test_a_worker_in_compose_understands_its_whole_environment(
     for name, value in re.findall(r"^(?:# )?(\w+)=(.*)$", example, re.MULTILINE):
         monkeypatch.setenv(name, value.strip("'") or "s3cret")
     assert read_settings().collection == "dois"
+
+
+def test_a_number_without_end_and_bytes_that_are_no_text_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for value in ("inf", "nan", "1e999"):
+        assert "finite" in refusal(monkeypatch, DOIVEC_INGEST__LEASE_S=value)
+    monkeypatch.delenv("DOIVEC_INGEST__LEASE_S")
+    told = refusal(monkeypatch, DOIVEC_REDIS__CA_FILE="a\udcff")
+    assert told == "DOIVEC_REDIS__CA_FILE is not UTF-8 text"
+    told = refusal(monkeypatch, DOIVEC_REDIS__URL="rediss://h", DOIVEC_REDIS__CA_FILE="no\nsuch")
+    assert "no certificates in no such" in told

@@ -88,3 +88,16 @@ def test_a_recipe_of_ones_own_is_a_file(tmp_path: Path) -> None:
         recipe.load(str(tmp_path / "none.toml"))
     with pytest.raises(RecipeError, match=r"known are .*seed"):
         recipe.load("nosuch")
+
+
+def test_what_no_run_can_be_made_of_is_refused(tmp_path: Path) -> None:
+    for override in ("learning_rate=inf", "scale=nan", f"seed={'9' * 5000}", f"name={'[' * 2000}"):
+        with pytest.raises(RecipeError, match=override.partition("=")[0]):
+            recipe.load("seed", overrides=[override])
+    mine = tmp_path / "mine.toml"
+    mine.write_text("arguments = 1\n")
+    with pytest.raises(RecipeError):
+        recipe.load(str(mine), overrides=["seed=1"])
+    mine.write_text(f"name = {'[' * 2000}")
+    with pytest.raises(RecipeError, match="can't be read"):
+        recipe.load(str(mine))

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -343,3 +344,50 @@ def test_the_same_weights_under_other_templates_keep_their_notes(root: Path) -> 
     assert registry.retemplate(other.version, templates=("{title}",)) == first
     with pytest.raises(ModelError, match="asks for"):
         registry.retemplate(first.version, templates=("{author}",))
+
+
+@pytest.mark.parametrize("name", ["../../outside.json", "/etc/hostname", "a/../../b", "", "a\0b"])
+def test_a_manifest_that_names_files_elsewhere_is_refused(root: Path, name: str) -> None:
+    (root.parent / "outside.json").write_text("{}")
+    for field in ("notes", "files"):
+        manifest = only(root) / MANIFEST
+        content = json.loads(manifest.read_text())
+        edit(manifest, **{field: content[field] | {name: sha256(b"{}").hexdigest()}})
+        with pytest.raises(ModelError, match="can't be read"):
+            Registry(root).get(only(root).name)
+        edit(manifest, **{field: content[field]})
+
+
+def test_a_manifest_that_is_no_text_or_no_file_is_refused(root: Path) -> None:
+    version = only(root)
+    content = (version / MANIFEST).read_bytes()
+    (version / MANIFEST).write_bytes(content.replace(b"tiny", b"t\xffny"))
+    with pytest.raises(ModelError, match="can't be read"):
+        Registry(root).get(version.name)
+    (version / MANIFEST).unlink()
+    os.mkfifo(version / MANIFEST)
+    with pytest.raises(ModelError, match="no model version"):
+        Registry(root).get(version.name)
+
+
+@pytest.mark.parametrize("folder", [None, 7, {"a": 1}, "a\0b", "\ud800", "x" * 5000])
+def test_a_module_whose_folder_is_none_is_refused(root: Path, folder: object) -> None:
+    modules = only(root) / "modules.json"
+    content = json.loads(modules.read_text())
+    content[0]["path"] = folder
+    modules.write_text(json.dumps(content))
+    with pytest.raises(ModelError):
+        Registry(root).get(only(root).name)
+
+
+def test_json_that_is_nested_without_end_is_refused(root: Path) -> None:
+    (only(root) / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError):
+        Registry(root).get(only(root).name)
+
+
+def test_the_age_of_a_version_that_lacks_a_file_is_not_told(root: Path) -> None:
+    version = only(root)
+    (version / "config.json").unlink()
+    with pytest.raises(ModelError, match=version.name):
+        Registry(root).made_at(version.name)

@@ -6,6 +6,8 @@ import pytest
 
 from schemas.document import Document
 from tests.support.paths import DATA
+from worker.metadata import shapes
+from worker.metadata.answers import Answer
 from worker.settings.ingest import LimitSettings
 from worker.sources.fields import given
 
@@ -78,3 +80,21 @@ def test_each_recorded_work_is_read() -> None:
     assert len(found) > 20
     assert sum(bool(record.title) for record in found) >= len(found) - 4
     assert all(record.doi.startswith("10.") for record in found)
+
+
+def test_a_value_that_is_nested_without_end_costs_the_field_alone() -> None:
+    deep: object = "On soil"
+    for _ in range(900):
+        deep = [deep]
+    found = given({"doi": DOI, "title": deep, "year": 2012}, limits=LIMITS)
+    assert (found.document, [d.field for d in found.dropped]) == (
+        Document(doi=DOI, year=2012),
+        ["title"],
+    )
+    assert shapes.openalex({"doi": DOI, "title": deep, "publication_year": 2012}) == Answer(
+        Document(doi=DOI, year=2012, source="openalex")
+    )
+    attributes = {"doi": DOI, "titles": [{"title": deep}], "publicationYear": 2012}
+    assert shapes.datacite({"attributes": attributes}) == Answer(
+        Document(doi=DOI, year=2012, source="datacite")
+    )

@@ -22,6 +22,7 @@ from worker.sources.columns import DOCUMENT
 from worker.sources.fields import given as document_of
 from worker.sources.parsing import attempt, told
 from worker.sources.records import read, records
+from worker.sources.report import Report
 
 LIMITS = LimitSettings()
 
@@ -135,3 +136,13 @@ def test_of_any_bytes_a_reader_makes_records_rejections_or_a_source_error(
         with suppress(SourceError):
             found = reader(str(path), limits=LimitSettings(record_bytes=limit))
             assert "internal error" not in {getattr(record, "reason", "") for record in found}
+
+
+def test_what_is_told_can_be_kept_as_utf_8(tmp_path: Path) -> None:
+    assert told({"\ud83d": 1}) == "{'\\ud83d': 1}"
+    assert told("a \ud83d") == "a \\ud83d"
+    path, report = tmp_path / "a.jsonl", Report()
+    path.write_text('{"doi": "10.1000/a", "title": "\\ud83d", "x\\udc00": 1}\n')
+    assert len(list(read(str(path), limits=LIMITS, report=report))) == 1
+    report.note("\ud83d")
+    assert report.reading.model_dump_json().count("\\\\ud") == 3

@@ -1,0 +1,5 @@
+"""Fuzzed input for all that reads from outside; see `tests.faults.inputs.bench`."""
+
+from tests.faults.inputs.targets import fuzz
+
+__all__ = ["fuzz"]
