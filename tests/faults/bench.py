@@ -110,19 +110,18 @@ class Bench:
 
     def queued(self, path: Path, child: Child | None = None) -> None:
         """See a list queued, whatever happens to those who do: the command is given again."""
-        for _ in range(PASSES):
-            if child and child.ended() == 0:
-                return
-            child = self.start("producer", "queue", str(path))
-        assert child
-        assert child.ended() == 0, child.said
+        self.done("producer", "queue", str(path), child=child)
 
     def resolved(self, child: Child | None = None) -> None:
         """See what the collection lacks looked up: the command is given again until that went."""
+        self.done("resolver", "metadata", "resolve", child=child)
+
+    def done(self, program: str, *words: str, child: Child | None = None) -> None:
+        """See a command end well: it is given again where `child`, which was given it, failed."""
         for _ in range(PASSES):
             if child and child.ended() == 0:
                 return
-            child = self.start("resolver", "metadata", "resolve")
+            child = self.start(program, *words)
         assert child
         assert child.ended() == 0, child.said
 

@@ -38,6 +38,7 @@ STEPS = {
 PRELOADED = (
     *("tests.faults.children", "worker.tasks", "worker.model.forward", "worker.cli.commands"),
     *("worker.completion", "trainer.cli.commands", "trainer.promotion.samples"),
+    *("worker.store.server", "worker.app", "kombu.transport.redis"),  # the Qdrant client: 2 s
 )
 context = multiprocessing.get_context("forkserver")
 # By name, since what needs torch imports it late.
