@@ -4,13 +4,14 @@ import argparse
 import sys
 import time
 
-from tests.faults import kills, network, promotion, walk
+from tests.faults import kills, network, promotion, resources, walk
 from tests.faults.runner import RESULTS, Part, Results, run, some
 
 PARTS = {
     "walks": Part(walk.ROUNDS, walk.rounds),
     "kills": Part(kills.ROUNDS, kills.rounds),
     "network": Part(network.ROUNDS, network.rounds),
+    "resources": Part(resources.ROUNDS, resources.rounds),
     "promotion": Part(promotion.ROUNDS, promotion.rounds),
 }
 MINUTES = 55.0

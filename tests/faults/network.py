@@ -31,7 +31,8 @@ from tests.support.servers import QdrantServer, RedisServer
 
 ROUNDS = 320
 TIMEOUT_S = 1.5
-SHORTEST_S, LONGEST_S = 0.5, 2.0  # a toxic acts for so long
+SHORTEST_S, LONGEST_S = 0.3, 1.8  # a toxic acts for so long
+COMES_S = 10.0
 REDIS, HTTP, GRPC = LINKS = ("redis", "qdrant http", "qdrant grpc")
 STEPS = ("open", "accept", "seal", "claim", "begin", "settle", "bury")
 # Where an answer is lost after the commit: at a step of the ledger, a message, an upsert.
@@ -83,7 +84,7 @@ class Network:
         deletion = ("delete", *chosen.sample(DOIS, 12))
         deleting = self._bench.start("producer", *deletion)
         resolving = self._bench.start("resolver", "metadata", "resolve")
-        time.sleep(chosen.uniform(SHORTEST_S, LONGEST_S))  # the seed's moment
+        self._act(link, chosen.uniform(SHORTEST_S, LONGEST_S))
         link.heal()
         for path, child in zip(paths, queued, strict=True):
             self._bench.queued(path, child)
@@ -91,6 +92,13 @@ class Network:
         self._bench.resolved(resolving)
         self._bench.check()
         return sorted(set(link.struck)) or [f"{name}, {kind}, {way}: nothing passed"]
+
+    def _act(self, link: Link, seconds: float) -> None:
+        """Let a toxic act for so long, from when something comes to it."""
+        deadline = time.monotonic() + COMES_S
+        while not link.struck and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(seconds)  # the seed's moment
 
     def _toxic(self, kind: str, way: str, chosen: random.Random) -> Toxic:
         if kind == LOST_ANSWER:
