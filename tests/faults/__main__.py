@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from tests.faults import kills, network, promotion, resources, walk
+from tests.faults import kills, network, power, promotion, resources, walk
 from tests.faults.runner import RESULTS, Part, Results, run, some
 
 PARTS = {
@@ -12,6 +12,7 @@ PARTS = {
     "kills": Part(kills.ROUNDS, kills.rounds),
     "network": Part(network.ROUNDS, network.rounds),
     "resources": Part(resources.ROUNDS, resources.rounds),
+    "power": Part(power.ROUNDS, power.rounds),
     "promotion": Part(promotion.ROUNDS, promotion.rounds),
 }
 MINUTES = 55.0
