@@ -39,7 +39,7 @@ STEPS = {
 PRELOADED = (
     *("tests.faults.children", "worker.tasks", "worker.model.forward", "worker.cli.commands"),
     *("worker.completion", "trainer.cli.commands", "trainer.promotion.samples"),
-    *("worker.store.server", "worker.app", "kombu.transport.redis"),  # the Qdrant client: 2 s
+    *("worker.store.server", "grpc._channel", "worker.app", "kombu.transport.redis"),
 )
 HASTY = "DO_NOT_WAIT"  # in a worker's environment: it doesn't wait for what Qdrant writes
 AHEAD = "CLOCK_AHEAD_S"  # in a program's environment: its clock is ahead by so many seconds
