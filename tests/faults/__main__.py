@@ -6,7 +6,17 @@ import signal
 import sys
 import time
 
-from tests.faults import delivery, ghost, kills, planted_bugs, promotion, walk
+from tests.faults import (
+    delivery,
+    ghost,
+    kills,
+    network,
+    planted_bugs,
+    power,
+    promotion,
+    resources,
+    walk,
+)
 from tests.faults.runner import RESULTS, Part, Results, run, some
 
 PARTS = {
@@ -14,6 +24,9 @@ PARTS = {
     "kills": Part(kills.ROUNDS, kills.rounds),
     "ghost": Part(ghost.ROUNDS, ghost.rounds),
     "delivery": Part(delivery.ROUNDS, delivery.rounds),
+    "network": Part(network.ROUNDS, network.rounds),
+    "resources": Part(resources.ROUNDS, resources.rounds),
+    "power": Part(power.ROUNDS, power.rounds),
     "promotion": Part(promotion.ROUNDS, promotion.rounds),
     "planted": Part(planted_bugs.ROUNDS, planted_bugs.rounds),
 }

@@ -81,10 +81,11 @@ class Bench:
         for worker in self.workers:
             worker.ready()
 
-    def start(self, program: str, *words: str) -> Child:
-        """A program as a process of its own."""
+    def start(self, program: str, *words: str, **more: str) -> Child:
+        """A program as a process of its own; `more` is more of its environment."""
         self._children += 1
-        more = {"DOIVEC_METADATA__INDEX": str(self._index)} if program == "resolver" else {}
+        if program == "resolver":
+            more["DOIVEC_METADATA__INDEX"] = str(self._index)
         return Child(
             program,
             words,
@@ -93,26 +94,16 @@ class Bench:
             traps=self.trap.folder,
         )
 
-    def replace(self, worker: Child) -> None:
-        """Kill a worker, and start another one."""
+    def replace(self, worker: Child, **more: str) -> Child:
+        """Kill a worker, and start another one; `more` is more of its environment."""
         worker.kill()
-        self.workers[self.workers.index(worker)] = self.start("worker", "run")
+        started = self.start("worker", "run", **more)
+        self.workers[self.workers.index(worker)] = started
+        return started
 
     def draw(self, chosen: random.Random, *, name: str) -> Path:
-        """A list, as a file: new records, others of what is there, bare ones, some DOIs twice.
-
-        The DOIs are written as people write them.
-        """
-        rows: list[Fields] = []
-        for doi in chosen.sample(DOIS, RECORDS - 6) + chosen.sample(DOIS, 6):
-            row: Fields = {"doi": doi}
-            if chosen.random() < 0.5:
-                row["title"] = f"{chosen.choice(('A', 'Another'))} title {chosen.randrange(9)}"
-            if chosen.random() < 0.3:
-                row["year"] = chosen.randrange(1900, 2020)
-            if chosen.random() < 0.3:
-                row["venue"] = f"Journal {chosen.randrange(4)}"
-            rows.append(row)
+        """A list, as a file; the DOIs are written as people write them."""
+        rows = drawn(chosen)
         path = self.folder / name
         self.given[str(path)] = rows
         messy = ({**row, "doi": chosen.choice(WAYS)(row["doi"])} for row in rows)
@@ -121,19 +112,18 @@ class Bench:
 
     def queued(self, path: Path, child: Child | None = None) -> None:
         """See a list queued, whatever happens to those who do: the command is given again."""
-        for _ in range(PASSES):
-            if child and child.ended() == 0:
-                return
-            child = self.start("producer", "queue", str(path))
-        assert child
-        assert child.ended() == 0, child.said
+        self.done("producer", "queue", str(path), child=child)
 
     def resolved(self, child: Child | None = None) -> None:
         """See what the collection lacks looked up: the command is given again until that went."""
+        self.done("resolver", "metadata", "resolve", child=child)
+
+    def done(self, program: str, *words: str, child: Child | None = None, **more: str) -> None:
+        """See a command end well: it is given again where `child`, which was given it, failed."""
         for _ in range(PASSES):
             if child and child.ended() == 0:
                 return
-            child = self.start("resolver", "metadata", "resolve")
+            child = self.start(program, *words, **more)
         assert child
         assert child.ended() == 0, child.said
 
@@ -239,14 +229,34 @@ class Bench:
         assert child.ended() == 0, child.said
 
 
+def drawn(chosen: random.Random) -> list[Fields]:
+    """A list's rows: new records, others of what is there, bare ones, some DOIs twice."""
+    rows: list[Fields] = []
+    for doi in chosen.sample(DOIS, RECORDS - 6) + chosen.sample(DOIS, 6):
+        row: Fields = {"doi": doi}
+        if chosen.random() < 0.5:
+            row["title"] = f"{chosen.choice(('A', 'Another'))} title {chosen.randrange(9)}"
+        if chosen.random() < 0.3:
+            row["year"] = chosen.randrange(1900, 2020)
+        if chosen.random() < 0.3:
+            row["venue"] = f"Journal {chosen.randrange(4)}"
+        rows.append(row)
+    return rows
+
+
 @contextmanager
-def opened(folder: Path, *, workers: int = 2) -> Iterator[Bench]:
-    """A bench on servers of its own, ended with the context."""
-    redis, qdrant = RedisServer(folder / "redis"), QdrantServer(folder / "qdrant")
+def opened(
+    folder: Path, *, workers: int = 2, redis: RedisServer | None = None, **more: str
+) -> Iterator[Bench]:
+    """A bench on servers of its own, ended with the context; `more` is the programs' environment.
+
+    `redis` is the server to use where it has to be a certain one.
+    """
+    redis, qdrant = redis or RedisServer(folder / "redis"), QdrantServer(folder / "qdrant")
     with ExitStack() as stack:
         for server in (redis, qdrant):
-            server.start()
             stack.callback(server.stop)
-        made = Bench(folder, redis=redis, qdrant=qdrant, workers=workers)
+            server.start()
+        made = Bench(folder, redis=redis, qdrant=qdrant, workers=workers, environment=more)
         stack.callback(made.close)
         yield made

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import wraps
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from tests.support.servers import wait_until
@@ -41,7 +42,10 @@ STEPS = {
 PRELOADED = (
     *("tests.faults.children", "worker.tasks", "worker.model.forward", "worker.cli.commands"),
     *("worker.completion", "trainer.cli.commands", "trainer.promotion.samples"),
+    *("worker.store.server", "grpc._channel", "worker.app", "kombu.transport.redis"),
 )
+HASTY = "DO_NOT_WAIT"  # in a worker's environment: it doesn't wait for what Qdrant writes
+AHEAD = "CLOCK_AHEAD_S"  # in a program's environment: its clock is ahead by so many seconds
 context = multiprocessing.get_context("forkserver")
 # By name, since what needs torch imports it late.
 context.set_forkserver_preload(list(PRELOADED))
@@ -167,12 +171,45 @@ def _do(
 def _run(program: str, words: list[str], environment: dict[str, str], log: str, traps: str) -> None:
     os.environ.update(environment)
     _speak_to(log)
+    _move_clock(float(os.environ.get(AHEAD, 0)))
+    if os.environ.get(HASTY):
+        _wait_for_nothing()
     for step in STEPS.get(program, ()):
         _install(program, step, Path(traps))
     _poison(Path(traps))
     name = "trainer" if program == "trainer" else "worker"
     sys.argv = [f"doi-{name}", *words]
     importlib.import_module(f"{name}.cli.commands").main(words)
+
+
+def _move_clock(ahead_s: float) -> None:
+    """Let all modules of this process go by a clock that is so far ahead of the machine's.
+
+    All but gRPC's: they tell its core, which has the machine's, until when to wait.
+    """
+    real, machines = time.time, SimpleNamespace(**vars(time))
+
+    def moved() -> float:
+        return real() + ahead_s
+
+    for module in list(sys.modules.values()) if ahead_s else ():
+        own = dict(vars(module))
+        if own.get("__name__", "").startswith("grpc") and own.get("time") is time:
+            setattr(module, "time", machines)  # noqa: B010 - any module's
+        for name in [name for name, value in own.items() if value is real]:
+            setattr(module, name, moved)
+
+
+def _wait_for_nothing() -> None:
+    connection = importlib.import_module("worker.store.connection").Connection
+    call = connection.call
+
+    def hasty(self: Any, method: Any, request: Any) -> Any:
+        if hasattr(request, "wait"):
+            request.wait = False
+        return call(self, method, request)
+
+    connection.call = hasty
 
 
 def _install(program: str, step: str, traps: Path) -> None:

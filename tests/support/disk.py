@@ -19,6 +19,11 @@ class Disk:
         """Make it larger or smaller, with all that is on it."""
         _mount("-o", f"remount,size={mib}m", str(self.path))
 
+    def fill_up(self, *, leaving_kib: int) -> None:
+        """Make it so small that there is no more room than that."""
+        used_kib = -(-shutil.disk_usage(self.path).used // 2**10)
+        _mount("-o", f"remount,size={used_kib + leaving_kib}k", str(self.path))
+
     def freeze(self) -> None:
         """Let nothing be written to it."""
         _mount("-o", "remount,ro", str(self.path))

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,13 +37,18 @@ class Server:
         assert self._process is not None, "the server isn't running"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=self._env, cwd=self._folder, stdout=log, stderr=log
             )
-        wait_until(self._answers, while_true=self._is_running, what=self._last_words)
+        wait_until(self._answers, while_true=lambda: self.is_running, what=self._last_words)
 
     def stop(self) -> None:
         """End the server in good order; nothing where it has ended already."""
@@ -64,9 +69,6 @@ class Server:
             self._process.wait(READY_TIMEOUT_S)
             self._process = None
 
-    def _is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def _last_words(self) -> str:
         return (self._folder / "server.log").read_text(errors="replace")[-2000:]
 
@@ -77,7 +79,9 @@ class Server:
 class RedisServer(Server):
     """A Redis-compatible server on a loopback port that syncs every write; `more` are options."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(
+        self, folder: Path, *more: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [
@@ -85,7 +89,7 @@ class RedisServer(Server):
             *("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always"),
             *("--save", "", "--daemonize", "no", *more),
         ]
-        super().__init__(folder, command=command, env={})
+        super().__init__(folder, command=command, env=dict(environment or {}))
 
     def _answers(self) -> bool:
         try:
