@@ -34,7 +34,7 @@ def push(version: Path, target: Path) -> None:
 
 def _check_card(path: Path) -> None:
     try:
-        head = ModelCard(path.read_text("utf-8")).data.to_dict()
+        head = ModelCard(path.read_text("utf-8")).data
     except FileNotFoundError as error:
         raise PushRefused(
             "it was not trained here, and has no model card: push what it was made from"
