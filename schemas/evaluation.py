@@ -32,6 +32,26 @@ class Slice(Frozen):
     metrics: dict[str, Estimate]
 
 
+class OwnQueries(Frozen):
+    """What became of a person's own queries: of those in the `file`, how many were judged.
+
+    Of `unknown` ones, or of what they should find, no title is known; for `unread` ones this model
+    has no text. Of the `relevant` DOIs that they should find, `relevant_unknown` are no answers,
+    for nothing is known of them. `searched` is among how many documents. `seen` counts the judged
+    ones with a DOI that was in the subject's training; None where that isn't known.
+    """
+
+    file: str
+    queries: int
+    judged: int
+    unknown: int
+    unread: int
+    relevant: int
+    relevant_unknown: int
+    searched: int
+    seen: int | None
+
+
 class EvalReport(Frozen):
     """A model or a baseline on a frozen held-out set.
 
@@ -39,7 +59,8 @@ class EvalReport(Frozen):
     the model's templates cover one side or none; `corpus` is how many documents there are to
     search, `unsearched` how many of them the templates can't read: for this model no competitors.
     `seen` counts held-out pairs of which a DOI or the group was in the subject's training; None
-    where it isn't known what the subject, or what it was made from, was trained on.
+    where it isn't known what the subject, or what it was made from, was trained on. `own` says
+    which of a person's own queries stand in the slice `own queries`, where some were given.
     """
 
     subject: str
@@ -51,6 +72,7 @@ class EvalReport(Frozen):
     corpus: int
     slices: tuple[Slice, ...]
     unsearched: int = 0
+    own: OwnQueries | None = None
 
     def metric(self, name: str, part: str = "all") -> Estimate | None:
         """The figure `name` of the slice `part`, where there is one."""

@@ -10,6 +10,7 @@ from trainer.data.metadata import MetadataStore
 from trainer.data.pairs import PairStore
 from trainer.history import History
 from trainer.promotion.passes import Deployment
+from trainer.promotion.preview import Previewer
 from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
 from worker.bootstrap import Client, connect
@@ -115,6 +116,17 @@ def open_promoter(settings: Settings, *, command: str) -> Iterator[Promoter]:
                     raise runtime.backfiller.failure
 
             yield Promoter(deployment, open_stores(settings), check=check)
+
+
+@contextmanager
+def open_previewer(settings: Settings) -> Iterator[Previewer]:
+    """What looks at another version's answers, and writes nothing: it needs no ledger.
+
+    Raises `ConfigurationError`, and `StoreBusy` where another process has the embedded store.
+    """
+    registry, load = open_stores(settings).registry, Registered(settings).load
+    with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
+        yield Previewer(store, registry, alias=settings.collection, load=load)
 
 
 @contextmanager

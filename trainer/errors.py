@@ -39,3 +39,7 @@ class PromotionRefused(TrainerError):
 
 class PruneRefused(TrainerError):
     """What would be removed is not what was agreed to."""
+
+
+class PushRefused(TrainerError):
+    """A version isn't brought elsewhere, and why."""

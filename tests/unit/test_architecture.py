@@ -54,7 +54,7 @@ UPPER = {
     "worker.app": {"trainer.tasks"},
     "worker.stopping": {"trainer.tasks"},
     "worker.embedded": {"trainer.bootstrap"},
-    "worker.search": set(),
+    "worker.search": {"trainer.promotion"},
     "worker.completion": set(),
     "worker.ingest": {"trainer.promotion"},
     "worker.bootstrap": {"trainer.bootstrap", "doivec.client"},

@@ -5,7 +5,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart
 outside, so none is read as mathematical notation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from schemas.evaluation import Estimate, EvalReport
+from schemas.evaluation import Estimate, EvalReport, Verdict
 from schemas.training import LossPoint
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -24,7 +24,7 @@ DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DOTS_PER_INCH = 100
 BINS = 60
-SEARCH = "ndcg@10"
+SEARCH, WHOLE = "ndcg@10", "all"
 ROW_INCHES = 0.55
 NAME_CHARACTERS = 44
 
@@ -131,6 +131,37 @@ def ndcg_by_slice(reports: Sequence[EvalReport], path: Path) -> None:
     _save(figure, path)
 
 
+def differences(verdicts: Mapping[str, Verdict], path: Path) -> None:
+    """Draw what changes beside one champion, by the challengers' names: what a gate looks at.
+
+    A row for each metric on the slice `all`, and for nDCG@10 by slice, with its paired interval;
+    left of the line a challenger is worse.
+    """
+    rows = _rows(verdicts.values())
+    figure, axes = _figure(7.5, 1.6 + ROW_INCHES * len(rows))
+    axes.axvline(0, color="0.4", lw=1)
+    for number, (name, verdict) in enumerate(verdicts.items()):
+        offset = 0.6 * ((number + 0.5) / len(verdicts) - 0.5)
+        known = {(one.part, one.metric): one.difference for one in verdict.differences}
+        found = [(n + offset, known[row]) for n, row in enumerate(rows) if row in known]
+        style: dict[str, Any] = {"color": _nth(COLOURS, number), "fmt": _nth(MARKERS, number)}
+        marks = [mark for _, mark in found]
+        axes.errorbar(
+            [mark.value for mark in marks],
+            [row for row, _ in found],
+            xerr=_errors(marks),
+            label=_short(f"{name}, {'promote' if verdict.promote else 'refuse'}"),
+            **style,
+        )
+    names = [_short(f"{metric}, {part}") for part, metric in rows]
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_title("Challengers beside the champion")
+    axes.set(xlabel="difference, with its 95 % interval")
+    _legend(axes, loc="center left", bbox_to_anchor=(1, 0.5))
+    _save(figure, path)
+
+
 def curves(scores: ArrayLike, labels: ArrayLike) -> Curves:
     """The ROC and precision-recall curves of scores [n] (high is positive) and labels [n].
 
@@ -157,6 +188,17 @@ def _read(cosine: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.int6
 def _parts(reports: Sequence[EvalReport]) -> list[str]:
     names = (part.name for report in reports for part in report.slices if SEARCH in part.metrics)
     return list(dict.fromkeys(names))
+
+
+def _rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str]]:
+    """Slice and metric of each row, `all` first."""
+    found = dict.fromkeys(
+        (one.part, one.metric)
+        for verdict in verdicts
+        for one in verdict.differences
+        if one.part == WHOLE or one.metric == SEARCH
+    )
+    return sorted(found, key=lambda row: row[0] != WHOLE)
 
 
 def _errors(marks: Sequence[Estimate]) -> Floats:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from schemas.evaluation import EvalReport
+from schemas.evaluation import EvalReport, Verdict
+from schemas.job import Rejection
 from trainer.bootstrap import open_stores
 from trainer.cli import data as data_cli
 from trainer.cli import promote as promote_cli
@@ -17,15 +19,21 @@ from trainer.cli import template as template_cli
 from trainer.cli.options import full_option
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
+from trainer.data.held_out import HeldOutSet
 from trainer.errors import TrainerError, TrainingInterrupted
 from trainer.records import Version
 from trainer.stores import Stores
 from trainer.training import recipe as recipes
 from worker.cli import program
-from worker.cli.options import Group, as_json
+from worker.cli.console import print_rejection
+from worker.cli.options import Group, as_json, in_a_folder
+from worker.cli.program import EXIT_LOSSES
 from worker.errors import WorkerError
 from worker.model.origin import BASE
 from worker.settings.environment import read_settings
+
+if TYPE_CHECKING:
+    from trainer.evaluation.own_queries import Choice
 
 EXIT_REFUSED = 4
 held_out_option = click.option(
@@ -38,7 +46,7 @@ held_out_option = click.option(
 def cli() -> None:
     """Turn labelled pairs of DOIs into a better model, and say how much better.
 
-    Exit codes: 0 all went well; 3 imported, but with rejected lines; 4 `compare`: the gate refuses;
+    Exit codes: 0 all went well; 3 done, but with rejected lines; 4 `compare`: the gate refuses;
     1 failed; 2 wrong usage; 130 interrupted.
     """
 
@@ -96,52 +104,88 @@ def train(
 @cli.example("doi-trainer evaluate base 3f2a9c01 --json")
 @click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
 @held_out_option
+@click.option(
+    "--queries",
+    metavar="FILE",
+    help="Your own queries too: rows with a doi or a text, and the relevant DOIs.",
+)
 @full_option
 @as_json
-def evaluate(versions: tuple[str, ...], held_out: str | None, full: bool, as_json: bool) -> int:
+def evaluate(
+    versions: tuple[str, ...], held_out: str | None, queries: str | None, full: bool, as_json: bool
+) -> int:
     """Evaluate versions on held-out pairs, beside the baselines that read the same texts.
 
-    VERSION is an id or its beginning, or base, which reads by DOIVEC_MODEL__TEMPLATES.
+    VERSION is an id or its beginning, or base, which reads by DOIVEC_MODEL__TEMPLATES. The rows
+    of --queries are searched for among the documents of the held-out set and their own, with what
+    `doi-trainer metadata import` knows of them; the exit code is 3 where a row is no query.
     """
     from trainer.evaluation import assessment, subjects  # noqa: PLC0415 - imports torch
 
     stores = open_stores(read_settings())
     found = stores.held_out.load(held_out)
+    own, rejected = _own(stores, found, queries) if queries else (None, [])
     reports: dict[str, EvalReport] = {}
     with Texts("evaluating") as texts:
         for version in versions:
             subject = subjects.find(stores, version)
             for one in (subject, *subjects.baselines(stores, subject.templates)):
+                if one.id in reports:
+                    continue
                 reports[one.id] = assessment.assess(stores, one, found, on_progress=texts.show)
+                if own:
+                    reports[one.id] = assessment.ask(
+                        stores, one, reports[one.id], own, on_progress=texts.show
+                    )
     shown_life.caution(assessment.wear(stores, found, now=datetime.now(UTC)))
     shown.evaluated(list(reports.values()), full=full, as_json=as_json)
-    return 0
+    return EXIT_LOSSES if rejected else 0
 
 
-@cli.example("doi-trainer compare base 3f2a9c01")
+@cli.example("doi-trainer compare base 3f2a9c01 77b0c4de --plot compared.png")
 @click.argument("champion")
-@click.argument("challenger")
+@click.argument("challengers", nargs=-1, required=True, metavar="CHALLENGER...")
 @held_out_option
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=in_a_folder,
+    metavar="FILE",
+    help="Draw the differences, all challengers in one picture (PNG).",
+)
 @full_option
 @as_json
-def compare(champion: str, challenger: str, held_out: str | None, full: bool, as_json: bool) -> int:
+def compare(
+    champion: str,
+    challengers: tuple[str, ...],
+    held_out: str | None,
+    plot: Path | None,
+    full: bool,
+    as_json: bool,
+) -> int:
     """Ask the gate whether CHALLENGER may replace CHAMPION; exits with 0 for yes, 4 for no.
 
-    Each is a version, or base: the base model, reading the texts that the other one reads.
+    Each is a version, or base: the base model, reading the texts that the other one reads. Of
+    several challengers each is asked for by itself; it exits with 4 where the gate refuses one.
     """
     from trainer.evaluation import assessment, subjects  # noqa: PLC0415 - imports torch
 
     settings = read_settings()
     stores = open_stores(settings)
-    first, second = subjects.opponents(stores, champion, challenger)
-    found = stores.held_out.load(held_out)
+    found, verdicts = stores.held_out.load(held_out), dict[str, Verdict]()
     with Texts("comparing") as texts:
-        verdict = assessment.compare(
-            stores, first, second, found, rules=settings.gate, on_progress=texts.show
-        )
+        for challenger in challengers:
+            first, second = subjects.opponents(stores, champion, challenger)
+            verdicts[f"{second.name} {second.id[:8]}"] = assessment.compare(
+                stores, first, second, found, rules=settings.gate, on_progress=texts.show
+            )
     shown_life.caution(assessment.wear(stores, found, now=datetime.now(UTC)))
-    shown.verdict(verdict, full=full, as_json=as_json)
-    return 0 if verdict.promote else EXIT_REFUSED
+    if plot:
+        from trainer.card import plots  # noqa: PLC0415 - imports matplotlib
+
+        plots.differences(verdicts, plot)
+    shown.verdicts(list(verdicts.values()), full=full, as_json=as_json)
+    return 0 if all(verdict.promote for verdict in verdicts.values()) else EXIT_REFUSED
 
 
 @cli.example("doi-trainer versions")
@@ -163,6 +207,24 @@ def show(version: str, as_json: bool) -> int:
     return 0
 
 
+@cli.example("doi-trainer push 3f2a9c01 /srv/models/dois")
+@click.argument("version")
+@click.argument("directory", type=click.Path(path_type=Path))
+@as_json
+def push(version: str, directory: Path, as_json: bool) -> int:
+    """Copy VERSION with its model card to DIRECTORY, a new one, for others to take.
+
+    What is there loads with plain SentenceTransformer(DIRECTORY), and is what a hub's own upload
+    command takes; doivec itself sends nothing anywhere.
+    """
+    from trainer.card import push as pushing  # noqa: PLC0415 - imports huggingface_hub
+
+    path, manifest = open_stores(read_settings()).registry.get(version)
+    pushing.push(path, directory)
+    shown.pushed(manifest.version, directory, as_json=as_json)
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `doi-trainer`; one clear line for each failure, no traceback."""
     program.run(
@@ -172,6 +234,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         failures=(TrainerError, WorkerError, OSError),
         interruptions=(TrainingInterrupted,),
     )
+
+
+def _own(stores: Stores, found: HeldOutSet, source: str) -> tuple["Choice", list[Rejection]]:
+    from trainer.evaluation import own_queries  # noqa: PLC0415 - imports numpy
+
+    asked, rejected = own_queries.read(source, limits=stores.settings.limits)
+    for rejection in rejected:
+        print_rejection(rejection)
+    known = stores.metadata.documents(own_queries.dois_of(asked))
+    return own_queries.choose(asked, found, known, source=source), rejected
 
 
 def _versions(stores: Stores) -> Iterator[Version]:

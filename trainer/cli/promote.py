@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from trainer.bootstrap import open_promoter
+from trainer.cli import preview as previews
 from trainer.cli.show import SHORT
 from trainer.promotion import forecast as forecasts
 from trainer.promotion import prune as pruning
@@ -62,8 +63,19 @@ class Screen:
         self._name = ""
 
 
-@moves.example("doi-trainer promote 3f2a9c01 --dry-run")
+@moves.example("doi-trainer promote 3f2a9c01 --preview 10.1038/s41586-020-2649-2")
 @click.argument("version")
+@click.argument("dois", nargs=-1, metavar="[DOI]...")
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Show what is near to these DOIs by the live model and by VERSION; change nothing.",
+)
+@click.option(
+    "--preview-file",
+    metavar="FILE",
+    help="The same for a file: a DOI or a text a line, - for standard input.",
+)
 @click.option(
     "--allow-missing",
     is_flag=True,
@@ -71,12 +83,30 @@ class Screen:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would happen, how long, and what it needs.")
 @as_json
-def promote(version: str, allow_missing: bool, dry_run: bool, as_json: bool) -> int:
+def promote(
+    version: str,
+    dois: tuple[str, ...],
+    preview: bool,
+    preview_file: str | None,
+    allow_missing: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """Make VERSION the live model, while ingest and queries go on.
 
     Workers fill a collection for it; when it has all that the live one has, the alias moves.
     Interrupted at any point, the same command goes on. The old collection stays, for a rollback.
+
+    With --preview nothing is changed: the live collection's records are read by VERSION, up to
+    50,000 of them (of more a sample, and what the live model finds near), and compared with each
+    DOI. The exit code is 3 where a DOI or a line has no answer.
     """
+    if preview or preview_file:
+        return previews.preview(
+            read_settings(), version, dois=dois, file=preview_file, as_json=as_json
+        )
+    if dois:
+        raise click.UsageError("DOIs are given with --preview alone")
     with open_promoter(read_settings(), command="promote") as promoter:
         if dry_run:
             _show_forecast(forecasts.forecast(promoter, version), as_json=as_json)

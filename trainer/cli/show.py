@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from rich.table import Column, Table
 
-from schemas.evaluation import EvalReport, Slice, Verdict
+from schemas.evaluation import EvalReport, OwnQueries, Slice, Verdict
 from trainer.card.lineage import flat
 from trainer.records import Version
 from worker.cli.console import err, out, say_json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainer.training.runs import Plan
 
 SHORT = 12
-WHOLE = "all"
+WHOLE, OWN = "all", "own queries"
 DECIDING = {
     "nDCG@10": ("ndcg@10", WHOLE),
     "ROC AUC": ("roc_auc", WHOLE),
@@ -39,13 +39,16 @@ def plan(found: "Plan") -> None:
         f"left out: {dropped.group_dropped:,} of held-out groups, {dropped.doi_dropped:,} that"
         f" touch a held-out DOI, {made.unread:,} without a text"
     )
+    others = len(dropped.pairs)
+    read = others - made.unread
+    err.print(f"{read:,} of the {others:,} others have a text on both sides: {read / others:.0%}")
 
 
 def reports(found: Sequence[EvalReport], *, full: bool) -> None:
     """A table of subjects over all, and slice by slice where `full`."""
     for part in dict.fromkeys(part.name for report in found for part in report.slices):
         rows = [(report, s) for report in found for s in report.slices if s.name == part]
-        if full or part == WHOLE:
+        if full or part in {WHOLE, OWN}:
             out.print(_evaluation(part, rows))
     first = found[0]
     out.print(
@@ -84,11 +87,18 @@ def trained(
     evaluated(found, full=full, as_json=False)
 
 
-def verdict(found: Verdict, *, full: bool, as_json: bool) -> None:
-    """The gate's decision with its reasons, those that refuse first."""
+def verdicts(found: Sequence[Verdict], *, full: bool, as_json: bool) -> None:
+    """The gate's decisions; as JSON, a list where there are several."""
     if as_json:
-        say_json(found.model_dump(mode="json"))
+        plain = [one.model_dump(mode="json") for one in found]
+        say_json(plain[0] if len(plain) == 1 else plain)
         return
+    for one in found:
+        _verdict(one, full=full)
+
+
+def _verdict(found: Verdict, *, full: bool) -> None:
+    """A decision with its reasons, those that refuse first."""
     says = "promote" if found.promote else "refuse"
     out.print(f"{says}: {found.challenger[:SHORT]} in place of {found.champion[:SHORT]}")
     for reason in found.reasons:
@@ -122,6 +132,14 @@ def versions(found: Iterable[Version], *, as_json: bool) -> None:
             one.reports[0].held_out[:SHORT] if one.reports else "",
         )
     out.print(table)
+
+
+def pushed(version: str, directory: Path, *, as_json: bool) -> None:
+    """Where a version was brought."""
+    if as_json:
+        say_json({"version": version, "path": str(directory)})
+        return
+    out.print(f"{version[:SHORT]} is in {directory}", markup=False)
 
 
 def version(one: Version, *, as_json: bool) -> None:
@@ -166,6 +184,8 @@ def _stands(own: EvalReport, found: Sequence[EvalReport]) -> None:
 
 
 def _cautions(report: EvalReport) -> None:
+    if report.own:
+        out.print(_of_own(report.name, report.own))
     if report.unread or report.seen:
         out.print(
             f"{report.name}: {report.unread:,} pairs not read for want of a text,"
@@ -179,6 +199,20 @@ def _cautions(report: EvalReport) -> None:
             " are not searched: that flatters its search figures; `doi-trainer compare` has"
             " both models search the same"
         )
+
+
+def _of_own(name: str, own: OwnQueries) -> str:
+    lacking = (
+        (own.unknown, "can't be judged, for no title is known of them or of what they should find"),
+        (own.unread, "have no text for it"),
+        (own.seen or 0, "have a DOI of its training"),
+    )
+    words = [f"{count:,} {what}" for count, what in lacking if count]
+    if own.relevant_unknown:
+        lost = f"{own.relevant_unknown:,} of {own.relevant:,} DOIs that should be found"
+        words.append(f"{lost} are no answers, for no title is known of them")
+    said = f"{name}: {own.judged:,} of {own.queries:,} own queries judged"
+    return "; ".join([f"{said} among {own.searched:,} documents", *words])
 
 
 def _differences(found: Verdict) -> Table:
@@ -198,10 +232,10 @@ def _differences(found: Verdict) -> Table:
 
 def _evaluation(part: str, rows: Sequence[tuple[EvalReport, Slice]]) -> Table:
     counts = rows[0][1]
-    title = (
-        f"{part}: {counts.pairs:,} pairs of {counts.groups:,} groups, {counts.queries:,} queries"
-    )
-    table = Table("metric", title=title, title_justify="left")
+    queries = f"{counts.queries:,} queries"
+    if part != OWN:
+        queries = f"{counts.pairs:,} pairs of {counts.groups:,} groups, {queries}"
+    table = Table("metric", title=f"{part}: {queries}", title_justify="left")
     for report, _ in rows:
         is_version = len(report.subject) > LONGEST_NAME
         table.add_column(f"{report.name} {report.subject[:8]}" if is_version else report.name)

@@ -10,7 +10,7 @@ from trainer.card import report
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import EvaluationError, HeldOutUnknown, PairsError
-from trainer.evaluation import comparison, evaluate, gate
+from trainer.evaluation import comparison, evaluate, gate, own_queries
 from trainer.evaluation.evaluate import Progress
 from trainer.evaluation.scores import Scores
 from trainer.evaluation.subjects import Subject, anchors, baselines, texts_digest
@@ -82,6 +82,25 @@ def assess(
         subject=subject.id,
         name=subject.name,
         seen=None if subject.strangers else _seen(stores, subject, held_out),
+    )
+
+
+def ask(
+    stores: Stores,
+    subject: Subject,
+    found: EvalReport,
+    choice: own_queries.Choice,
+    *,
+    on_progress: Progress | None = None,
+) -> EvalReport:
+    """The subject's report, with its figures on a person's own queries; these aren't kept."""
+    return own_queries.add(
+        found,
+        subject.load(),
+        choice,
+        templates=subject.templates,
+        trained=split.dois(judging.trained_pairs(stores, subject.records)),
+        on_progress=on_progress,
     )
 
 

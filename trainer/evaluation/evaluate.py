@@ -128,6 +128,11 @@ def _steps(total: int, on_progress: Progress | None) -> Callable[[int], None]:
     return step
 
 
+def encode(encoder: Encoder, texts: Sequence[str], *, on_progress: Progress | None = None) -> Any:
+    """The vectors of texts, dense or CSR; `on_progress` hears of texts. Raises as `score` does."""
+    return _encode(encoder, texts, _steps(len(texts), on_progress))
+
+
 def _encode(encoder: Encoder, texts: Sequence[str], step: Callable[[int], None]) -> Any:
     chunks = []
     for start in range(0, len(texts), TEXTS_AT_ONCE):

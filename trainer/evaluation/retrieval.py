@@ -1,7 +1,7 @@
 """What a searcher feels: the queries of a held-out set, and at which rank their answers are."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -43,10 +43,18 @@ def hash_order(doi: str) -> str:
 def searched(held_out: HeldOutSet) -> list[Document]:
     """The documents that are searched: those of the pairs and the corpus, in the order of hashes.
 
+    See `searchable`.
+    """
+    return searchable((*held_out.corpus, *held_out.documents.values()))
+
+
+def searchable(documents: Iterable[Document]) -> list[Document]:
+    """Those of the documents that are searched, in the order of hashes; of a DOI the last counts.
+
     Where titles are known at all, only documents with one take part, so that a model of DOI
     strings and one of titles answer the same questions.
     """
-    known = {d.doi: d for d in (*held_out.corpus, *held_out.documents.values())}
+    known = {d.doi: d for d in documents}
     titled = [document for document in known.values() if document.title]
     return sorted(titled or known.values(), key=lambda document: hash_order(document.doi))
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click import UsageError
 from click.testing import CliRunner, Result
+from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
 
 from tests.support.paths import DOIS
@@ -201,7 +202,7 @@ def test_a_version_can_be_the_parent_of_another(desk: Desk, trained: dict[str, A
     assert shown["training"]["parent"] == trained["version"]
 
 
-def test_the_gate_says_why(desk: Desk, trained: dict[str, Any]) -> None:
+def test_the_gate_says_why(desk: Desk, trained: dict[str, Any], tmp_path: Path) -> None:
     same = desk.run("compare", trained["version"], trained["version"])
     assert same.return_value == EXIT_REFUSED
     first, reason, *_, last = same.stdout.splitlines()
@@ -212,6 +213,11 @@ def test_the_gate_says_why(desk: Desk, trained: dict[str, Any]) -> None:
     assert len(full.splitlines()) > len(same.stdout.splitlines()) + 20
     verdict = desk.json("compare", "base", trained["version"])
     assert {d["metric"] for d in verdict["differences"]} >= {"ndcg@10", "roc_auc"}
+    picture = tmp_path / "compared.png"
+    several = desk.run("compare", "base", trained["version"], "base", "--plot", str(picture))
+    assert several.return_value == EXIT_REFUSED
+    assert several.stdout.count(" in place of ") == 2
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_evaluation_stands_beside_the_baselines(desk: Desk, trained: dict[str, Any]) -> None:
@@ -223,6 +229,61 @@ def test_an_evaluation_stands_beside_the_baselines(desk: Desk, trained: dict[str
     assert f"next: doi-trainer compare base {short}" in printed
     assert "negatives:" not in printed
     assert "negatives:" in desk.run("evaluate", trained["version"], "--full").stdout
+
+
+def test_a_version_is_pushed_to_a_directory_whole_with_a_valid_card(
+    desk: Desk, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    target = tmp_path / "out" / "model"
+    assert str(target) in desk.run("push", trained["version"][:12], str(target)).stdout
+    names = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()}
+    assert names == {str(p.relative_to(trained["path"])) for p in files(Path(trained["path"]))}
+    assert [p.name for p in target.parent.iterdir()] == ["model"]
+    assert SentenceTransformer(str(target), device="cpu").encode(DOIS[:1]).shape == (1, 384)
+    head = ModelCard.load(target / "README.md").data.to_dict()
+    assert (head["license"], head["library_name"]) == ("apache-2.0", "sentence-transformers")
+    with pytest.raises(TrainerError, match="is there already"):
+        desk.run("push", trained["version"][:12], str(target))
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_own_queries_stand_in_the_report_with_what_could_not_be_judged(
+    desk: Desk, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    tested = read_held_out(desk)[0]
+    own = tmp_path / "own.jsonl"
+    rows = [
+        {"text": f"A study of {DOIS[7].partition('/')[2]}", "relevant": DOIS[7]},
+        {"doi": DOIS[20].upper(), "relevant": [DOIS[21], "10.5555/absent"]},
+        {"doi": tested["doi_a"], "relevant": [tested["doi_b"]]},
+        {"text": "nothing is known of it", "relevant": ["10.5555/absent"]},
+        {"doi": DOIS[0], "text": "both", "relevant": [DOIS[1]]},
+        {"doi": DOIS[0], "relevant": [DOIS[0]]},
+        {"text": "no DOI", "relevant": ["nonsense"]},
+    ]
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = desk.run("evaluate", trained["version"], "--queries", str(own), "--json")
+    assert done.return_value == 3
+    assert done.stderr.count("own.jsonl") >= 3, "each row that is none is told"
+    plain = desk.json("evaluate", trained["version"])
+    for report, before in zip(json.loads(done.stdout), plain, strict=True):
+        counts = report.pop("own")
+        assert report["slices"].pop()["queries"] == counts["judged"] == 3
+        assert {**report, "own": None} == before, "the rest of the report is what it was"
+        assert (counts["queries"], counts["unknown"], counts["unread"]) == (4, 1, 0)
+        assert (counts["relevant"], counts["relevant_unknown"]) == (5, 2)
+        assert report["name"] == "seed" or counts["seen"] == 0, "baselines train on nothing"
+    table = tmp_path / "own.csv"
+    table.write_text(f"query,relevant\nA study of {DOIS[7]},{DOIS[7]} {DOIS[8]}\n")
+    said = desk.run("evaluate", "base", "--queries", str(table)).stdout
+    assert "own queries: 1 queries" in said
+    assert "base: 1 of 1 own queries judged among 298 documents" in said
+    table.write_text("query,relevant\nA study,10.5555/absent\n")
+    with pytest.raises(TrainerError, match="none of the 1 queries of own"):
+        desk.run("evaluate", "base", "--queries", str(table))
 
 
 def test_a_run_tells_its_version_its_figures_and_what_is_next(
@@ -332,6 +393,7 @@ def test_titles_that_came_after_the_held_out_set_serve(tmp_path: Path) -> None:
     desk.run("metadata", "import", str(write_metadata(tmp_path / "metadata.jsonl", titled)))
     said = desk.run("train", "--recipe", "title", *QUICK)
     assert f"were not known when {first[:12]} was frozen" in said.stderr
+    assert re.search(r"\n(\d+) of the (\d+) others have a text on both sides: \d\d%", said.stderr)
     trained = desk.json("train", "--recipe", "title", *QUICK)
     report = trained["evaluation"][0]
     assert report["held_out"] != first

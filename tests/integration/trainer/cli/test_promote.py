@@ -38,6 +38,13 @@ def test_from_one_model_to_another_and_back(shell: Shell) -> None:
     second = register(shell, "{title}")
     found = shell.json(TRAINER, "promote", second[:12], "--dry-run")
     assert (found["points"], found["records"], found["unreadable"]) == (80, 80, [])
+    asked = shell.folder / "asked.txt"
+    asked.write_text(f"A study of {DOIS[1]}\n")
+    look = ("promote", second[:12], "--preview", DOIS[0], "not-a-doi", "--preview-file", str(asked))
+    looked = shell.run(TRAINER, *look, expect=3).stdout.splitlines()
+    assert looked[1] == "the new model's are sought among all 80 records"
+    assert looked[3] == f"{DOIS[0].lower()}  A study of {DOIS[0]}"
+    assert looked[-1].startswith("nothing is changed; next: doi-trainer promote ")
     assert shell.json(TRAINER, "history") == []
     words = shell.run(TRAINER, "promote", second[:12])
     assert "switch: the alias moves to dois-" in words.stderr
