@@ -8,6 +8,7 @@ import time
 
 from tests.faults import (
     delivery,
+    fuzzing,
     ghost,
     kills,
     network,
@@ -28,6 +29,7 @@ PARTS = {
     "resources": Part(resources.ROUNDS, resources.rounds),
     "power": Part(power.ROUNDS, power.rounds),
     "promotion": Part(promotion.ROUNDS, promotion.rounds),
+    "inputs": Part(fuzzing.ROUNDS, fuzzing.rounds),
     "planted": Part(planted_bugs.ROUNDS, planted_bugs.rounds),
 }
 MINUTES = 55.0
