@@ -110,9 +110,7 @@ class Bench:
         """See what the collection lacks looked up: the command is given again until that went."""
         self.done("resolver", "metadata", "resolve", child=child)
 
-    def done(
-        self, program: str, *words: str, child: Child | None = None, **more: str
-    ) -> None:
+    def done(self, program: str, *words: str, child: Child | None = None, **more: str) -> None:
         """See a command end well: it is given again where `child`, which was given it, failed."""
         for _ in range(PASSES):
             if child and child.ended() == 0:
