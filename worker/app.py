@@ -20,6 +20,7 @@ from worker.settings.environment import Settings, read_settings
 from worker.settings.servers import RedisSettings
 from worker.settings.watching import LogSettings
 from worker.stopping import Stopping
+from worker.threads import Threads
 
 QUEUES = INTAKE, INGEST = "celery", "ingest"
 BATCH_TASK = "worker.batch"
@@ -78,7 +79,7 @@ def make_app(settings: Callable[[], Settings]) -> Celery:
     """A Celery application that reads its settings when it first needs them."""
     made = Celery("doivec", set_as_current=False, include=["worker.tasks"], fixups=NO_FIXUPS)
     made.add_defaults(lambda: options(settings()))
-    made.steps["worker"].add(Stopping)
+    made.steps["worker"].update((Stopping, Threads))
     log_workers_of(made, settings)
     return made
 

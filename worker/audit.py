@@ -211,12 +211,19 @@ def _behind(document: Document, sequence: int, *, there: Stored) -> list[str]:
     """The fields of a document whose place in a record is older than the document."""
     if there.deleted > sequence or there.content_hash == document.content_hash:
         return []
+    if document.source != GIVEN and _may_be_younger(there, sequence):
+        return []  # what was looked up makes no record: there may have been none then
     return [
         name
         for name in document.metadata
         if name not in there.stamps
         or there.stamps[name].rank < Stamp(sequence, document.source_of(name)).rank
     ]
+
+
+def _may_be_younger(there: Stored, sequence: int) -> bool:
+    """Whether nothing of a record is from before `sequence`."""
+    return there.sequence > sequence and all(s.sequence > sequence for s in there.stamps.values())
 
 
 def _finding(i: str, document: Document, batch: KeptBatch, words: str) -> Finding:

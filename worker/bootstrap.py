@@ -108,7 +108,11 @@ def delete(client: Client, dois: Iterable[str]) -> Iterator[tuple[str, bool | No
             store = open_store(settings.qdrant, data_dir=settings.data_dir)
             stack.callback(store.close)
         yield from deletion.delete(
-            dois, ledger=client.ledger, store=store, alias=settings.collection
+            dois,
+            ledger=client.ledger,
+            store=store,
+            alias=settings.collection,
+            patience=client.patience,
         )
 
 

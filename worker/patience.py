@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
@@ -65,7 +66,8 @@ class Patience:
         self._silence_s = silence_s
         self._said = Said()
         self._lock = threading.RLock()  # a signal's handler asks, too
-        self._asked: set[object] = set()
+        self._asked: dict[object, tuple[str, float]] = {}  # who is asked, since when
+        self._watch: threading.Thread | None = None
         self._waits: dict[object, tuple[str, str]] = {}
         self._until = stop_never if give_up_s is None else stop_after_delay(give_up_s)
         self._stop = threading.Event()
@@ -111,24 +113,26 @@ class Patience:
     @contextmanager
     def _watched(self, server: str | None, key: object) -> Iterator[None]:
         """Say that a server doesn't answer, where one is asked and doesn't."""
-        words = f"no answer yet from {server}"
-
-        def silent() -> None:
-            self._begin_wait(key, server or STORE, words)
-            self._say(words)
-
         began = time.monotonic()
-        watch = threading.Timer(self._silence_s, silent)
-        watch.daemon = True
         with self._lock:
-            self._asked.add(key)
-        if server:
-            watch.start()
+            self._asked[key] = (server or "", began)
+            if server and not self._watch:
+                self._watch = _watching(self, self._stop, pause_s=self._silence_s / 8)
         try:
             yield
         finally:
-            watch.cancel()
             self._end_wait(key, time.monotonic() - began)
+
+    def look(self) -> None:
+        """Say which servers don't answer."""
+        late = time.monotonic() - self._silence_s
+        with self._lock:
+            asked = [(key, server) for key, (server, at) in self._asked.items() if at < late]
+        for key, server in asked:
+            if server and key not in self._waits:
+                words = f"no answer yet from {server}"
+                self._begin_wait(key, server, words)
+                self._say(words)
 
     def _begin_wait(self, key: object, server: str, words: str) -> None:
         with self._lock:
@@ -138,7 +142,7 @@ class Patience:
 
     def _end_wait(self, key: object, waited_s: float) -> None:
         with self._lock:
-            self._asked.discard(key)
+            self._asked.pop(key, None)
             if (waited := self._waits.pop(key, None)) is None:
                 return
             server = waited[0]
@@ -159,6 +163,24 @@ class Patience:
     def _say(self, words: str) -> None:
         if self._said.is_due(words):
             log.warning("%s", words)
+
+
+def _watching(patience: Patience, stop: threading.Event, *, pause_s: float) -> threading.Thread:
+    """A thread that looks at what is asked, for as long as there is somebody who asks.
+
+    One for all calls: a thread that is started while memory lacks may end before it has said that
+    it runs, and who started it waits for that for ever.
+    """
+    there = weakref.ref(patience)
+
+    def look() -> None:
+        while not stop.wait(pause_s) and (patience := there()):
+            patience.look()
+            del patience
+
+    thread = threading.Thread(target=look, name="doivec-patience", daemon=True)
+    thread.start()
+    return thread
 
 
 def _answerer(call: Callable[..., object]) -> str | None:

@@ -3,6 +3,7 @@
 Processes are forked from one that has torch loaded already: a start takes no seconds then.
 """
 
+import ctypes
 import importlib
 import multiprocessing
 import os
@@ -44,11 +45,15 @@ PRELOADED = (
     *("worker.completion", "trainer.cli.commands", "trainer.promotion.samples"),
     *("worker.store.server", "grpc._channel", "worker.app", "kombu.transport.redis"),
 )
+GREEDY = "ASK_FOR_MEMORY"  # in a program's environment: it keeps no freed memory to use again
 HASTY = "DO_NOT_WAIT"  # in a worker's environment: it doesn't wait for what Qdrant writes
 AHEAD = "CLOCK_AHEAD_S"  # in a program's environment: its clock is ahead by so many seconds
 context = multiprocessing.get_context("forkserver")
 # By name, since what needs torch imports it late.
 context.set_forkserver_preload(list(PRELOADED))
+
+
+M_MMAP_THRESHOLD, GREEDY_BYTES = -3, 16384  # of glibc: what is larger is mapped by itself
 
 
 class Point(NamedTuple):
@@ -171,7 +176,9 @@ def _do(
 def _run(program: str, words: list[str], environment: dict[str, str], log: str, traps: str) -> None:
     os.environ.update(environment)
     _speak_to(log)
-    _move_clock(float(os.environ.get(AHEAD, 0)))
+    _move_clock(float(os.environ.get(AHEAD, "0")))
+    if os.environ.get(GREEDY):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, GREEDY_BYTES)
     if os.environ.get(HASTY):
         _wait_for_nothing()
     for step in STEPS.get(program, ()):

@@ -1,6 +1,5 @@
 """What a process may be made to lack for a while, and have again."""
 
-import os
 import random
 import resource
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ def few_files(pid: int, chosen: random.Random) -> Iterator[None]:
     """Let a process open hardly any more files and connections than it has."""
     count = 0
     with suppress(FileNotFoundError):
-        count = len(os.listdir(f"/proc/{pid}/fd"))
+        count = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     with limited(pid, resource.RLIMIT_NOFILE, count + chosen.randrange(SPARE_FILES)):
         yield
 

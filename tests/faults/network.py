@@ -68,7 +68,7 @@ class Network:
     def __init__(self, made: Bench, links: Mapping[str, Link]) -> None:
         self._bench = made
         self._links = links
-        self._scripts = _scripts()
+        self._scripts = scripts()
 
     def round(self, seed: int) -> list[str]:
         """Harm what passes for a while; AssertionError where something is not as it must be."""
@@ -106,8 +106,8 @@ class Network:
         size = chosen.choice((100, 2000, 20_000))
         return {
             LATENCY: Toxic(kind, way, seconds=chosen.choice((0.01, 0.1, 0.4))),
-            BANDWIDTH: Toxic(kind, way, bytes=chosen.choice((2000, 20_000, 200_000))),
-        }.get(kind, Toxic(kind, way, bytes=chosen.randrange(size), seconds=chosen.random()))
+            BANDWIDTH: Toxic(kind, way, size=chosen.choice((2000, 20_000, 200_000))),
+        }.get(kind, Toxic(kind, way, size=chosen.randrange(size), seconds=chosen.random()))
 
     def _looking_for(self, step: str) -> Callable[[bytes], str | None]:
         """Tells a question by what it holds."""
@@ -127,7 +127,7 @@ def _through(links: Mapping[str, Link]) -> dict[str, str]:
     }
 
 
-def _scripts() -> dict[str, str]:
+def scripts() -> dict[str, str]:
     """What Redis calls the ledger's scripts: by what they do."""
     folder = files("worker.ledger") / "lua"
     shared = (folder / "shared.lua").read_text()

@@ -25,7 +25,7 @@ STOPPING = (RESET, SLOW_CLOSE, CUT_CLOSED, CUT_SILENT)  # each after so many byt
 class Toxic(NamedTuple):
     """What is done to what passes a link in one direction.
 
-    `bytes` is after how many of a connection's bytes it stops, or how many a second may pass;
+    `size` is after how many of a connection's bytes it stops, or how many a second may pass;
     `seconds` is by how much, on average, each piece is late, or how much later than one side the
     other is closed. An answer is lost where `asks` finds in the question what it looks for; it
     returns how it is called then.
@@ -33,7 +33,7 @@ class Toxic(NamedTuple):
 
     kind: str
     direction: str
-    bytes: int = 0
+    size: int = 0
     seconds: float = 0.0
     asks: Callable[[bytes], str | None] = lambda _: None
 
@@ -160,8 +160,8 @@ class Pair:
         if toxic and toxic.kind == LOST_ANSWER:
             return await self._lose(data, writer, way, toxic)
         if toxic and toxic.direction in (way, BOTH):
-            if toxic.kind in STOPPING and self.passed[way] + len(data) > toxic.bytes:
-                await self._stop(data[: max(0, toxic.bytes - self.passed[way])], writer, toxic)
+            if toxic.kind in STOPPING and self.passed[way] + len(data) > toxic.size:
+                await self._stop(data[: max(0, toxic.size - self.passed[way])], writer, toxic)
                 return False
             self._struck(f"{toxic.kind}, {toxic.direction}")
             await self._delay(data, toxic)
@@ -174,7 +174,7 @@ class Pair:
         if toxic.kind == LATENCY:
             await asyncio.sleep(self._link.chosen.uniform(0, 2 * toxic.seconds))
         elif toxic.kind == BANDWIDTH:
-            await asyncio.sleep(len(data) / toxic.bytes)
+            await asyncio.sleep(len(data) / toxic.size)
         elif toxic.kind == BLACKHOLE:
             await self._link.lifted()
 

@@ -8,7 +8,7 @@ been.
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults import bench, edge
 from tests.faults.bench import DOIS, Bench
-from tests.faults.children import AHEAD, Child
+from tests.faults.children import AHEAD, GREEDY, Child
 from tests.faults.clock import Clock
 from tests.faults.lacks import LARGE_MIB, few_files, full, little_memory
 from tests.support.disk import Disk, small_disk
@@ -26,12 +26,15 @@ from worker.errors import ModelError
 from worker.model.registry import Registry
 
 ROUNDS_A_KIND = 10
-SHORTEST_S, LONGEST_S = 0.5, 2.5  # something lacks for so long
+COMES_S = 4.0  # something lacks until a program says so, but not longer
+SHORTEST_S, LONGEST_S = 0.5, 1.5  # ... and then for so long
 HOUR_S = 3600
 DISKS = ("redis", "qdrant", "data", "edge")
 LEFT_KIB = (0, 4, 100, 1000)
+FELT = ("trying again", "giving batch", "memory", "Memory", "OOM", "open files", "MISCONF")
 NO_ROOM = ("No space left", "disk is full")
-Doing = Callable[["Resources", random.Random, Sequence[Child]], AbstractContextManager[None]]
+Strike = Callable[[Child], object]  # what is done to a command that was started
+Doing = Callable[["Resources", random.Random], AbstractContextManager[Strike]]
 
 
 @contextmanager
@@ -66,34 +69,51 @@ class Resources:
             return [f"{name}: skipped, no C compiler is here"]
         if name == EDGE:
             return self._edge(seed, chosen)
-        paths = [self.bench.draw(chosen, name=f"{seed}-{number}.jsonl") for number in range(2)]
+        paths = [self.bench.draw(chosen, name=f"{seed}-{number}.jsonl") for number in range(3)]
         commands = [("queue", str(path)) for path in paths]
         commands.append(("delete", *chosen.sample(DOIS, 12)))
-        children = [self.bench.start("producer", *words) for words in commands]
-        resolving = self.bench.start("resolver", "metadata", "resolve")
+        children = [self.bench.start("producer", *commands[0])]
         time.sleep(chosen.uniform(0, 1))  # the seed's moment
-        with KINDS[name](self, chosen, [*children, resolving]):
-            time.sleep(chosen.uniform(SHORTEST_S, LONGEST_S))
+        heard = {worker: len(worker.said) for worker in self.bench.workers}
+        with KINDS[name](self, chosen) as strike:
+            children += [self.bench.start("producer", *words) for words in commands[1:]]
+            resolving = self.bench.start("resolver", "metadata", "resolve")
+            for child in (*children, resolving):
+                strike(child)
+            felt = self._felt((*children, resolving), since=heard)
+            time.sleep(chosen.uniform(0, LONGEST_S))  # the seed's moment
         died = self._revive()
         for words, child in zip(commands, children, strict=True):
             self.bench.done("producer", *words, child=child)
         self.bench.resolved(resolving)
         self.bench.check()
-        return [name, *(f"{name}: {who} died and was started again" for who in died)]
+        if felt:
+            died.append("programs said so")
+        return [name, *(f"{name}: {words}" for words in died)]
+
+    def _felt(self, commands: Sequence[Child], *, since: Mapping[Child, int]) -> bool:
+        """Whether some program says soon that something lacks."""
+        deadline = time.monotonic() + COMES_S
+        while time.monotonic() < deadline:
+            said = [who.said[since.get(who, 0) :] for who in (*commands, *self.bench.workers)]
+            if any(sign in words for words in said for sign in FELT):
+                return True
+            time.sleep(0.05)
+        return False
 
     def _revive(self) -> list[str]:
-        """Start again who has died; says who."""
+        """Start again who has died; says so."""
         died = []
         for name in ("redis", "qdrant"):
             server = getattr(self.bench, name)
             if not server.is_running:
                 server.kill()
                 server.start()
-                died.append(name)
+                died.append(f"{name} died and was started again")
         for worker in list(self.bench.workers):
             if not worker.process.is_alive():
                 self.bench.replace(worker)
-                died.append("a worker")
+                died.append("a worker died and was started again")
         return died
 
     def _edge(self, seed: int, chosen: random.Random) -> list[str]:
@@ -112,85 +132,80 @@ class Resources:
 
 
 @contextmanager
-def redis_memory(made: Resources, chosen: random.Random, _: Sequence[Child]) -> Iterator[None]:
+def redis_memory(made: Resources, chosen: random.Random) -> Iterator[Strike]:
     """Redis takes no more data: its memory is at its limit."""
     with made.bench.deployment.redis_client() as client:
         used = int(client.info("memory")["used_memory"])
         client.config_set("maxmemory", used + chosen.randrange(200_000))
-        yield
+        yield nobody
         client.config_set("maxmemory", 0)
 
 
 @contextmanager
-def redis_clock(
-    made: Resources, _: random.Random, __: Sequence[Child], *, ahead_s: int
-) -> Iterator[None]:
+def redis_clock(made: Resources, _: random.Random, *, ahead_s: int) -> Iterator[Strike]:
     """Redis's clock jumps, and jumps back."""
     made.clock.set(ahead_s)
-    yield
+    yield nobody
     made.clock.set(0)
 
 
 @contextmanager
-def worker_clock(
-    made: Resources, chosen: random.Random, _: Sequence[Child], *, ahead_s: int
-) -> Iterator[None]:
+def worker_clock(made: Resources, chosen: random.Random, *, ahead_s: int) -> Iterator[Strike]:
     """A worker's clock is not that of the others."""
     moved = made.bench.replace(chosen.choice(made.bench.workers), **{AHEAD: str(ahead_s)})
     moved.ready()
-    yield
+    yield nobody
     made.bench.replace(moved)
 
 
 @contextmanager
-def server_files(
-    made: Resources, chosen: random.Random, _: Sequence[Child], *, name: str
-) -> Iterator[None]:
+def server_files(made: Resources, chosen: random.Random, *, name: str) -> Iterator[Strike]:
     """A server can open no more files and take no more connections."""
     with few_files(getattr(made.bench, name).pid, chosen):
-        yield
+        yield nobody
 
 
 @contextmanager
-def worker_files(made: Resources, chosen: random.Random, _: Sequence[Child]) -> Iterator[None]:
-    """A worker can open no more files and connections."""
-    with few_files(_pid(chosen.choice(made.bench.workers)), chosen):
-        yield
+def worker_files(made: Resources, chosen: random.Random) -> Iterator[Strike]:
+    """Workers can open no more files and connections."""
+    with ExitStack() as stack:
+        for worker in made.bench.workers:
+            stack.enter_context(few_files(_pid(worker), chosen))
+        yield nobody
 
 
 @contextmanager
-def worker_memory(made: Resources, chosen: random.Random, _: Sequence[Child]) -> Iterator[None]:
-    """A worker gets no more memory."""
-    with little_memory(_pid(chosen.choice(made.bench.workers)), chosen):
-        yield
+def worker_memory(made: Resources, chosen: random.Random) -> Iterator[Strike]:
+    """Workers get no more memory."""
+    with ExitStack() as stack:
+        for worker in list(made.bench.workers):
+            greedy = made.bench.replace(worker, **{GREEDY: "1"})
+            greedy.ready()
+            stack.enter_context(little_memory(_pid(greedy), chosen))
+        yield nobody
 
 
 @contextmanager
-def command_files(_: Resources, chosen: random.Random, children: Sequence[Child]) -> Iterator[None]:
+def command_files(_: Resources, chosen: random.Random) -> Iterator[Strike]:
     """Commands can open no more files and connections."""
     with ExitStack() as stack:
-        for child in children:
-            if child.process.is_alive():
-                stack.enter_context(few_files(_pid(child), chosen))
-        yield
+        yield lambda child: stack.enter_context(few_files(_pid(child), chosen))
 
 
 @contextmanager
-def server_disk(
-    made: Resources, chosen: random.Random, _: Sequence[Child], *, name: str
-) -> Iterator[None]:
+def server_disk(made: Resources, chosen: random.Random, *, name: str) -> Iterator[Strike]:
     """A server's disk is full."""
     with full(made.disks[name], leaving_kib=chosen.choice(LEFT_KIB)):
-        yield
+        yield nobody
 
 
 @contextmanager
-def registry_disk(made: Resources, chosen: random.Random, _: Sequence[Child]) -> Iterator[None]:
+def registry_disk(made: Resources, chosen: random.Random) -> Iterator[Strike]:
     """The data directory's disk is full while a model is registered."""
     registry = Registry(made.bench.deployment.settings.data_dir / "models")
     known, templates = registry.versions(), [f"{chosen.random()} {{title}}"]
     with full(made.disks["data"], leaving_kib=0):
-        yield
+        yield nobody
         with pytest.raises(ModelError, match="space"):
             registry.retemplate(known[0], templates=templates)
         assert registry.versions() == known, "half a version is one"
@@ -198,18 +213,22 @@ def registry_disk(made: Resources, chosen: random.Random, _: Sequence[Child]) ->
 
 
 @contextmanager
-def index_disk(made: Resources, chosen: random.Random, _: Sequence[Child]) -> Iterator[None]:
+def index_disk(made: Resources, chosen: random.Random) -> Iterator[Strike]:
     """The disk of an index of titles is full while it is built."""
     source = made.bench.folder / f"known-{chosen.random()}.jsonl"
     shutil.copyfile(made.bench.folder / "known.jsonl", source)
     words = ("metadata", "index", str(source))
     there = {"DOIVEC_METADATA__INDEX": str(made.disks["data"].path / source.stem)}
     with full(made.disks["data"], leaving_kib=0):
-        yield
+        yield nobody
         child = made.bench.start("producer", *words, **there)
         assert child.ended() == 1, child.said
         assert any(sign in child.said for sign in NO_ROOM), child.said
     made.bench.done("producer", *words, **there)
+
+
+def nobody(_: Child) -> None:
+    """No command is struck by itself."""
 
 
 def _pid(child: Child) -> int:

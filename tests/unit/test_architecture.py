@@ -25,7 +25,7 @@ FLOORS = {
         {"ledger", "contents", "metadata"},
         {"model"},
         {"ingest", "search", "export", "audit", "verification", "moving"},
-        {"stopping", "completion"},
+        {"stopping", "threads", "completion"},
         {"app", "embedded"},
         {"bootstrap", "doctor"},
         {"runtime", "lookups"},
@@ -109,7 +109,7 @@ ROOMS = {
     },
     "qdrant_edge": {"worker/store/edge.py", "worker/store/shard.py"},
     "celery": {
-        *("worker/app.py", "worker/tasks.py", "worker/stopping.py"),
+        *("worker/app.py", "worker/tasks.py", "worker/stopping.py", "worker/threads.py"),
         *("worker/bootstrap.py", "worker/runtime.py"),
         *("trainer/tasks.py", "trainer/refinement/slots.py"),
     },

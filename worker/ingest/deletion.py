@@ -7,13 +7,19 @@ from itertools import islice
 from schemas.doi import point_id
 from worker.errors import CollectionMissing
 from worker.ledger.ledger import Ledger
+from worker.patience import Patience
 from worker.store.protocol import VectorStore
 
 DOIS_A_PAGE = 1024
 
 
 def delete(
-    dois: Iterable[str], *, ledger: Ledger, store: VectorStore | None, alias: str
+    dois: Iterable[str],
+    *,
+    ledger: Ledger,
+    store: VectorStore | None,
+    alias: str,
+    patience: Patience,
 ) -> Iterator[tuple[str, bool | None]]:
     """Leave tombstones for canonical DOIs and remove their points from the alias's collections.
 
@@ -23,10 +29,10 @@ def delete(
     left = iter(dois)
     while page := dict.fromkeys(islice(left, DOIS_A_PAGE)):
         ids = {doi: point_id(doi) for doi in page}
-        there = _there(store, list(ids.values()), alias=alias) if store else set()
-        sequence = ledger.bury(list(ids.values()))
+        there = patience(_there, store, list(ids.values()), alias=alias) if store else set()
+        sequence = patience(ledger.bury, list(ids.values()))
         if store:
-            _remove(store, list(ids.values()), alias=alias, below=sequence)
+            patience(_remove, store, list(ids.values()), alias=alias, below=sequence)
         yield from ((doi, i in there if store else None) for doi, i in ids.items())
 
 

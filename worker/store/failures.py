@@ -33,8 +33,7 @@ UNREACHABLE = re.compile(
     r"(connection refused|no route to host|network is unreachable)",
     re.IGNORECASE,
 )
-# What httpx says where a server ends before it has answered, or speaks another protocol.
-CUT_OFF = ("Server disconnected without", "peer closed connection without")
+CUT_OFF = ("disconnected without sending a response", "peer closed connection")
 STATUSES = {  # of HTTP, as Qdrant gives them over gRPC; all others may pass
     400: Code.INVALID_ARGUMENT,
     401: Code.UNAUTHENTICATED,
@@ -82,11 +81,14 @@ def over_http(error: Exception, url: str) -> WorkerError:
         return StoreUnavailable(f"Qdrant does not answer at {url}: connection refused")
     if "CERTIFICATE_VERIFY_FAILED" in words:
         return ConfigurationError(f"{words}; DOIVEC_QDRANT__CA_FILE says who may vouch for it")
+    if isinstance(source, httpx.RemoteProtocolError) and any(cut in words for cut in CUT_OFF):
+        # So does Docker's proxy where nothing listens behind it yet, and a server that ends.
+        return StoreUnavailable(
+            f"Qdrant at {words}; where that lasts, DOIVEC_QDRANT__URL is not Qdrant's HTTP port"
+        )
     is_away = isinstance(source, httpx.TimeoutException | httpx.NetworkError) and (
         "[SSL:" not in words
     )
-    if any(sign in words for sign in CUT_OFF):
-        return StoreUnavailable(f"Qdrant at {words}; is that its HTTP port?")
     if is_away or (getattr(error, "status_code", None) or 0) >= SERVER_ERROR:
         return StoreUnavailable(f"Qdrant at {words}")
     return ConfigurationError(f"DOIVEC_QDRANT__URL: that is not Qdrant's HTTP port: {words}")

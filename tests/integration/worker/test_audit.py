@@ -247,3 +247,20 @@ def test_a_model_that_goes_live_meanwhile_is_followed(site: Site) -> None:
 def test_nothing_is_ingested_yet(ledger: Ledger, store: VectorStore) -> None:
     with pytest.raises(Unanswerable, match="nothing is ingested yet"):
         Audit(ledger, store, alias="none")
+
+
+def test_what_was_looked_up_before_there_was_a_record_is_not_missed(site: Site) -> None:
+    looked_up = Document(doi="10.1000/new", year=1999, source="crossref")
+    site.ingest("looked-up", [looked_up])
+    site.ingest("given", [Document(doi="10.1000/new", title="New")])
+    assert site.findings() == []
+
+
+def test_what_was_looked_up_of_a_record_that_was_there_is_missed(site: Site) -> None:
+    looked_up = Document(doi=FIRST[0].doi, year=1999, source="crossref")
+    i = point_id(looked_up.doi)
+    before = site.store.payloads(site.live, [i])[i]
+    site.ingest("looked-up", [looked_up])
+    site.lose(looked_up)
+    site.put(i, **before)
+    assert site.troubles() == {looked_up.doi: Trouble.OUTDATED}
