@@ -22,6 +22,8 @@ from worker.settings.environment import variables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+KINDS = {"kills": 0, "promotion": 0, "network": 1}  # which part of the words says what was done
+SHOWN_KINDS = 8
 Teller = Callable[[dict[str, Any]], Iterator[tuple[str, str]]]
 
 
@@ -153,9 +155,12 @@ def faults_table() -> str:
     for name, part in found.items():
         did = Counter[str]()
         for what, count in part["counts"].items():
-            did[what.partition(",")[0] if name in {"kills", "promotion"} else what] += count
-        words = ", ".join(f"{count:,} {what}" for what, count in did.most_common())
-        rows.append(f"| `{name}` | {part['rounds']:,} | {words} | {part['minutes']:,.0f} |")
+            did[what.split(", ")[KINDS[name]] if name in KINDS else what] += count
+        words = [f"{count:,} {what}" for what, count in did.most_common(SHOWN_KINDS)]
+        rest = did.total() - sum(count for _, count in did.most_common(SHOWN_KINDS))
+        words += [f"{rest:,} of {len(did) - SHOWN_KINDS} other kinds"] if rest else []
+        cells = (f"`{name}`", f"{part['rounds']:,}", ", ".join(words), f"{part['minutes']:,.0f}")
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows if found else ["Nothing run yet."])
 
 

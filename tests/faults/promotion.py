@@ -114,7 +114,7 @@ class Faults:
         self._drop_the_old_one()
         self._versions.reverse()
         documents = [record(next(self._fresh)) for _ in range(20)]
-        known = [doi for doi in sorted(self.life.known) if not self.life.known[doi].is_bare]
+        known = [doi for doi in sorted(self.life.known) if not record(doi).is_bare]
         documents += [record(doi, edition=seed + 1) for doi in chosen.sample(known, 5)]
         job = self._queue(documents)
         dead = self._dead_letter()
