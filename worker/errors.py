@@ -102,6 +102,13 @@ class OutOfMemory(WorkerError):
     """The device had no memory for a batch; a smaller one may fit."""
 
 
+class NoRoom(WorkerError):
+    """Not even the shortest text fits into the device's memory; a new process may have some.
+
+    On a CPU what embeds doesn't recover in this one, however much there is afterwards.
+    """
+
+
 class DeviceLost(WorkerError):
     """The accelerator is in a state that only a new process leaves."""
 

@@ -15,7 +15,7 @@ from celery.worker.state import active_requests, reserved_requests
 
 from worker import runtime
 from worker.app import BATCH_TASK, app, ending_in_a_line
-from worker.errors import DeviceLost, ModelError
+from worker.errors import DeviceLost, ModelError, NoRoom
 from worker.ingest.presence import finishing
 from worker.model.registered import Source
 from worker.settings.environment import read_settings
@@ -62,6 +62,9 @@ def _guarded(call: Callable[..., object], *arguments: Any) -> None:
         call(*arguments)
     except DeviceLost:
         log.critical("the accelerator is lost; this worker ends", exc_info=True)
+        runtime.end_this_process()
+    except NoRoom as error:
+        log.critical("%s; this worker ends", error)
         runtime.end_this_process()
     except ModelError as error:
         print(f"doi-worker: {error}", file=sys.stderr, flush=True)

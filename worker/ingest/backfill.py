@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker.errors import DeviceLost, ModelError, Stopped
+from worker.errors import DeviceLost, ModelError, NoRoom, Stopped
 from worker.ingest.batch import Ingestor
 from worker.ledger.ledger import Ledger
 from worker.ticker import Ticker
@@ -44,7 +44,7 @@ class Backfiller:
     def step(self) -> bool:
         """Work one batch off; False where there is none, or it had to be given back.
 
-        Raises `ModelError`, `DeviceLost` and `LedgerUnavailable`.
+        Raises `ModelError`, `DeviceLost`, `NoRoom` and `LedgerUnavailable`.
         """
         address = self._ledger.next_copy()
         return address is not None and self._ingestor.run(*address)
@@ -62,6 +62,6 @@ class Backfiller:
             log.warning("no part in the backfill for %.0f s: %s", AGAIN_S, error)
             self.failure = error
             self._not_before = time.monotonic() + AGAIN_S
-        except DeviceLost:
+        except (DeviceLost, NoRoom):
             log.critical("the accelerator is lost; this worker ends", exc_info=True)
             self._lost()

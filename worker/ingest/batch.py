@@ -13,6 +13,7 @@ from worker.errors import (
     DeviceLost,
     LedgerDamaged,
     ModelError,
+    NoRoom,
     WorkerError,
 )
 from worker.ingest import ends
@@ -66,7 +67,8 @@ class Ingestor:
 
         A batch that isn't to be had is none of this worker's. Waits out a store or a ledger that
         is away. What is no record's fault gives the batch back with its reason, which the job
-        shows; see `worker.ingest.faults`. Raises `DeviceLost` and `ModelError`.
+        shows; see `worker.ingest.faults`. Raises `DeviceLost`, `ModelError`
+        and `NoRoom`.
         """
         try:
             claim = self._patience(self._ledger.claim, job, number)
@@ -89,7 +91,7 @@ class Ingestor:
                 return False
             except DeviceLost:
                 raise  # perhaps a record's doing: the claim counts
-            except ModelError:
+            except (ModelError, NoRoom):
                 self._ledger.release(claim)
                 raise
             except Exception as error:
@@ -134,7 +136,7 @@ class Ingestor:
             try:
                 outcome = Outcome(work)
                 self._bring(claim, claim.batch.documents, target, outcome=outcome)
-            except WorkerError:
+            except (WorkerError, MemoryError):
                 raise
             except Exception:
                 log.exception(
@@ -157,7 +159,7 @@ class Ingestor:
         for document in claim.batch.documents:
             try:
                 self._bring(claim, [document], target, outcome=outcome)
-            except WorkerError:
+            except (WorkerError, MemoryError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's
                 outcome.bury(document, claim.batch, stage="process", reason=_words(error))

@@ -32,8 +32,10 @@ def narrow(
         yield items, attempt(items)
     except INFRASTRUCTURE:
         raise
-    except Exception as error:  # noqa: BLE001 - any error may be one record's doing
+    except Exception as error:
         if len(items) == 1:
+            if isinstance(error, MemoryError):  # a record is small: this machine has none left
+                raise
             yield Failure(items[0], error)
             return
         log.info("%d records failed together (%s); trying halves", len(items), error)

@@ -1,13 +1,14 @@
 """Rows into vectors into a collection; what can't be read, embedded or stored is set apart."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Batch, State
 from schemas.model import fields_of, render, text_from
+from worker.errors import NoRoom, OutOfMemory
 from worker.ingest.narrow import Failure, narrow
 from worker.ingest.rows import Row
 from worker.ingest.settlement import Outcome
@@ -19,6 +20,7 @@ from worker.store.protocol import VectorStore, Write
 from worker.telemetry import Work
 
 COPIES_A_TURN = 128
+SHORTEST = "a"
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +53,7 @@ class Writer:
                 self._turns.taken(backfill=backfill),
                 outcome.work.step("embed", records=len(pairs)),
             ):
-                return target.encoder.encode([text for _, text in pairs], outcome.work.embed)
+                return _encoded([text for _, text in pairs], target, done=outcome.work.embed)
 
         overtaken = self._store_rows(
             [(row, kept[row.given.doi]) for row, _ in texts if row.given.doi in kept],
@@ -138,6 +140,19 @@ class Writer:
         revisions = {row.there.revision for row, _ in pairs if row.there}
         with work.step("upsert", records=len(pairs)):
             self._patience(self._store.upsert, target.collection, write, revisions=revisions)
+
+
+def _encoded(texts: Sequence[str], target: Target, *, done: Callable[[int], None]) -> Vectors:
+    """The texts' vectors; raises `NoRoom` where there is no memory for any text at all now."""
+    try:
+        return target.encoder.encode(texts, done)
+    except OutOfMemory as error:
+        if len(texts) == 1:
+            try:
+                target.encoder.encode([SHORTEST], lambda _: None)
+            except OutOfMemory:
+                raise NoRoom(f"there is no memory to embed any text: {error}") from error
+        raise
 
 
 def _payload(row: Row, templates: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from worker.errors import ConfigurationError, DeviceLost, OutOfMemory
 
+# What torch and oneDNN say on a CPU where there is no memory, besides raising a MemoryError.
+NO_MEMORY = ("can't allocate memory", "could not create a primitive", "bad_alloc")
+
 
 def pick_device(name: str) -> torch.device:
     """The device of a name; `auto` is CUDA where there is one, else the CPU.
@@ -83,7 +86,7 @@ def vendor_errors() -> Iterator[None]:
     except torch.AcceleratorError as error:
         raise DeviceLost(_first_line(error)) from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+        if not any(sign in str(error) for sign in NO_MEMORY):
             raise
         raise OutOfMemory(_first_line(error)) from error
 

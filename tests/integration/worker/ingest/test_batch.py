@@ -21,7 +21,7 @@ from schemas.record import Record
 from schemas.search import Filter
 from tests.support.servers import QdrantServer, wait_until
 from tests.support.workers import ingestor, sweeper, work_of
-from worker.errors import ModelError, OutOfMemory, StoreBusy, StoreRejected, Unanswerable
+from worker.errors import ModelError, NoRoom, OutOfMemory, StoreBusy, StoreRejected, Unanswerable
 from worker.ingest.batch import Ingestor
 from worker.ingest.sweep import Sweeper
 from worker.ledger.leases import Leases
@@ -52,13 +52,18 @@ class Picky:
         self.poison = ""
         self.texts: list[str] = []
         self.meanwhile: Callable[[], object] | None = None
+        self.huge: str | None = None
+        self.others_have_it = 0  # the memory, for so many calls
 
     def encode(self, texts: Sequence[str], _done: object = None) -> NDArray[np.float32]:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
             meanwhile()
-        if len(texts) > self.room:
+        if len(texts) > self.room or self.others_have_it > 0:
+            self.others_have_it -= 1
             raise OutOfMemory(f"{len(texts)} texts are too many")
+        if self.huge and self.huge in texts:
+            raise OutOfMemory("a text is too long")
         if self.poison and self.poison in texts:
             raise RuntimeError("index out of range in self")
         self.texts.extend(texts)
@@ -200,6 +205,25 @@ def test_a_text_that_fails_ends_alone(bench: Bench) -> None:
 def test_out_of_memory_halves_a_batch(bench: Bench) -> None:
     bench.encoder.room = 3
     assert bench.ingest("job", *OTHERS).stored == len(OTHERS)
+
+
+def test_where_no_text_has_room_the_worker_ends_and_the_next_one_does_it(bench: Bench) -> None:
+    bench.encoder.others_have_it = 100
+    bench.accept("job", OTHERS)
+    with pytest.raises(NoRoom, match="no memory to embed any text"):
+        bench.worker().run("job", 0)
+    bench.encoder.others_have_it = 0
+    assert bench.worker().run("job", 0), "it was given back"
+    job = bench.ledger.job("job")
+    assert (job.stored, job.dead) == (len(OTHERS), 0)
+
+
+def test_a_text_for_which_alone_there_is_no_room_ends_alone(bench: Bench) -> None:
+    bench.templates = ("{title}", "{doi}")
+    bench.encoder.huge = FIRST.title
+    job = bench.ingest("job", *OTHERS, FIRST)
+    assert (job.stored, job.dead) == (len(OTHERS), 1)
+    assert "OutOfMemory" in next(bench.ledger.dead("job")).reason
 
 
 def test_a_record_that_the_store_refuses_ends_alone(bench: Bench) -> None:
