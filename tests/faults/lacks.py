@@ -16,9 +16,12 @@ SPARE_FILES = 3
 @contextmanager
 def limited(pid: int, limit: int, value: int) -> Iterator[None]:
     """Let a process have no more than so much of something; a process that ends is no error."""
-    with suppress(ProcessLookupError):
+    try:
         _, hard = resource.prlimit(pid, limit)
         resource.prlimit(pid, limit, (value, hard))
+    except ProcessLookupError:
+        yield
+        return
     yield
     with suppress(ProcessLookupError):
         resource.prlimit(pid, limit, (hard, hard))
