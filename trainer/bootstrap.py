@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from trainer.data.held_out import HeldOutStore
 from trainer.data.metadata import MetadataStore
 from trainer.data.pairs import PairStore
+from trainer.data.supply import Supplier
 from trainer.history import History
 from trainer.promotion.passes import Deployment
 from trainer.promotion.preview import Previewer
 from trainer.promotion.promote import Promoter
 from trainer.stores import Stores
-from worker.bootstrap import Client, connect
+from worker.bootstrap import Client, connect, metadata_index, open_contents
+from worker.contents import Contents
 from worker.embedded.owner import refuse_any_owner
 from worker.exposition import DiskFree, Exposition
 from worker.model.registered import Registered
@@ -33,11 +35,19 @@ if TYPE_CHECKING:
 def open_stores(settings: Settings) -> Stores:
     """The stores of these settings; nothing is made before something is kept."""
     root = settings.data_dir / "trainer"
+    metadata = MetadataStore(root, limits=settings.limits)
+    supply = Supplier(
+        metadata,
+        open_contents=partial(_open_contents, settings),
+        index=metadata_index(settings),
+        want=settings.metadata.want,
+    )
     return Stores(
         settings,
         root,
         PairStore(root, limits=settings.limits, caps=settings.pairs),
-        MetadataStore(root, limits=settings.limits),
+        metadata,
+        supply,
         HeldOutStore(root),
         Registry(settings.data_dir / "models"),
     )
@@ -127,6 +137,16 @@ def open_previewer(settings: Settings) -> Iterator[Previewer]:
     registry, load = open_stores(settings).registry, Registered(settings).load
     with closing(open_store(settings.qdrant, data_dir=settings.data_dir)) as store:
         yield Previewer(store, registry, alias=settings.collection, load=load)
+
+
+@contextmanager
+def _open_contents(settings: Settings) -> Iterator[Contents | None]:
+    """What the live collection holds; None before there is one, for which no store is made."""
+    if live_version(settings) is None:
+        yield None
+        return
+    with open_contents(settings) as contents:
+        yield contents
 
 
 @contextmanager

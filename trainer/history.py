@@ -5,16 +5,25 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.history import Entry
+from schemas.history import Entry, Kind
 from worker.files import sync
 
 MADE_LIVE = ("switched", "promoted")
 log = logging.getLogger(__name__)
+
+
+class Reign(NamedTuple):
+    """A version becomes live: when, and by what; None for the first, before the history begins."""
+
+    version: str
+    since: datetime | None = None
+    by: Kind | None = None
 
 
 class History:
@@ -60,6 +69,17 @@ class History:
                 if entry.kind == "rollback" and entry.previous:
                     del found[entry.previous]
         return list(found)
+
+    def reigns(self) -> list[Reign]:
+        """The versions that were live, in order; a version that came back is there again."""
+        found: list[Reign] = []
+        for entry in self.entries():
+            if entry.outcome in MADE_LIVE and entry.version:
+                if not found and entry.previous:
+                    found.append(Reign(entry.previous))
+                if not found or found[-1].version != entry.version:  # a refine tells it again
+                    found.append(Reign(entry.version, entry.ended_at, entry.kind))
+        return found
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:

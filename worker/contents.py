@@ -1,10 +1,11 @@
 """What a collection holds: what it lacks of a list, all that is known of one record, all of it."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
+from schemas.document import METADATA_FIELDS, Document
 from schemas.doi import point_id
 from worker.errors import CollectionMissing, Unanswerable
 from worker.store.points import chunks
@@ -80,6 +81,20 @@ class Contents:
         names = self._store.collections(self._alias)
         others = (name for name in names if name != self.collection and self._has(name, i))
         return Known(self.collection, payload, tuple(others))
+
+    def documents(self, dois: Sequence[str]) -> dict[str, Document]:
+        """What is known of these canonical DOIs; one of which it is nothing may be absent.
+
+        All of it is in memory at once. Points that doivec didn't write are no records.
+        """
+        ids = {point_id(doi): doi for doi in dois}
+        fields = ["revision", *METADATA_FIELDS]
+        there = self._store.payloads(self.collection, list(ids), fields=fields)
+        return {
+            ids[i]: Document(doi=ids[i], **{n: p[n] for n in METADATA_FIELDS if n in p})
+            for i, p in there.items()
+            if p.get("revision")
+        }
 
     def records(self, *, vectors: bool) -> Iterator[list[dict[str, Any]]]:
         """The payload of every point in pages, in no particular order, each point once.

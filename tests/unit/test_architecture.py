@@ -77,7 +77,7 @@ ROOMS = {
         *("trainer/training/train.py", "trainer/training/tables.py"),
     },
     "datasets": {"trainer/training/train.py", "trainer/training/tables.py"},
-    "matplotlib": {"trainer/card/plots.py"},
+    "matplotlib": {f"trainer/card/{name}.py" for name in ("drawing", "plots", "timeline")},
     "pyarrow": {
         "worker/export.py",
         "worker/sources/parquet.py",

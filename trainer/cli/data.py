@@ -150,7 +150,11 @@ def pairs_hold_out(
 def metadata_import(
     files: tuple[str, ...], rejects: Path | None, options: SourceOptions, as_json: bool
 ) -> int:
-    """Take records of DOIs in, for the templates of recipes; read as by `doi-worker ingest`."""
+    """Take records of DOIs in, for the templates of recipes; read as by `doi-worker ingest`.
+
+    What the live collection or the local index knows of the pairs' DOIs need not be given: a
+    training run takes it in. What is imported here counts before that.
+    """
     report = open_stores(read_settings()).metadata.import_files(files, options)
     _keep(report.rejected, rejects)
     shown.metadata_report(report, as_json=as_json)

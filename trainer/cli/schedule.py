@@ -1,19 +1,26 @@
 """The commands of doi-trainer that keep the model fresh: refine, schedule, run, history."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
+from schemas.evaluation import EvalReport
 from trainer.alone import REFINING, alone
-from trainer.bootstrap import make_refine
+from trainer.bootstrap import make_refine, open_stores
 from trainer.cli import show_life as shown
 from trainer.cli.options import full_option
+from trainer.cli.show import SHORT
 from trainer.cli.stopping import told_to_stop
-from trainer.history import History
+from trainer.history import History, Reign
+from trainer.records import read_reports
 from trainer.refinement.pending import Wishes
 from trainer.training import recipe
-from worker.cli.options import Group, as_json
-from worker.errors import ConfigurationError
+from worker.cli.options import Group, as_json, in_a_folder
+from worker.errors import ConfigurationError, ModelError
 from worker.files import locked
 from worker.settings.environment import Settings, read_settings
 
@@ -91,17 +98,45 @@ def run(loglevel: str | None) -> int:
     return 0
 
 
-@life.example("doi-trainer history --json")
+@life.example("doi-trainer history --plot life.png")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=in_a_folder,
+    metavar="FILE",
+    help="Draw the figures of each live version over time, with all switches (PNG).",
+)
 @as_json
-def history(as_json: bool) -> int:
+def history(plot: Path | None, as_json: bool) -> int:
     """List what ran, when, how long and what came of it, newest first.
 
     Refines, promotions, rollbacks and prunes that have ended; what was interrupted goes on with
     the same command.
     """
-    entries = History.below(read_settings().data_dir).entries()
-    shown.history(entries[::-1], as_json=as_json)
+    settings = read_settings()
+    found = History.below(settings.data_dir)
+    if plot:
+        _draw(found.reigns(), settings, plot)
+    shown.history(found.entries()[::-1], as_json=as_json)
     return 0
+
+
+def _draw(reigns: Sequence[Reign], settings: Settings, path: Path) -> None:
+    if not reigns:
+        shown.caution(f"no version was made live by promotion yet: {path} is not drawn")
+        return
+    from trainer.card.timeline import timeline  # noqa: PLC0415 - imports matplotlib
+
+    registry, reports = open_stores(settings).registry, dict[str, EvalReport]()
+    for reign in reigns:
+        with suppress(ModelError):  # pruned
+            if found := read_reports(registry.look(reign.version)[0]):
+                reports[reign.version] = found[0]
+    timeline(reigns, reports, path, now=datetime.now(UTC))
+    lacking = dict.fromkeys(reign.version for reign in reigns if reign.version not in reports)
+    if lacking:
+        names = ", ".join(version[:SHORT] for version in lacking)
+        shown.caution(f"drawn without figures, for they were not evaluated or are gone: {names}")
 
 
 def _with_servers() -> Settings:

@@ -1,8 +1,9 @@
 """What is known of DOIs, so that text templates can render them: append-only shards."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -16,7 +17,14 @@ from worker.sources.records import DEFAULT, as_rejections, read
 from worker.sources.report import Report
 
 TYPES = {"year": pa.int32()}
-FIELDS = [(name, TYPES.get(name, pa.string())) for name in ("doi", *METADATA_FIELDS)]
+NAMES = ("doi", *METADATA_FIELDS)
+FIELDS = [(name, TYPES.get(name, pa.string())) for name in NAMES]
+# Who said it, and in which folder that lies: of a field what stands first counts.
+GIVEN, COLLECTION, INDEX = "given", "collection", "index"
+LAYERS = {GIVEN: ".", COLLECTION: "collection", INDEX: "index"}
+ROWS_A_SHARD = 100_000  # of what is supplied: so much is in memory at once
+
+Row = tuple[Any, ...]
 
 
 class MetadataReport(NamedTuple):
@@ -39,11 +47,17 @@ class MetadataReport(NamedTuple):
 class MetadataStore:
     """The records below `root`, in shards `metadata/<id>.parquet`, of which a later one counts.
 
-    Records are merged by field: each field has what was given for it last.
+    Records are merged by field: each field has what was given for it last. What the live
+    collection and the index supplied lies in layers below that, each in a folder of its own: it
+    fills what was not given, and what one of them says replaces nothing of another's.
     """
 
     def __init__(self, root: Path, *, limits: LimitSettings) -> None:
-        self._shards = ShardFolder(root / "metadata", schema=pa.schema(FIELDS))
+        schema = pa.schema(FIELDS)
+        self._layers = {
+            name: ShardFolder(root / "metadata" / folder, schema=schema)
+            for name, folder in LAYERS.items()
+        }
         self._limits = limits
 
     def import_files(
@@ -65,9 +79,11 @@ class MetadataStore:
         given = [record for record in found if isinstance(record, Document)]
         rejected = tuple(_cut(record) for record in found if isinstance(record, Rejection))
         telling = [document for document in given if not document.is_bare]
-        with self._shards.locked():
-            added, changed = _merge(self.documents(), telling)
-            shard = self._keep(changed, sources) if changed else None
+        with self._layers[GIVEN].locked():
+            known = {doi: _document(row) for doi, row in self._latest(GIVEN).items()}
+            added, changed = _merge(known, telling)
+            rows = [_row(document) for document in changed.values()]
+            shard = self._keep(GIVEN, rows, files=sources) if rows else None
         return MetadataReport(
             files=tuple(Path(source).name for source in sources),
             read=len(found),
@@ -79,6 +95,43 @@ class MetadataStore:
             shard=shard,
         )
 
+    def supply(self, layer: str, pages: Iterable[Mapping[str, Document]], *, origin: str) -> int:
+        """Take in what `layer`'s source says by now of some DOIs; returns of how many that is new.
+
+        What it says of a DOI replaces what it said before; what it said already adds nothing.
+        `origin` is noted. Raises `PairsError`, and what `pages` raises: up to there it is kept in
+        part.
+        """
+        count, new = 0, list[Row]()
+        with self._layers[layer].locked():
+            known = {row[0]: hash(row) for row in self._rows(layer)}  # few bytes of each
+            for page in pages:
+                rows = (_row(document) for document in page.values() if not document.is_bare)
+                new += [row for row in rows if hash(row) != known.get(row[0])]
+                if len(new) >= ROWS_A_SHARD:
+                    self._keep(layer, new, files=[origin])
+                    count, new = count + len(new), []
+            if new:
+                self._keep(layer, new, files=[origin])
+        return count + len(new)
+
+    def lacking(self, dois: Iterable[str], fields: Iterable[str], *, above: str) -> list[str]:
+        """Those of the DOIs, sorted, of which the layers above this one lack some of `fields`."""
+        left = dict.fromkeys(sorted(dois), frozenset(fields))
+        for layer in list(LAYERS)[: list(LAYERS).index(above)]:
+            for doi, row in self._latest(layer, left.keys()).items():
+                left[doi] -= {n for n, v in zip(NAMES, row, strict=True) if v is not None}
+        return [doi for doi, lacks in left.items() if lacks]
+
+    def titled(self, dois: Iterable[str]) -> Counter[str]:
+        """How many of the DOIs have their title from which layer."""
+        left, found = set(dois), Counter[str]()
+        for layer in LAYERS:
+            titled = {doi for doi, row in self._latest(layer, left).items() if row[1] is not None}
+            found[layer] = len(titled)
+            left -= titled
+        return found
+
     def documents(self, dois: Collection[str] | None = None) -> dict[str, Document]:
         """The documents of these canonical DOIs, or of all, of which something is known.
 
@@ -89,21 +142,44 @@ class MetadataStore:
     def each(self, dois: Collection[str] | None = None) -> Iterator[Document]:
         """The same documents one after the other: they take ten times the memory of their rows."""
         wanted = None if dois is None else set(dois)
-        rows = (row for facts in self._shards.facts() for row in self._shards.read(facts))
-        latest = {row[0]: row for row in rows if wanted is None or row[0] in wanted}
-        names = ("doi", *METADATA_FIELDS)
-        return (Document(**dict(zip(names, row, strict=True))) for row in latest.values())
+        found: dict[str, Row] = {}
+        for layer in LAYERS:
+            for doi, row in self._latest(layer, wanted).items():
+                found[doi] = _over(found[doi], row) if doi in found else row
+        return map(_document, found.values())
 
     @property
     def version(self) -> str:
         """The SHA-256 (hexadecimal) of the shards' ids; of nothing where there are none."""
-        return version(facts.id for facts in self._shards.facts())
+        return version(facts.id for shards in self._layers.values() for facts in shards.facts())
 
-    def _keep(self, changed: dict[str, Document], sources: Sequence[str]) -> str:
-        rows = [(d.doi, *(getattr(d, name) for name in METADATA_FIELDS)) for d in changed.values()]
+    def _rows(self, layer: str) -> Iterator[Row]:
+        shards = self._layers[layer]
+        return (row for facts in shards.facts() for row in shards.read(facts))
+
+    def _latest(self, layer: str, dois: Container[str] | None = None) -> dict[str, Row]:
+        rows = (row for row in self._rows(layer) if dois is None or row[0] in dois)
+        return {row[0]: row for row in rows}
+
+    def _keep(self, layer: str, rows: Sequence[Row], *, files: Sequence[str]) -> str:
+        shards = self._layers[layer]
         # A record may change and change back: with what was before it, each shard has an id of
-        # its own, and the version tells the order in which they came.
-        return self._shards.write(rows, files=sources, after=self.version)
+        # its own, and the version tells the order in which they came, and who said it.
+        behind = version(facts.id for facts in shards.facts())
+        after = behind if layer == GIVEN else f"{layer} {behind}"
+        return shards.write(rows, files=files, after=after)
+
+
+def _row(document: Document) -> Row:
+    return tuple(getattr(document, name) for name in NAMES)
+
+
+def _document(row: Row) -> Document:
+    return Document(**dict(zip(NAMES, row, strict=True)))
+
+
+def _over(above: Row, below: Row) -> Row:
+    return tuple(b if a is None else a for a, b in zip(above, below, strict=True))
 
 
 def _merge(

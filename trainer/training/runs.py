@@ -50,7 +50,7 @@ class Parent(NamedTuple):
 class Plan(NamedTuple):
     """A run before it begins: what it trains on, and the folder that only this run has.
 
-    `told` says what was done to the held-out set for it.
+    `told` says where the texts are from, and what was done to the held-out set for it.
     """
 
     recipe: Recipe
@@ -78,16 +78,18 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
     """What a run of `recipe` would train on.
 
     These are the pairs of `shards`, or all, without those that touch the held-out set, which is
-    frozen here if none was yet. Raises `TrainingError`, `EvaluationError` where what it makes
-    could not be judged, `PairsError`, `ModelError`.
+    frozen here if none was yet. What others know of their DOIs is taken in first. Raises
+    `TrainingError`, `EvaluationError` where what it makes could not be judged, `PairsError`,
+    `ModelError`.
     """
     dataset = stores.pairs.dataset(shards)
     if not dataset.pairs:
         raise TrainingError("there are no pairs to train on; doi-trainer pairs import FILE")
+    begun, dois = find_parent(stores, parent), split.dois(dataset.pairs)
+    supplied = stores.supply(dois, templates=recipe.serving)
     held_out, told = judging.in_force(stores, templates=recipe.templates)
-    documents = stores.metadata.documents(split.dois(dataset.pairs))
+    documents = stores.metadata.documents(dois)
     training = split.training_part(dataset.pairs, held_out)
-    begun = find_parent(stores, parent)
     records = read_records(begun.path) if begun.name != BASE else ()
     judging.refuse_leaks(stores, begun.name[:SHORT], records, held_out)
     made = examples.build(training.pairs, documents, recipe=recipe)
@@ -105,7 +107,7 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
         made,
         training,
         folder,
-        tuple(told),
+        (*supplied, *told),
     )
 
 

@@ -91,6 +91,11 @@ def test_who_was_live_is_known_and_who_was_rolled_back_is_left_out(path: Path) -
         changes = {"kind": kind, "outcome": outcome, "version": version, "previous": previous}
         history.append(entry().model_copy(update=changes))
     assert history.champions() == ["a", "b", "d"]
+    history.append(entry().model_copy(update={"version": "d", "previous": "b"}))  # the refine's
+    lives = [(reign.version, reign.by) for reign in history.reigns()]
+    assert lives == [
+        *(("a", None), ("b", "promote"), ("c", "refine"), ("b", "rollback"), ("d", "promote"))
+    ]
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:

@@ -393,6 +393,7 @@ def test_titles_that_came_after_the_held_out_set_serve(tmp_path: Path) -> None:
     desk.run("metadata", "import", str(write_metadata(tmp_path / "metadata.jsonl", titled)))
     said = desk.run("train", "--recipe", "title", *QUICK)
     assert f"were not known when {first[:12]} was frozen" in said.stderr
+    assert re.search(r"titles of \d+ DOIs: \d+ given, 0 from the live collection, 0", said.stderr)
     assert re.search(r"\n(\d+) of the (\d+) others have a text on both sides: \d\d%", said.stderr)
     trained = desk.json("train", "--recipe", "title", *QUICK)
     report = trained["evaluation"][0]

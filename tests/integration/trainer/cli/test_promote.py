@@ -41,6 +41,8 @@ def test_from_one_model_to_another_and_back(shell: Shell) -> None:
     asked = shell.folder / "asked.txt"
     asked.write_text(f"A study of {DOIS[1]}\n")
     look = ("promote", second[:12], "--preview", DOIS[0], "not-a-doi", "--preview-file", str(asked))
+    nothing = shell.run(TRAINER, "history", "--plot", str(shell.folder / "none.png"))
+    assert "is not drawn" in nothing.stderr
     looked = shell.run(TRAINER, *look, expect=3).stdout.splitlines()
     assert looked[1] == "the new model's are sought among all 80 records"
     assert looked[3] == f"{DOIS[0].lower()}  A study of {DOIS[0]}"
@@ -53,7 +55,11 @@ def test_from_one_model_to_another_and_back(shell: Shell) -> None:
     assert "is live already" in shell.run(TRAINER, "promote", second).stdout
     back = shell.json(TRAINER, "rollback", "--now")
     assert (back["previous"], back["missing"]) == (second, 0)
-    kinds = [(e["kind"], e["outcome"]) for e in shell.json(TRAINER, "history")]
+    picture = shell.folder / "life.png"
+    drawn = shell.run(TRAINER, "history", "--plot", str(picture), "--json")
+    assert f"not evaluated or are gone: {back['version'][:12]}, {second[:12]}" in drawn.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    kinds = [(e["kind"], e["outcome"]) for e in json.loads(drawn.stdout)]
     assert kinds == [("rollback", "switched"), ("promote", "switched")]
     assert "nothing to remove" in shell.run(TRAINER, "prune", "--keep", "0").stdout
 

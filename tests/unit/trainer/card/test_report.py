@@ -3,7 +3,7 @@ import contextlib
 import io
 import re
 from datetime import UTC, datetime
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,8 @@ from tests.support.tiny_model import make_tiny_model
 from trainer.card.limits import limits
 from trainer.card.plots import curves, ndcg_by_slice, score_distributions, training_loss
 from trainer.card.report import compose, evaluation_table, slice_table, write_card
+from trainer.card.timeline import timeline
+from trainer.history import Reign
 
 VERSION = "9a" * 32
 DOIS = [
@@ -388,6 +390,26 @@ def test_plots_show_their_data(tmp_path: Path) -> None:
     training_loss(log, tmp_path / "alone.png")
     training_loss(log, tmp_path / "beside.png", reference={1: 0.25, 2: 0.15})
     assert not np.array_equal(imread(tmp_path / "alone.png"), imread(tmp_path / "beside.png"))
+
+
+def test_a_timeline_shows_switches_and_figures_where_there_are_any(tmp_path: Path) -> None:
+    days = [datetime(2026, 11, day, tzinfo=UTC) for day in (1, 8, 15)]
+    reigns = [Reign("a" * 64), Reign("b" * 64, days[0], "promote")]
+    own = report("b" * 64, auc=0.9, ndcg=0.4)
+    drawn = []
+    for number, (more, reports) in enumerate(
+        (
+            ([], {}),
+            ([], {own.subject: own}),
+            ([Reign("a" * 64, days[1], "rollback")], {own.subject: own}),
+            ([Reign("a" * 64, days[1], "promote")], {own.subject: own}),
+        )
+    ):
+        path = tmp_path / f"{number}.png"
+        timeline([*reigns, *more], reports, path, now=days[2])
+        drawn.append(imread(path))
+    assert all(not np.array_equal(one, other) for one, other in pairwise(drawn))
+    timeline(reigns, {}, tmp_path / "now.png", now=days[0])  # at that very moment
 
 
 def test_names_from_outside_are_drawn_as_they_are(tmp_path: Path) -> None:
