@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,3 +37,13 @@ def running(make: Callable[[Path], S], folder: Path) -> Iterator[S]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was said may hold halves of signs; tests that run side by side send it as UTF-8."""
+    report = yield
+    report.sections = [
+        (name, words.encode(errors="backslashreplace").decode()) for name, words in report.sections
+    ]
+    return report

@@ -70,5 +70,6 @@ class Intake:
             self._reject(job, reason=f"failed {tries} times: {type(error).__name__}: {error}")
 
     def _reject(self, job: str, *, reason: str) -> None:
+        reason = encodable(reason)
         log.error("list %s is rejected: %s", job, reason)
-        self._patience(self._ledger.reject, job, source="a task's list", reason=encodable(reason))
+        self._patience(self._ledger.reject, job, source="a task's list", reason=reason)
