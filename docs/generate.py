@@ -156,10 +156,10 @@ def faults_table() -> str:
         did = Counter[str]()
         for what, count in part["counts"].items():
             did[what.split(", ")[KINDS[name]] if name in KINDS else what] += count
-        words = [f"{count:,} {what}" for what, count in did.most_common(SHOWN_KINDS)]
+        words = [f"{count:,} × {what}" for what, count in did.most_common(SHOWN_KINDS)]
         rest = did.total() - sum(count for _, count in did.most_common(SHOWN_KINDS))
-        words += [f"{rest:,} of {len(did) - SHOWN_KINDS} other kinds"] if rest else []
-        cells = (f"`{name}`", f"{part['rounds']:,}", ", ".join(words), f"{part['minutes']:,.0f}")
+        words += [f"{rest:,} × {len(did) - SHOWN_KINDS} other kinds"] if rest else []
+        cells = (f"`{name}`", f"{part['rounds']:,} of {part['of']:,}", "; ".join(words), f"{part['minutes']:,.0f}")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows if found else ["Nothing run yet."])
 

@@ -90,8 +90,8 @@ class Hunt:
             self._server.start()
             self._compare(store)
             store.drop(self._collection)
-        kind = "qdrant, hasty" if self._is_hasty else "qdrant"
-        return [kind] * (KILLS_A_ROUND + 1)
+        optimizer = "never rests" if self._is_hasty else "rests"
+        return [f"kill of Qdrant whose optimizer {optimizer}"] * (KILLS_A_ROUND + 1)
 
     def _store(self) -> ServerStore:
         return ServerStore(

@@ -39,12 +39,13 @@ class Results:
         """How many rounds of a part have been, from the first seed on."""
         return int(self._found.get(part, {}).get("rounds", 0))
 
-    def note(self, part: str, counts: Counter[str], *, rounds: int, seconds: float) -> None:
-        """Keep what some more rounds did."""
+    def note(self, part: str, counts: Counter[str], *, of: int, seconds: float) -> None:
+        """Keep what one more round `of` so many did."""
         known = self._found.get(part, {})
         counted = Counter(known.get("counts", {})) + counts
         self._found[part] = {
-            "rounds": known.get("rounds", 0) + rounds,
+            "rounds": known.get("rounds", 0) + 1,
+            "of": of,
             "minutes": round(known.get("minutes", 0) + seconds / 60, 1),
             "counts": dict(sorted(counted.items())),
             "machine": describe(),
@@ -93,5 +94,5 @@ def _some(
             did.update(what)
             print(f"{name} {seed}: {'; '.join(what[:SHOWN])} ({seconds:.1f} s)", flush=True)
             if results:
-                results.note(name, Counter(what), rounds=1, seconds=seconds)
+                results.note(name, Counter(what), of=part.count, seconds=seconds)
     return did
