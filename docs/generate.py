@@ -159,7 +159,8 @@ def faults_table() -> str:
         words = [f"{count:,} × {what}" for what, count in did.most_common(SHOWN_KINDS)]
         rest = did.total() - sum(count for _, count in did.most_common(SHOWN_KINDS))
         words += [f"{rest:,} × {len(did) - SHOWN_KINDS} other kinds"] if rest else []
-        cells = (f"`{name}`", f"{part['rounds']:,} of {part['of']:,}", "; ".join(words), f"{part['minutes']:,.0f}")
+        rounds = f"{part['rounds']:,} of {part['of']:,}"
+        cells = (f"`{name}`", rounds, "; ".join(words), f"{part['minutes']:,.0f}")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows if found else ["Nothing run yet."])
 
