@@ -15,13 +15,17 @@ class LossPoint(Frozen):
 
 
 class PairCounts(Frozen):
-    """What became of a dataset's pairs: trained on, or left out and why."""
+    """What became of a dataset's pairs: trained on, or left out and why.
+
+    `development` are those of the groups that training was stopped by.
+    """
 
     trained: int
     positives: int
     held_out_group: int
     held_out_doi: int
     unread: int
+    development: int = 0
 
 
 class TrainingRecord(Frozen):
@@ -30,7 +34,8 @@ class TrainingRecord(Frozen):
     `recipe` has every value that was in force; `parent` is a version or `base`; `dataset` is the
     hash of `shards`, `metadata` that of the metadata's; `code` is the SHA-256 of doivec's own
     sources (of each, where a run went on under others); `packages` has the versions of the
-    libraries that decide the result.
+    libraries that decide the result. `development` is the loss over the development split, where
+    there was one: the trained weights are those of `kept_step`, where it was lowest.
     """
 
     name: str
@@ -48,3 +53,5 @@ class TrainingRecord(Frozen):
     train_s: float
     steps: int
     log: tuple[LossPoint, ...]
+    development: tuple[LossPoint, ...] = ()
+    kept_step: int | None = None

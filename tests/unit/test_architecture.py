@@ -63,14 +63,15 @@ UPPER = {
     "worker.tasks": set(),
     "worker.cli": {"trainer.cli"},
 }
+TRAINS = ("train", "following")
 ROOMS = {
     "torch": {
         *(f"worker/model/{name}.py" for name in ("embedder", "forward", "devices")),
-        *(f"trainer/training/{name}.py" for name in ("train", "packed", "graphed", "weights")),
+        *(f"trainer/training/{name}.py" for name in (*TRAINS, "packed", "graphed", "weights")),
     },
     "transformers": {
         *("worker/model/embedder.py", "worker/model/forward.py"),
-        "trainer/training/train.py",
+        *(f"trainer/training/{name}.py" for name in TRAINS),
     },
     "sentence_transformers": {
         "worker/model/embedder.py",
@@ -94,7 +95,10 @@ ROOMS = {
         *("worker/metrics.py", "worker/exposition.py", "worker/ingest/vitals.py"),
         "trainer/refinement/vitals.py",
     },
-    "safetensors": {"worker/model/forward.py", "trainer/training/train.py"},
+    "safetensors": {
+        "worker/model/forward.py",
+        *(f"trainer/training/{name}.py" for name in TRAINS),
+    },
     "tokenizers": {"worker/model/checkpoint.py"},
     "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},
     "grpc": {"worker/store/failures.py"},

@@ -56,11 +56,21 @@ def _facts(version: str, record: TrainingRecord) -> list[tuple[str, str]]:
         ("left out: of a held-out group", f"{pairs.held_out_group:,} pairs"),
         ("left out: with a held-out DOI", f"{pairs.held_out_doi:,} pairs"),
         ("left out: not read by the templates", f"{pairs.unread:,} pairs"),
+        *([("set apart to stop by", f"{pairs.development:,} pairs")] if pairs.development else ()),
         ("code", ", ".join(code(one) for one in record.code)),
         ("device", record.device),
         ("started", record.started_at.isoformat(timespec="seconds")),
         ("training", f"{record.steps:,} optimizer steps in {record.train_s:,.1f} s"),
+        *([("weights kept", kept)] if (kept := kept_words(record)) else ()),
     ]
+
+
+def kept_words(record: TrainingRecord) -> str | None:
+    """Which step's weights were kept, and why; None where they are those of the last one."""
+    if record.kept_step is None:
+        return None
+    losses = ", ".join(f"{point.loss:.4f} at {point.step:,}" for point in record.development)
+    return f"those of step {record.kept_step:,}; development loss: {losses}"
 
 
 def flat(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import click
 from schemas.evaluation import EvalReport, Verdict
 from schemas.job import Rejection
 from trainer.bootstrap import open_stores
+from trainer.card.lineage import kept_words
 from trainer.cli import data as data_cli
 from trainer.cli import promote as promote_cli
 from trainer.cli import schedule as schedule_cli
@@ -21,7 +22,7 @@ from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
 from trainer.data.held_out import HeldOutSet
 from trainer.errors import TrainerError, TrainingInterrupted
-from trainer.records import Version
+from trainer.records import Version, read_record
 from trainer.stores import Stores
 from trainer.training import recipe as recipes
 from worker.cli import program
@@ -97,7 +98,9 @@ def train(
             stores, subject, stores.held_out.load(plan.held_out), on_progress=texts.show
         )
     path = stores.registry.get(version)[0]
-    shown.trained(version, path, reports, full=full, as_json=as_json)
+    record = read_record(path)
+    kept = kept_words(record) if record else None
+    shown.trained(version, path, reports, kept=kept, full=full, as_json=as_json)
     return 0
 
 

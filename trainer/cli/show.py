@@ -39,8 +39,13 @@ def plan(found: "Plan") -> None:
         f"left out: {dropped.group_dropped:,} of held-out groups, {dropped.doi_dropped:,} that"
         f" touch a held-out DOI, {made.unread:,} without a text"
     )
-    others = len(dropped.pairs)
+    others = len(dropped.pairs) - made.overlapping
     read = others - made.unread
+    if made.developed:
+        err.print(
+            f"training stops by {made.developed:,} pairs of groups set apart; {made.overlapping:,}"
+            " others of these groups have a DOI that is trained on"
+        )
     err.print(f"{read:,} of the {others:,} others have a text on both sides: {read / others:.0%}")
 
 
@@ -75,7 +80,13 @@ def evaluated(found: Sequence[EvalReport], *, full: bool, as_json: bool) -> None
 
 
 def trained(
-    version: str, path: Path, found: Sequence[EvalReport], *, full: bool, as_json: bool
+    version: str,
+    path: Path,
+    found: Sequence[EvalReport],
+    *,
+    kept: str | None,
+    full: bool,
+    as_json: bool,
 ) -> None:
     """What a training run made: its version, how good it is, where it is."""
     if as_json:
@@ -83,6 +94,8 @@ def trained(
         say_json({"version": version, "path": str(path), "evaluation": evaluation})
         return
     out.print(f"registered {version[:SHORT]}")
+    if kept:
+        out.print(f"kept weights: {kept}")
     out.print(f"model card: {path}/README.md")
     evaluated(found, full=full, as_json=False)
 
@@ -152,16 +165,18 @@ def version(one: Version, *, as_json: bool) -> None:
     files = account.pop("files")
     account.pop("evaluation")
     earlier = account.pop("earlier")
-    log = training.pop("log", [])
+    log, apart = training.pop("log", []), training.pop("development", [])
     for name, value in [*flat(account), *flat(training)]:
         out.print(f"{name}: {value}")
     for other in earlier:
         out.print(f"also made by the run of {other['started_at']}:")
         for name, value in flat(other):
-            if name != "log" and value != dict(flat(training)).get(name):
+            if name not in {"log", "development"} and value != dict(flat(training)).get(name):
                 out.print(f"  {name}: {value}")
     for point in log:
         out.print(f"loss at step {point['step']}: {point['loss']:.4f}")
+    for point in apart:
+        out.print(f"development loss at step {point['step']}: {point['loss']:.4f}")
     for name, digest in files.items():
         out.print(f"file {name}: {digest}")
     if one.reports:

@@ -15,7 +15,7 @@ from worker.cli.console import err, out, say
 
 if TYPE_CHECKING:
     from trainer.evaluation import evaluate
-    from trainer.training import train
+    from trainer.training import following
 
 NEXT = {
     "promoted": "doi-trainer rollback takes it back; doi-trainer show {} says where it comes from",
@@ -33,7 +33,7 @@ class Screen:
         err.print(words)
 
     @contextmanager
-    def training(self, name: str) -> "Iterator[train.Progress]":
+    def training(self, name: str) -> "Iterator[following.Progress]":
         """Show the optimizer steps."""
         with Steps(name) as steps:
             yield steps.show

@@ -17,7 +17,7 @@ from trainer.pace import Pace
 from trainer.refinement.ends import End
 from trainer.refinement.pending import Pending, Request, Wishes
 from trainer.refinement.refine import FAILED, GOES_ON, Refine
-from trainer.training.train import Progress as Steps
+from trainer.training.following import Progress as Steps
 from worker.errors import Busy, DeviceLost, LeaseLost, LedgerUnavailable, WorkerError
 from worker.ledger.ledger import Ledger
 from worker.patience import Patience

@@ -8,11 +8,12 @@ from hashlib import sha256
 
 from schemas.evaluation import Verdict
 from schemas.history import Entry
+from trainer.card.lineage import kept_words
 from trainer.errors import PromotionRefused, TrainingInterrupted
 from trainer.evaluation import assessment, subjects
 from trainer.evaluation.evaluate import Progress
 from trainer.history import History
-from trainer.records import read_records
+from trainer.records import read_record, read_records
 from trainer.refinement.ends import (
     PROMOTED,
     REFUSED,
@@ -206,6 +207,9 @@ class Refine:
             self._check()
             raise
         self._watcher.say(f"registered {version[:SHORT]}")
+        record = read_record(self._stores.registry.get(version)[0])
+        if record and (kept := kept_words(record)):
+            self._watcher.say(f"kept weights: {kept}")
         return version
 
     def _judge(self, version: str, live: str, *, plan: runs.Plan, wishes: Wishes) -> End:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from trainer.evaluation import evaluate
 from trainer.promotion import passes
-from trainer.training import train
+from trainer.training import following
 
 
 class Promoted(Protocol):
@@ -47,7 +47,7 @@ class Watcher(Protocol):
     def say(self, words: str) -> None:
         """Tell a line."""
 
-    def training(self, name: str) -> AbstractContextManager[train.Progress]:
+    def training(self, name: str) -> AbstractContextManager[following.Progress]:
         """Where the steps of a training by the recipe of this name are told."""
 
     def evaluating(self) -> AbstractContextManager[evaluate.Progress]:

@@ -34,10 +34,17 @@ def last(folder: Path) -> tuple[Path, float] | None:
     if not found:
         return None
     path = found[-1].parent
-    facts = json.loads(found[-1].read_text())
-    if facts["files"] != _hashes(path):
-        raise TrainingError(f"the checkpoint {path} was changed; remove it to train without it")
-    return path, float(facts["train_s"])
+    return path, check(path)
+
+
+def check(checkpoint: Path) -> float:
+    """The seconds of training behind a checkpoint; raises `TrainingError` where it was changed."""
+    facts = json.loads((checkpoint / SEAL).read_text())
+    if facts["files"] != _hashes(checkpoint):
+        raise TrainingError(
+            f"the checkpoint {checkpoint} was changed; remove it to train without it"
+        )
+    return float(facts["train_s"])
 
 
 def check_space(folder: Path, parent: Path) -> None:

@@ -3,11 +3,13 @@
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from schemas.document import Document
 from schemas.model import render
 from schemas.pair import LabelledPair
+from trainer.training.development import set_apart
 from trainer.training.recipe import Recipe
 
 Columns = dict[str, list[Any]]
@@ -17,13 +19,17 @@ class Examples(NamedTuple):
     """Named tables of equally long columns, and what they were made of.
 
     `trained` counts the pairs that are in a table, `positives` those with label 1, `unread` the
-    pairs of which the templates cover one side or none.
+    pairs of which the templates cover one side or none. `development` are tables to stop by,
+    `developed` counts their pairs, `overlapping` those of the same groups that are in no table.
     """
 
     tables: dict[str, Columns]
     trained: int
     positives: int
     unread: int
+    development: Mapping[str, Columns] = MappingProxyType({})
+    developed: int = 0
+    overlapping: int = 0
 
 
 class _Texts(NamedTuple):
@@ -39,8 +45,25 @@ def build(
 
     For cosine and cosent `sentence_0`, `sentence_1`, `label`; for the ranking losses `anchor`,
     `positive` and, in a table of its own, `negative` where there is a labelled one. Which negative
-    an anchor with several gets is drawn by the recipe's seed.
+    an anchor with several gets is drawn by the recipe's seed. The development split is made like
+    them.
     """
+    parts = set_apart(pairs, share=recipe.development_share)
+    made = _build(parts.trained, documents, recipe=recipe)
+    apart = _build(parts.development, documents, recipe=recipe)
+    return made._replace(
+        unread=made.unread + apart.unread,
+        development={
+            name: columns for name, columns in apart.tables.items() if any(columns.values())
+        },
+        developed=apart.trained,
+        overlapping=parts.dropped,
+    )
+
+
+def _build(
+    pairs: Sequence[LabelledPair], documents: Mapping[str, Document], *, recipe: Recipe
+) -> Examples:
     read = list(_read(pairs, documents, recipe.templates))
     positives = [texts for texts in read if texts.pair.label]
     unread = len(pairs) - len(read)

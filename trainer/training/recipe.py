@@ -66,6 +66,10 @@ class Recipe(Part):
     inverse temperature, `mini_batch_size` the cached one's. `max_seq_length` is in tokens (0: the
     parent's). The version's weights are the average of the trained ones, by `trained_share`, and
     the parent's (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+
+    With a `development_share` (0: none) that share of the groups doesn't train: at every
+    checkpoint the loss is taken over them. Training ends after `patience` evaluations without a
+    lower one, and the trained weights are those of the lowest.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
@@ -78,6 +82,8 @@ class Recipe(Part):
     mini_batch_size: int = Field(ge=1)
     max_seq_length: int = Field(ge=0)
     trained_share: float = Field(default=1.0, gt=0, le=1)
+    development_share: float = Field(default=0.0, ge=0, le=0.5)
+    patience: int = Field(default=3, ge=1)
     arguments: Arguments
 
     @field_validator("templates")

@@ -18,8 +18,9 @@ from trainer.records import notes_of, read_records
 from trainer.stores import Stores
 from trainer.training import examples, judging
 from trainer.training.finished import Finished
+from trainer.training.following import Progress, Stop
 from trainer.training.recipe import Recipe
-from trainer.training.train import Progress, Stop, fine_tune
+from trainer.training.train import fine_tune
 from worker.files import write_text
 from worker.model.origin import BASE, resolve_source
 from worker.model.registry import identify
@@ -94,6 +95,7 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
     judging.refuse_leaks(stores, begun.name[:SHORT], records, held_out)
     made = examples.build(training.pairs, documents, recipe=recipe)
     _refuse_nothing(made, training)
+    _refuse_no_development(made, recipe)
     known = (dataset.version, stores.metadata.version, held_out.id, begun.version, packages())
     identity = json.dumps([recipe.model_dump(mode="json"), *known], sort_keys=True)
     folder = stores.root / "runs" / sha256(identity.encode()).hexdigest()[:32]
@@ -141,6 +143,7 @@ def _carry_out(
         threads=stores.settings.embed.threads,
         on_step=on_step,
         should_stop=should_stop,
+        development=plan.examples.development,
     )
     made = _register(stores, plan, finished, started=begun, codes=codes)
     write_text(plan.folder / VERSION, made)
@@ -154,6 +157,15 @@ def _refuse_nothing(made: examples.Examples, training: split.Training) -> None:
             f"no pair is left to train on: {training.group_dropped:,} are of held-out groups, "
             f"{training.doi_dropped:,} touch a held-out DOI, {made.unread:,} have no text for the "
             f"recipe's templates, and of {len(training.pairs) - made.unread:,} its loss takes none"
+        )
+
+
+def _refuse_no_development(made: examples.Examples, recipe: Recipe) -> None:
+    if recipe.development_share and not made.development:
+        raise TrainingError(
+            f"no pair is left to stop by: of the groups in development_share="
+            f"{recipe.development_share:g} {made.overlapping:,} pairs have a DOI that is trained "
+            "on, and no other has a text that the loss takes; set a larger share, or 0"
         )
 
 
@@ -204,6 +216,8 @@ def _register(
         train_s=finished.train_s,
         steps=finished.steps,
         log=finished.log,
+        development=finished.development,
+        kept_step=finished.kept_step,
     )
     stock_card = (finished.path / "README.md").read_text("utf-8")
     notes = notes_of(plan.folder.name[:SHORT], record, stock_card)
@@ -220,6 +234,7 @@ def _counts(plan: Plan) -> PairCounts:
         held_out_group=plan.training.group_dropped,
         held_out_doi=plan.training.doi_dropped,
         unread=plan.examples.unread,
+        development=plan.examples.developed + plan.examples.overlapping,
     )
 
 

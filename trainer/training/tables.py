@@ -32,9 +32,20 @@ def make_tables(
     return datasets.DatasetDict(made) if len(made) > 1 else next(iter(made.values()))
 
 
-def tokens_of(model: SentenceTransformer, tables: Any) -> list[int]:
-    """The token ids that the texts of all tables hold."""
-    every = list(tables.values()) if isinstance(tables, datasets.DatasetDict) else [tables]
+def as_tables(columns: Mapping[str, Columns]) -> datasets.DatasetDict | None:
+    """Tables of columns by name, as they are; None of nothing."""
+    made = {name: datasets.Dataset.from_dict(own) for name, own in columns.items()}
+    return datasets.DatasetDict(made) if made else None
+
+
+def tokens_of(model: SentenceTransformer, *given: Any) -> list[int]:
+    """The token ids that the texts of all tables hold; None among them holds none."""
+    every = [
+        table
+        for tables in given
+        if tables is not None
+        for table in (tables.values() if isinstance(tables, datasets.DatasetDict) else [tables])
+    ]
     columns = [table[name] for table in every for name in table.column_names if name != "label"]
     texts = list(dict.fromkeys(chain.from_iterable(columns)))
     return list(set(chain.from_iterable(model.tokenizer(texts, truncation=True)["input_ids"])))

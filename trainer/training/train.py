@@ -3,16 +3,16 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
+from types import MappingProxyType
 from typing import Any
 
 import datasets
 import torch
 import transformers
-from safetensors import SafetensorError
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -25,23 +25,21 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
 )
 from torch import Tensor, nn
-from transformers import TrainerCallback
 
-from schemas.training import LossPoint
 from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
 from trainer.training import checkpoints, weights
 from trainer.training.examples import Columns
-from trainer.training.finished import FINISHED, MODEL, Finished, finished
+from trainer.training.finished import FINISHED, MODEL, Finished, finished, points
+from trainer.training.following import Follower, Progress, Stop, keeping
 from trainer.training.graphed import GraphedEncoder
 from trainer.training.packed import PackedEncoder, covers
 from trainer.training.recipe import Recipe
-from trainer.training.tables import make_tables, tokens_of
+from trainer.training.tables import as_tables, make_tables, tokens_of
 from worker.errors import ConfigurationError
 from worker.files import write_text
 from worker.model.devices import pick_device, use_threads
 
-Progress = Callable[[int, int, float | None], None]
-Stop = Callable[[], bool]
+NOTHING: Mapping[str, Columns] = MappingProxyType({})
 
 
 def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
@@ -55,9 +53,11 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
     threads: int | None = None,
     on_step: Progress | None = None,
     should_stop: Stop | None = None,
+    development: Mapping[str, Columns] = NOTHING,
 ) -> Finished:
     """Train the model in `parent` by `recipe` on named tables of columns, inside `folder`.
 
+    With tables for `development` it may stop early, and keeps the best weights (see `Recipe`).
     A run that was cut off goes on from its last whole checkpoint, with the same weights (a loss
     is logged as the mean since the last entry or the resumption); one that ended is returned as
     it is. `on_step` hears (step, steps, loss where one was logged). Raises `RecipeError` for what
@@ -79,8 +79,10 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
     _quiet()
     model = _open(parent, recipe, device=place)
     model.model_card_data.base_model = parent_name
-    trainer = _trainer(recipe, model, make_tables(recipe, tables, model=model), folder=folder)
-    run = _Run(on_step, should_stop, started=time.monotonic())
+    made_of = make_tables(recipe, tables, model=model)
+    trainer = _trainer(recipe, model, made_of, folder=folder, development=development)
+    patience = recipe.patience if development else None
+    run = Follower(on_step, should_stop, started=time.monotonic(), patience=patience)
     trainer.add_callback(run)
     resumed, run.before_s = checkpoints.last(folder) or (None, 0.0)
     try:
@@ -92,7 +94,8 @@ def fine_tune(  # noqa: PLR0913 - each is a decision of the caller's
             f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; "
             "the same command goes on from there"
         )
-    with _keeping(folder):
+    _refuse_unmeasured(trainer, folder)
+    with keeping(folder):
         with trainer.whole():
             weights.average(model, _open(parent, recipe, device=place), share=recipe.trained_share)
         _finish(trainer, folder, train_s=run.elapsed_s, device=_named(place))
@@ -123,74 +126,66 @@ class PackedTrainer(SentenceTransformerTrainer):
         loss: Tensor = stock.compute_loss_from_embeddings(self.encode(features), labels)
         return (loss, {}) if return_outputs else loss
 
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The mean loss over the development split, as `eval_loss`."""
+        model: Any = self.model
+        tables: Any = self.eval_dataset
+        total, rows = 0.0, 0
+        model.eval()
+        # Its loaders draw a seed each; what is trained on must not depend on being looked at.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            for table in tables.values():
+                for batch in self.get_eval_dataloader(table):
+                    inputs = self._prepare_inputs(batch)
+                    count = len(next(v for name, v in inputs.items() if name.endswith("input_ids")))
+                    with self.compute_loss_context_manager():
+                        total += float(self.compute_loss(model, inputs)) * count
+                    rows += count
+        model.train()
+        metrics = {"eval_loss": total / rows}
+        self.log(dict(metrics))
+        handler, args = self.callback_handler, self.args
+        self.control = handler.on_evaluate(args, self.state, self.control, metrics)
+        return metrics
+
     def whole(self) -> AbstractContextManager[None]:
         """The model as the stock Trainer has it, for the time that it is saved or loaded."""
         return self.encode.whole() if self.encode else nullcontext()
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        with _keeping(Path(self.args.output_dir or ".")):
+        with keeping(Path(self.args.output_dir or ".")):
             super()._save_checkpoint(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         with self.whole():
             super()._save(output_dir, state_dict)
 
+    def _load_best_model(self) -> None:
+        # The stock one logs what fails, and goes on with the last weights.
+        best = Path(self.state.best_model_checkpoint or "")
+        checkpoints.check(best)
+        self._load_from_checkpoint(str(best))
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         with self.whole():
             super()._load_from_checkpoint(resume_from_checkpoint)
 
 
-class _Run(TrainerCallback):
-    """Tells how far a run is, stops it on demand, and seals its checkpoints."""
-
-    def __init__(self, on_step: Progress | None, should_stop: Stop | None, started: float) -> None:
-        self._on_step = on_step
-        self._should_stop = should_stop
-        self._started = started
-        self.before_s = 0.0
-        self.stopped = False
-
-    @property
-    def elapsed_s(self) -> float:
-        return self.before_s + time.monotonic() - self._started
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._on_step:
-            self._on_step(state.global_step, state.max_steps, None)
-        if self._should_stop and self._should_stop() and state.global_step < state.max_steps:
-            self.stopped = control.should_save = control.should_training_stop = True
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        logs = kwargs.get("logs")
-        if self._on_step and logs and "loss" in logs:
-            self._on_step(state.global_step, state.max_steps, float(logs["loss"]))
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        path = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        with _keeping(path.parent):
-            checkpoints.seal(path, train_s=self.elapsed_s)
-
-
-@contextmanager
-def _keeping(folder: Path) -> Iterator[None]:
-    """Write something into a run's folder; where that fails, nothing half written stays."""
-    try:
-        yield
-    except (torch.AcceleratorError, torch.OutOfMemoryError):
-        raise
-    except (OSError, SafetensorError, RuntimeError) as error:
-        checkpoints.discard_unsealed(folder)
-        raise TrainingError(
-            f"what is trained can't be kept in {folder}: {str(error).splitlines()[0]}; given "
-            "space, the same command goes on from the last whole checkpoint"
-        ) from error
-
-
-def arguments_of(recipe: Recipe, folder: Path, *, cpu: bool) -> Any:
+def arguments_of(recipe: Recipe, folder: Path, *, cpu: bool, evaluates: bool = False) -> Any:
     """The recipe's arguments as the Trainer takes them, writing checkpoints into `folder`."""
+    own = recipe.arguments
+    best: dict[str, Any] = {
+        "eval_strategy": "steps",
+        "eval_steps": own.save_steps,
+        "per_device_eval_batch_size": own.per_device_train_batch_size,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+    }
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
-        **recipe.arguments.model_dump(),
+        **own.model_dump(),
+        **(best if evaluates else {}),
         use_cpu=cpu,
         dataloader_pin_memory=not cpu,
         disable_tqdm=True,
@@ -214,16 +209,24 @@ def loss_of(recipe: Recipe, model: SentenceTransformer) -> nn.Module:
 
 
 def _trainer(
-    recipe: Recipe, model: SentenceTransformer, tables: Any, *, folder: Path
+    recipe: Recipe,
+    model: SentenceTransformer,
+    tables: Any,
+    *,
+    folder: Path,
+    development: Mapping[str, Columns],
 ) -> PackedTrainer:
     cpu, loss = model.device.type == "cpu", loss_of(recipe, model)
-    arguments = arguments_of(recipe, folder, cpu=cpu)
-    trainer = PackedTrainer(model=model, args=arguments, train_dataset=tables, loss=loss)
+    arguments = arguments_of(recipe, folder, cpu=cpu, evaluates=bool(development))
+    apart = as_tables(development)
+    trainer = PackedTrainer(
+        model=model, args=arguments, train_dataset=tables, eval_dataset=apart, loss=loss
+    )
     trainer.remove_callback(transformers.PrinterCallback)
     if not covers(list(model)) or not hasattr(loss, "compute_loss_from_embeddings"):
         return trainer
     if cpu:
-        used = () if recipe.arguments.weight_decay else tokens_of(model, tables)
+        used = () if recipe.arguments.weight_decay else tokens_of(model, tables, apart)
         trainer.encode = PackedEncoder(model[0].model, used)
     elif model.device.type == "cuda" and _can_be_recorded(recipe):
         trainer.encode = GraphedEncoder(model[0].model)
@@ -240,6 +243,14 @@ def _refuse_halves(recipe: Recipe, place: torch.device) -> None:
     asked = [name for name in ("fp16", "bf16") if getattr(recipe.arguments, name)]
     if asked and place.type == "cpu":
         raise RecipeError(f"recipe {recipe.name}: {asked[0]} needs CUDA; a CPU trains in float32")
+
+
+def _refuse_unmeasured(trainer: PackedTrainer, folder: Path) -> None:
+    if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is None:
+        raise TrainingError(
+            f"no checkpoint in {folder} has a development loss that is a number; remove the folder "
+            "to train anew"
+        )
 
 
 def _open(parent: Path, recipe: Recipe, *, device: torch.device) -> SentenceTransformer:
@@ -262,10 +273,10 @@ def _finish(trainer: PackedTrainer, folder: Path, *, train_s: float, device: str
         trainer.model.save_pretrained(str(made))
     shutil.rmtree(folder / MODEL, ignore_errors=True)
     made.replace(folder / MODEL)
-    log = [entry for entry in trainer.state.log_history if "loss" in entry]
-    points = [LossPoint(step=e["step"], epoch=e["epoch"], loss=float(e["loss"])) for e in log]
     facts = {
-        "log": [point.model_dump() for point in points],
+        "log": points(trainer.state.log_history, "loss"),
+        "development": points(trainer.state.log_history, "eval_loss"),
+        "kept_step": trainer.state.best_global_step,
         "steps": int(trainer.state.global_step),
         "train_s": round(train_s, 3),
         "device": device,

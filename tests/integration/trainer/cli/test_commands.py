@@ -300,6 +300,24 @@ def test_a_run_tells_its_version_its_figures_and_what_is_next(
     assert "evaluating: " in other.stderr
 
 
+def test_training_that_stops_by_groups_says_which_weights_it_kept(desk: Desk) -> None:
+    stopping = (*SHORT, "--set=development_share=0.3", "--set=patience=1", "--set=max_steps=4")
+    said = desk.run("train", *stopping)
+    assert re.search(r"training stops by \d+ pairs of groups set apart; \d+ others", said.stderr)
+    found = re.search(
+        r"kept weights: those of step (\d); development loss: 0\.\d+ at 2,", said.stdout
+    )
+    assert found
+    (version,) = re.findall(r"registered (\w+)", said.stdout)
+    record = desk.json("show", version)["training"]
+    assert (record["kept_step"], record["development"][0]["step"]) == (int(found[1]), 2)
+    assert record["pairs"]["development"] > 0
+    assert "development loss at step 2: 0." in desk.run("show", version).stdout
+    assert "weights kept" in (Path(desk.json("show", version)["path"]) / "README.md").read_text()
+    with pytest.raises(TrainerError, match="no pair is left to stop by"):
+        desk.run("train", *SHORT, "--set=development_share=0.0001")
+
+
 def test_more_pairs_do_not_move_the_held_out_ones(tmp_path: Path) -> None:
     desk = furnished(tmp_path)
     words = ("--set=max_steps=2", "--set=per_device_train_batch_size=4")

@@ -80,6 +80,26 @@ def test_no_negative_is_a_known_positive_of_its_anchor(pairs: list[LabelledPair]
     assert rows == sum(p.label for p in pairs) == made.trained
 
 
+def test_groups_are_set_apart_whole_and_share_no_doi_with_what_is_trained_on() -> None:
+    pairs = [
+        LabelledPair(f"g{group}", f"d{(7 * group + row) % 400}", row % 2, "s", f"group-{group}")
+        for group in range(100)
+        for row in range(4)
+    ]
+    apart = recipe.load("seed", overrides=["development_share=0.2"])
+    made = examples.build(pairs, {}, recipe=apart)
+    (trained,), (development,) = made.tables.values(), made.development.values()
+    assert 300 < made.trained == len(trained["label"]) < 360
+    assert made.trained + made.developed + made.overlapping == len(pairs)
+    assert made.developed == len(development["label"]) > 10
+    texts = [{*table["sentence_0"], *table["sentence_1"]} for table in (trained, development)]
+    assert texts[0].isdisjoint(texts[1])
+    more = examples.build([*pairs, LabelledPair("x", "y", 1, "s", "later")], {}, recipe=apart)
+    assert more.development == made.development, "it stays, whatever comes later"
+    whole = examples.build(pairs, {}, recipe=recipe.load("seed"))
+    assert (whole.trained, whole.developed, dict(whole.development)) == (len(pairs), 0, {})
+
+
 TITLE = ['templates=["{title}"]']
 
 

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.support.paths import DOIS, ROOT
 from tests.support.tiny_model import make_tiny_model
 from trainer.errors import RecipeError, TrainingError, TrainingInterrupted
 from trainer.training import checkpoints, recipe
+from trainer.training.examples import Columns
 from trainer.training.finished import Finished
 from trainer.training.graphed import GraphedEncoder
 from trainer.training.packed import PackedEncoder, covers, drop
@@ -223,6 +225,100 @@ def test_a_version_may_be_the_average_of_the_trained_and_the_parents_weights(
         torch.testing.assert_close(half[name], (whole[name] + before[name]) / 2)
 
 
+# What is learnt from `LEARNABLE` makes it worse after some steps; and better.
+OTHERS = list(zip(DOIS[480:520], DOIS[520:560], strict=True))
+AGAINST, ALONG = (
+    {
+        "pairs": {
+            "sentence_0": [a for a, _ in OTHERS],
+            "sentence_1": [b if number % 2 else tail(a) for number, (a, b) in enumerate(OTHERS)],
+            "label": [float(number % 2 == along) for number in range(len(OTHERS))],
+        }
+    }
+    for along in (1, 0)
+)
+
+
+def stopping(
+    parent: Path,
+    folder: Path,
+    *overrides: str,
+    development: Mapping[str, Columns],
+    tables: Mapping[str, Columns] = LEARNABLE,
+    stop_at: int = 0,
+) -> Finished:
+    steps: list[int] = []
+    constant = ("lr_scheduler_type=constant", "patience=2", "max_steps=20")
+    return fine_tune(
+        recipe.load("seed", overrides=[*SMALL, *constant, *overrides]),
+        tables,
+        parent=parent,
+        parent_name="tiny",
+        folder=folder,
+        device="cpu",
+        threads=THREADS,
+        on_step=lambda step, _, __: steps.append(step),
+        should_stop=lambda: bool(stop_at) and steps[-1] >= stop_at,
+        development=development,
+    )
+
+
+@pytest.fixture(scope="module")
+def early(parent: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return stopping(parent, tmp_path_factory.mktemp("early"), development=AGAINST)
+
+
+def test_training_stops_and_keeps_the_weights_of_the_best_evaluation(
+    parent: Path, tmp_path: Path, early: Finished
+) -> None:
+    assert [point.step for point in early.development] == list(range(3, early.steps + 1, 3))
+    best = min(early.development, key=lambda point: point.loss)
+    assert early.kept_step == best.step == early.steps - 6 < 14
+    short = stopping(parent, tmp_path, f"max_steps={best.step}", development=AGAINST)
+    assert short.kept_step == short.steps == best.step
+    assert weights(early) == weights(short)
+    assert stopping(parent, early.path.parent, development=AGAINST) == early
+
+
+def test_what_is_best_at_last_is_kept_though_no_checkpoint_is_due(
+    parent: Path, tmp_path: Path
+) -> None:
+    done = stopping(parent, tmp_path, "max_steps=8", development=ALONG)
+    assert [point.step for point in done.development] == [3, 6, 8]
+    assert done.kept_step == done.steps == 8
+
+
+# In between; and at the very step that settles it: what is resumed there learns no more.
+@pytest.mark.parametrize("before_end", [2, 0])
+def test_a_stopped_run_ends_where_a_whole_one_does(
+    parent: Path, tmp_path: Path, early: Finished, before_end: int
+) -> None:
+    with pytest.raises(TrainingInterrupted):
+        stopping(parent, tmp_path, development=AGAINST, stop_at=early.steps - before_end)
+    resumed = stopping(parent, tmp_path, development=AGAINST)
+    assert weights(resumed) == weights(early)
+    assert (resumed.kept_step, resumed.development) == (early.kept_step, early.development)
+
+
+def test_a_best_checkpoint_that_was_changed_is_refused(
+    parent: Path, tmp_path: Path, early: Finished
+) -> None:
+    with pytest.raises(TrainingInterrupted):
+        stopping(parent, tmp_path, development=AGAINST, stop_at=early.steps - 2)
+    best = f"checkpoint-{early.kept_step}"
+    (tmp_path / best / "config.json").write_text("{}")
+    with pytest.raises(TrainingError, match=f"{best} was changed"):
+        stopping(parent, tmp_path, development=AGAINST)
+
+
+def test_losses_that_rank_are_evaluated_too(parent: Path, tmp_path: Path) -> None:
+    ranks = ("loss=multiple_negatives_ranking", "multi_dataset_batch_sampler=proportional")
+    short = ("max_steps=5", "save_steps=4")
+    done = stopping(parent, tmp_path, *ranks, *short, tables=TRIPLETS, development=TRIPLETS)
+    assert [point.step for point in done.development] == [4, 5]
+    assert done.kept_step in {4, 5}
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -274,7 +370,11 @@ def test_the_pass_for_cuda_gives_the_stock_vectors_and_gradients(parent: Path) -
     model.eval()
     columns = [model.preprocess(DOIS[:9]), model.preprocess(DOIS[9:18])]
     stock = [model(dict(column))["sentence_embedding"] for column in columns]
-    padded = GraphedEncoder(model[0].model)(columns)
+    encoder = GraphedEncoder(model[0].model)
+    model.train()
+    encoder(columns)  # what drops out in training doesn't in an evaluation
+    model.eval()
+    padded = encoder(columns)
     for mine, theirs in zip(padded, stock, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
     for mine, theirs in zip(gradients(model, padded), gradients(model, stock), strict=True):
