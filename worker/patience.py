@@ -123,6 +123,12 @@ class Patience:
         finally:
             self._end_wait(key, time.monotonic() - began)
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether anybody may wait: until it is told to stop, and what is asked has answered."""
+        with self._lock:
+            return bool(self._asked) or not self._stop.is_set()
+
     def look(self) -> None:
         """Say which servers don't answer."""
         late = time.monotonic() - self._silence_s
@@ -174,9 +180,16 @@ def _watching(patience: Patience, stop: threading.Event, *, pause_s: float) -> t
     there = weakref.ref(patience)
 
     def look() -> None:
-        while not stop.wait(pause_s) and (patience := there()):
-            patience.look()
+        while (patience := there()) and patience.is_needed:
+            try:
+                patience.look()
+            except Exception:  # whatever it is, the next look must come
+                log.exception("the watch over what is waited for failed")
             del patience
+            if stop.is_set():
+                time.sleep(pause_s)
+            else:
+                stop.wait(pause_s)
 
     thread = threading.Thread(target=look, name="doivec-patience", daemon=True)
     thread.start()

@@ -24,6 +24,7 @@ INTAKE_PAUSE_S = 1.0
 log = logging.getLogger(__name__)
 _runtime: runtime.Runtime
 _given_back: set[tuple[str, int]] = set()
+_ending = threading.Event()
 
 
 @app.task(name=BATCH_TASK)
@@ -92,6 +93,8 @@ def become_worker(sender: Any, **_: Any) -> None:
 def look_after(**_: Any) -> None:
     """Begin the heartbeat, the sweeps, and the look-out for backfills."""
     _runtime.start()
+    # Begun now: when it is wanted there may be no memory to start a thread.
+    threading.Thread(target=_give_all_back, name="doivec-back", daemon=True).start()
 
 
 @worker_shutting_down.connect
@@ -99,12 +102,13 @@ def hurry(**_: Any) -> str:
     """Give back what waits for a store that is away; what is left to do, in words."""
     _runtime.patience.stop()
     # Not here: a signal interrupted what may hold the connection.
-    threading.Thread(target=_give_all_back, name="doivec-back", daemon=True).start()
+    _ending.set()
     return finishing(_runtime.presence.state())
 
 
 def _give_all_back() -> None:
-    """Let other workers have the batches that Celery fetched ahead of the ones in hand."""
+    """When this one ends, let others have the batches that Celery fetched ahead."""
+    _ending.wait()
     for request in list(reserved_requests - active_requests):
         if request.name == BATCH_TASK:
             _give_back(*request.args)

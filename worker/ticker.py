@@ -1,11 +1,13 @@
-"""A thread that does something now and then."""
+"""Threads: one that does something now and then, and all of a pool's at once."""
 
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 from worker.patience import TRANSIENT, Said
 
+START_S = 60.0
 log = logging.getLogger(__name__)
 said = Said()  # of all tickers: they ask the same servers
 
@@ -42,3 +44,15 @@ class Ticker:
                     log.warning("%s: %s", self._thread.name, error)
             except Exception:  # whatever it is, the next call must come
                 log.exception("%s failed", self._thread.name)
+
+
+def start_all(pool: Executor, count: int) -> None:
+    """Start all `count` threads of a pool now, while there is memory for them.
+
+    A pool starts one when it is given work. Where memory lacks just then, Python's new thread may
+    end before it has said that it runs, and who started it waits for that for ever.
+    """
+    meeting = threading.Barrier(count + 1)
+    for _ in range(count):
+        pool.submit(meeting.wait, START_S)
+    meeting.wait(START_S)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from tests.support.servers import wait_until
 from worker.model.embedder import Embedder
 
+STANDS_S = 1.0  # between the trap and the stop, unless it was killed there
 ILL, POISON = "ill", "poison"
 # Where a program may be stopped, before the call or after it: its named steps.
 POINTS = {
@@ -107,8 +108,12 @@ class Trap:
         for armed in self.folder.iterdir():
             if armed not in {self._sprung, self.folder / ILL}:
                 armed.unlink(missing_ok=True)
-        if pid := self.sprung():
-            os.kill(pid, signal.SIGCONT)
+        if self._sprung.exists():  # whoever sprang it stands, or is about to
+            deadline = time.monotonic() + STANDS_S
+            while not (pid := self.sprung()) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if pid:
+                os.kill(pid, signal.SIGCONT)
         self._sprung.unlink(missing_ok=True)
 
 

@@ -104,7 +104,7 @@ class Hunt:
         )
 
     def _write_on(self, number: int) -> None:
-        chosen = random.Random(number)
+        chosen = random.Random(f"ghost {self._collection} {number}")
         try:
             with closing(self._store()) as store:
                 while not self._stop.is_set():

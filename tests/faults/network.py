@@ -9,7 +9,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
@@ -49,17 +49,17 @@ TRIED = [
 def rounds(folder: Path) -> Iterator[Callable[[int], list[str]]]:
     """One round by its seed; it tells what was done on which link."""
     redis, qdrant = RedisServer(folder / "redis"), QdrantServer(folder / "qdrant")
-    redis.start()
-    qdrant.start()
-    ports = (redis.port, qdrant.port, qdrant.grpc_port)
-    links = {name: Link(name, port) for name, port in zip(LINKS, ports, strict=True)}
-    made = Bench(folder, redis=redis, qdrant=qdrant, environment=_through(links))
-    try:
-        yield Network(made, links).round
-    finally:
-        made.close()
+    with ExitStack() as stack:
+        for server in (redis, qdrant):
+            stack.callback(server.stop)
+            server.start()
+        ports = (redis.port, qdrant.port, qdrant.grpc_port)
+        links = {name: Link(name, port) for name, port in zip(LINKS, ports, strict=True)}
         for link in links.values():
-            link.close()
+            stack.callback(link.close)
+        made = Bench(folder, redis=redis, qdrant=qdrant, environment=_through(links))
+        stack.callback(made.close)
+        yield Network(made, links).round
 
 
 class Network:

@@ -42,12 +42,12 @@ class Truth:
         """
         whole: set[str] = set()
         for name in ledger.every_job():
-            if name in self._jobs:
-                continue
-            self._jobs.add(name)
             job = ledger.job(name)
             assert job.settled == job.accepted, f"not each record ended once: {job}"
             assert job.dead == job.cancelled == 0, f"{job}"
+            if name in self._jobs:
+                continue
+            self._jobs.add(name)
             batches = list(ledger.kept(name))
             assert {batch.end for batch in batches} <= {End.SETTLED}, f"{job}: {batches}"
             rows = [(b.sequence, document) for b in batches for document in b.documents]

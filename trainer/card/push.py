@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
 from huggingface_hub import ModelCard
 
 from trainer.errors import PushRefused
@@ -18,16 +19,16 @@ def push(version: Path, target: Path) -> None:
     with one whose front matter a hub would not take, and `OSError`.
     """
     _check_card(version / CARD)
-    if target.is_dir() and not any(target.iterdir()):
-        target.rmdir()
-    if target.exists():
+    target = target.resolve()
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not is_empty:
         raise PushRefused(f"{target} is there already: push to a folder that isn't, or is empty")
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".new-{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         shutil.copytree(version, aside)
-        aside.rename(target)
+        aside.rename(target)  # an empty folder gives way
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -39,7 +40,7 @@ def _check_card(path: Path) -> None:
         raise PushRefused(
             "it was not trained here, and has no model card: push what it was made from"
         ) from error
-    except ValueError as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise PushRefused(f"the front matter of {path} can't be read: {error}") from error
     if lacking := [name for name in NEEDED if not head.get(name)]:
         raise PushRefused(f"the front matter of {path} lacks {', '.join(lacking)}")

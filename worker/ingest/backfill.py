@@ -29,7 +29,7 @@ class Backfiller:
         self._lost = lost
         self._stopped = threading.Event()
         self._not_before = 0.0
-        self.failure: ModelError | None = None
+        self.failure: ModelError | NoRoom | None = None
         self._ticker = Ticker("backfill", self._work_off, pause_s=pause_s)
 
     def start(self) -> None:
@@ -44,7 +44,7 @@ class Backfiller:
     def step(self) -> bool:
         """Work one batch off; False where there is none, or it had to be given back.
 
-        Raises `ModelError`, `DeviceLost`, `NoRoom` and `LedgerUnavailable`.
+        Raises `ModelError`, `NoRoom`, `DeviceLost` and `LedgerUnavailable`.
         """
         address = self._ledger.next_copy()
         return address is not None and self._ingestor.run(*address)
@@ -57,11 +57,11 @@ class Backfiller:
                 self.failure = None
         except Stopped:
             self._stopped.set()
-        except ModelError as error:
+        except (ModelError, NoRoom) as error:
             # Others may have the model, and this one may get it yet.
             log.warning("no part in the backfill for %.0f s: %s", AGAIN_S, error)
             self.failure = error
             self._not_before = time.monotonic() + AGAIN_S
-        except (DeviceLost, NoRoom):
+        except DeviceLost:
             log.critical("the accelerator is lost; this worker ends", exc_info=True)
             self._lost()

@@ -39,7 +39,7 @@ class Intake:
         Raises where the message must come again: told to stop, a ledger that is away, and what
         is no reason to reject a list before it happened five times.
         """
-        job = encodable(job)
+        job = encodable(str(job))  # any program may have given the task its id
         if (len(arguments), set(named)) not in ((1, set()), (0, {"dois"})):
             given = [*(repr(value)[:50] for value in arguments), *(f"{name}=" for name in named)]
             reason = f"wrong arguments ({', '.join(given)}): worker.ingest takes one list, `dois`"

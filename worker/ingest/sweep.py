@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from worker import metrics
 from worker.errors import CollectionMissing
@@ -55,10 +55,12 @@ class Sweeper:
         with self._ledger.sweeping() as mine:
             if mine:
                 metrics.SWEEPS.inc()
-                self._requeue()
-                self._restore()
-                self._end_abandoned()
-                self._delete_again()
+                # Each, whatever comes of the others: what is damaged may stop one of them.
+                with ExitStack() as steps:
+                    steps.callback(self._delete_again)
+                    steps.callback(self._end_abandoned)
+                    steps.callback(self._restore)
+                    steps.callback(self._requeue)
 
     def _requeue(self) -> None:
         queue_is_empty = self._ledger.queue_length(self._queue) == 0

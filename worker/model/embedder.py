@@ -17,6 +17,7 @@ from worker.errors import EmbeddingError, ModelError
 from worker.model import checkpoint
 from worker.model.checkpoint import Checkpoint
 from worker.model.origin import resolve_source
+from worker.ticker import start_all
 
 if TYPE_CHECKING:
     from worker.model.forward import PackedBert
@@ -125,11 +126,13 @@ class PackedModel:
         self._tokenizer = source.tokenizer
         self._prompt = source.prompt
         on_cpu = self._bert.device.type == "cpu"
+        count = (threads or devices.threads()) if on_cpu else 1
         self._pool = ThreadPoolExecutor(
-            (threads or devices.threads()) if on_cpu else 1,
+            count,
             thread_name_prefix="doivec-embed",
             initializer=devices.use_threads if on_cpu else None,
         )
+        start_all(self._pool, count)
         self._to_host = devices.to_host
         self.dimension = self._bert.dimension
         self.max_tokens = source.max_tokens

@@ -23,3 +23,8 @@ def test_half_a_sign_in_the_call_itself_rejects_the_list(ledger: Ledger) -> None
     job = ledger.job("task \\ud83d")
     assert job.state is JobState.REJECTED
     assert "\\ud83d=" in job.note
+
+
+def test_a_task_whose_id_is_a_number_is_a_job_of_that_name(ledger: Ledger) -> None:
+    Intake(producer_of(ledger), ledger, patience=Patience()).take(5, [[GOOD]], {})  # type: ignore[arg-type] - what any program may send
+    assert ledger.job("5").accepted == 1

@@ -11,6 +11,7 @@ from schemas.job import DeadLetter, JobState, Rejection, State
 from schemas.worker import WorkerState
 from tests.support.servers import RedisServer
 from worker.errors import LedgerDamaged, LedgerRejected
+from worker.ledger.kept import End
 from worker.ledger.ledger import REFUSALS, Ledger
 
 DOCUMENTS = [Document(doi="10.1000/a"), Document(doi="10.1000/b", title="On b")]
@@ -92,6 +93,13 @@ def test_a_damaged_batch_is_given_back_until_its_job_pauses_and_says_why(
     job = ledger.job("job")
     assert job.state is JobState.PAUSED
     assert "batch job:1 is damaged" in job.note
+
+
+def test_a_batch_that_redis_lost_is_no_damage(ledger: Ledger, client: redis.Redis) -> None:
+    with client:
+        ledger.accept("job", 3, DOCUMENTS)
+    ends = [batch.end for batch in ledger.kept("job")]
+    assert ends == [End.SETTLED, End.WAITING, End.GONE, End.WAITING]
 
 
 def test_what_is_no_text_is_refused(ledger: Ledger) -> None:
