@@ -19,8 +19,12 @@ def groups_of(pairs: list[LabelledPair]) -> set[str]:
 
 
 def one_label(pairs: list[LabelledPair]) -> list[LabelledPair]:
-    """Each pair once, as in a store: label 1 wins."""
-    return list({pair.key: pair for pair in sorted(pairs, key=lambda pair: pair.label)}.values())
+    """Each pair once, as in a store: label 1 wins, and it stays in the group that it had first."""
+    found: dict[tuple[str, str], LabelledPair] = {}
+    for pair in pairs:
+        known = found.setdefault(pair.key, pair)
+        found[pair.key] = known._replace(label=max(known.label, pair.label))
+    return list(found.values())
 
 
 def star(group: str, leaves: int, *, source: str = "one") -> list[LabelledPair]:
