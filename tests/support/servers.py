@@ -120,6 +120,12 @@ class QdrantServer(Server):
         }
         super().__init__(folder, command=[str(qdrant_binary())], env=env)
 
+    def empty(self) -> None:
+        """Drop all collections, whatever other tests have left there."""
+        with httpx.Client(base_url=self.url, timeout=30.0, trust_env=False) as client:
+            for there in client.get("/collections").json()["result"]["collections"]:
+                client.delete(f"/collections/{there['name']}").raise_for_status()
+
     def _answers(self) -> bool:
         try:
             ready = httpx.get(f"{self.url}/readyz", timeout=1.0, trust_env=False).is_success

@@ -216,11 +216,7 @@ def home(
 
 def _clear(server: QdrantServer) -> None:
     """Remove what a test left on the server that all of them share, the live collection too."""
-    client = QdrantClient(url=server.url, trust_env=False, check_compatibility=False)
-    for collection in client.get_collections().collections:
-        if collection.name.startswith("dois-"):
-            client.delete_collection(collection.name)
-    client.close()
+    server.empty()
 
 
 def test_records_that_the_model_cannot_read_refuse_a_promotion(home: Home) -> None:

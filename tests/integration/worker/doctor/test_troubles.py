@@ -92,6 +92,7 @@ def pattern(line: str) -> str:
 def site_of(folder: Path, redis: RedisServer, qdrant: QdrantServer, **more: str) -> Iterator[Site]:
     made = Site(folder, redis=redis, qdrant=qdrant, model=make_tiny_model(folder / "model"), **more)
     made.flush()  # other tests have other aliases there
+    qdrant.empty()
     try:
         yield made
     finally:
