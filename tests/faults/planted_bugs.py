@@ -19,25 +19,26 @@ BROKEN = 1  # the exit code of a bench that caught something
 
 
 class Bug(NamedTuple):
-    """A patch, and the part of the bench that must catch it within some seeds."""
+    """A patch, and the part of the bench that must catch it with one of some seeds."""
 
     name: str
     part: str
-    seeds: int
+    seeds: str
 
 
 BUGS = (
-    Bug("acknowledge-before-the-upsert", "kills", 10),
-    Bug("wait-false", "kills", 10),
-    Bug("random-ids", "delivery", 1),
-    Bug("settle-twice", "walks", 5),
-    Bug("write-through-the-alias", "promotion", 10),
-    Bug("move-the-alias-first", "promotion", 10),
-    Bug("forget-the-candidate-for-replays", "promotion", 8),
-    Bug("skip-by-id-alone", "delivery", 2),
-    Bug("no-sweep", "kills", 10),
-    Bug("drop-the-last-batch", "delivery", 1),
-    Bug("normalize-otherwise-in-queries", "delivery", 1),
+    Bug("acknowledge-before-the-upsert", "kills", "0-9"),
+    Bug("wait-false", "kills", "0-9"),
+    Bug("random-ids", "delivery", "0-0"),
+    Bug("settle-twice", "walks", "0-4"),
+    Bug("write-through-the-alias", "promotion", "0-9"),
+    Bug("move-the-alias-first", "promotion", "0-9"),
+    # Where the promoter itself is killed (before 9) the next one copies what was forgotten.
+    Bug("forget-the-candidate-for-replays", "promotion", "14-16"),
+    Bug("skip-by-id-alone", "delivery", "0-1"),
+    Bug("no-sweep", "kills", "0-9"),
+    Bug("drop-the-last-batch", "delivery", "0-0"),
+    Bug("normalize-otherwise-in-queries", "delivery", "0-0"),
 )
 ROUNDS = len(BUGS)
 
@@ -51,7 +52,7 @@ def rounds(folder: Path) -> Iterator[Callable[[int], list[str]]]:
 def caught(bug: Bug, folder: Path) -> str:
     """Plant a bug into a copy, and see it caught; raises AssertionError where it isn't."""
     plant(bug, folder)
-    words = [sys.executable, "-P", "-m", "tests.faults", bug.part, "--seeds", f"0-{bug.seeds - 1}"]
+    words = [sys.executable, "-P", "-m", "tests.faults", bug.part, "--seeds", bug.seeds]
     done = subprocess.run(
         words,
         cwd=folder,
