@@ -14,7 +14,7 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.addresses import celery_url
 from worker.errors import ConfigurationError, WorkerError
-from worker.ledger.state import unreachable
+from worker.ledger.failures import unreachable
 from worker.logs import set_up
 from worker.settings.environment import Settings, read_settings
 from worker.settings.servers import RedisSettings

@@ -117,17 +117,11 @@ class Patience:
         with self._lock:
             self._asked[key] = (server or "", began)
             if server and not self._watch:
-                self._watch = _watching(self, self._stop, pause_s=self._silence_s / 8)
+                self._watch = _watching(self, pause_s=self._silence_s / 8)
         try:
             yield
         finally:
             self._end_wait(key, time.monotonic() - began)
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether anybody may wait: until it is told to stop, and what is asked has answered."""
-        with self._lock:
-            return bool(self._asked) or not self._stop.is_set()
 
     def look(self) -> None:
         """Say which servers don't answer."""
@@ -171,8 +165,8 @@ class Patience:
             log.warning("%s", words)
 
 
-def _watching(patience: Patience, stop: threading.Event, *, pause_s: float) -> threading.Thread:
-    """A thread that looks at what is asked, for as long as there is somebody who asks.
+def _watching(patience: Patience, *, pause_s: float) -> threading.Thread:
+    """A thread that looks at what is asked, for as long as there is the patience.
 
     One for all calls: a thread that is started while memory lacks may end before it has said that
     it runs, and who started it waits for that for ever.
@@ -180,16 +174,13 @@ def _watching(patience: Patience, stop: threading.Event, *, pause_s: float) -> t
     there = weakref.ref(patience)
 
     def look() -> None:
-        while (patience := there()) and patience.is_needed:
+        while patience := there():
             try:
                 patience.look()
             except Exception:  # whatever it is, the next look must come
                 log.exception("the watch over what is waited for failed")
             del patience
-            if stop.is_set():
-                time.sleep(pause_s)
-            else:
-                stop.wait(pause_s)
+            time.sleep(pause_s)  # it ends with its patience
 
     thread = threading.Thread(target=look, name="doivec-patience", daemon=True)
     thread.start()

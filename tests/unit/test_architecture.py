@@ -100,7 +100,7 @@ ROOMS = {
         *(f"trainer/training/{name}.py" for name in TRAINS),
     },
     "tokenizers": {"worker/model/checkpoint.py"},
-    "redis": {"worker/ledger/ledger.py", "worker/ledger/state.py"},
+    "redis": {"worker/ledger/failures.py", "worker/ledger/state.py"},
     "grpc": {"worker/store/failures.py"},
     "httpx2": {
         *("worker/metadata/registries/client.py", "worker/metadata/registries/redirects.py"),

@@ -67,8 +67,7 @@ class Ingestor:
 
         A batch that isn't to be had is none of this worker's. Waits out a store or a ledger that
         is away. What is no record's fault gives the batch back with its reason, which the job
-        shows; see `worker.ingest.faults`. Raises `DeviceLost`, `ModelError`
-        and `NoRoom`.
+        shows; see `worker.ingest.faults`. Raises `DeviceLost`, `ModelError` and `NoRoom`.
         """
         try:
             claim = self._patience(self._ledger.claim, job, number)

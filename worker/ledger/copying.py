@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, cast
 
-from worker.ledger.state import DEPLOYMENT, SharedState, translated_errors
+from worker.ledger.failures import translated_errors
+from worker.ledger.state import DEPLOYMENT, SharedState
 
 ITEMS_A_CALL = 1000
 # What is over when its process is: locks, leases of one process at a time, messages in hand.

@@ -7,7 +7,8 @@ from typing import cast
 from schemas.job import DeadLetter, pack
 from worker.errors import JobUnknown
 from worker.ledger.damage import undamaged
-from worker.ledger.state import SharedState, translated_errors
+from worker.ledger.failures import translated_errors
+from worker.ledger.state import SharedState
 
 NOT_SEALED = -2
 

@@ -8,7 +8,8 @@ from typing import NamedTuple, cast
 
 from worker.errors import ConfigurationError, LedgerRejected
 from worker.ledger.damage import undamaged
-from worker.ledger.state import SharedState, translated_errors
+from worker.ledger.failures import translated_errors
+from worker.ledger.state import SharedState
 
 # What doivec and Celery keep in the database, queues with a priority and replies included.
 OURS = re.compile(

@@ -8,7 +8,7 @@ from schemas.document import Document
 from schemas.job import unpack
 from worker.ledger.damage import undamaged
 from worker.ledger.dead import DeadLetters, read_letters
-from worker.ledger.state import translated_errors
+from worker.ledger.failures import translated_errors
 
 JOBS_A_PAGE = 500
 BATCHES_A_PAGE = 16  # of 1,024 records of up to 1 MiB each, compressed
@@ -73,7 +73,7 @@ class Kept(DeadLetters):
     def again(self, batch: KeptBatch) -> set[str]:
         """The DOIs of a batch that were queued again and have not settled, or were cancelled."""
         with translated_errors():
-            (produced,) = self._numbers(batch.job, "produced")
+            produced = self._number(batch.job, "produced")
             # A repair is another job, under the same sequence.
             others = self._redis.zrangebyscore("doivec:outstanding", batch.sequence, batch.sequence)
         found = set[str]()
@@ -98,7 +98,7 @@ class Kept(DeadLetters):
         return {d.doi for batch in batches if batch.end in ends for d in batch.documents}
 
     def _last(self, job: str) -> int:
-        (last,) = self._numbers(job, "next_number")
+        last = self._number(job, "next_number")
         with translated_errors():
             known = 8 * int(self._redis.strlen(f"doivec:accepted:{job}"))  # bits, one a batch
         with undamaged(f"job {job}"):
@@ -106,14 +106,14 @@ class Kept(DeadLetters):
                 raise ValueError(f"its last batch is number {last}, of {known} at the most")
         return last
 
-    def _numbers(self, job: str, *fields: str) -> list[int]:
+    def _number(self, job: str, field: str) -> int:
         with translated_errors():
-            found = cast(list[bytes | None], self._redis.hmget(f"doivec:job:{job}", list(fields)))
+            found = cast(bytes | None, self._redis.hget(f"doivec:job:{job}", field))
         with undamaged(f"job {job}"):
-            numbers = [int(number or 0) for number in found]
-            if min(numbers) < 0:
-                raise ValueError(f"{fields[0]} is below 0")
-            return numbers
+            number = int(found or 0)
+            if number < 0:
+                raise ValueError(f"{field} is below 0")
+            return number
 
     def _batches(self, job: str, numbers: range) -> Iterator[KeptBatch]:
         for start in range(numbers.start, numbers.stop, BATCHES_A_PAGE):

@@ -5,7 +5,6 @@ The ledger remembers, Celery only carries.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
@@ -13,25 +12,25 @@ from schemas.job import (
     Batch,
     DeadLetter,
     Job,
-    JobState,
     Reading,
     Rejection,
     State,
     pack,
     unpack,
 )
-from worker.errors import JobConflict, JobUnknown, LedgerDamaged, SourceError
+from worker.errors import JobConflict, LedgerDamaged, SourceError
 from worker.ledger.copying import Copying
 from worker.ledger.damage import undamaged
 from worker.ledger.facts import Facts
+from worker.ledger.failures import translated_errors
+from worker.ledger.jobs import Jobs, time_of
 from worker.ledger.kept import Kept, address
-from worker.ledger.state import Route, translated_errors
+from worker.ledger.state import Route
 from worker.ledger.workers import Workers
 
 SWEEP_LIMIT = 1000
 SAMPLE_REJECTIONS = 20
 REFUSALS = 10  # of batches given back for the same want, before their job pauses
-TIMES = ("created_at", "began_at", "moved_at", "settled_at")
 SILENT_LEASES = 15  # in which a producer says nothing before it counts as gone
 GONE = "its producer ended before it had read all: queue the source again for the rest"
 
@@ -65,7 +64,7 @@ class Acceptance(NamedTuple):
     outstanding: int
 
 
-class Ledger(Copying, Facts, Kept, Workers):
+class Ledger(Copying, Facts, Jobs, Kept, Workers):
     """Jobs and batches in Redis, and what else processes share there (see `SharedState`)."""
 
     # Producing
@@ -290,50 +289,9 @@ class Ledger(Copying, Facts, Kept, Workers):
         """Let go of what names jobs whose retention time is over."""
         self._run("tidy", SWEEP_LIMIT)
 
-    # Asking and steering
-
-    def job(self, job: str) -> Job:
-        """A job's counts; raises `JobUnknown`."""
-        with translated_errors():
-            fields = cast(dict[bytes, bytes], self._redis.hgetall(f"doivec:job:{job}"))
-        if b"created_at" not in fields:
-            raise JobUnknown(f"no job {job!r}: it never was, or its retention time is over")
-        with undamaged(f"job {job}"):
-            return _job(job, {name.decode(): value.decode() for name, value in fields.items()})
-
-    def jobs(self, limit: int = 20) -> list[Job]:
-        """The latest jobs, newest first."""
-        with translated_errors():
-            names = cast(list[bytes], self._redis.zrange("doivec:jobs", 0, limit - 1, desc=True))
-        with undamaged("doivec:jobs"):
-            return [job for name in names if (job := self._known(name.decode()))]
-
-    def cancel(self, job: str) -> int:
-        """Cancel the batches that nobody has claimed; returns how many records that were."""
-        count = cast(int, self._run("cancel", job, self._retention_s))
-        if count < 0:
-            raise JobUnknown(f"no job {job!r}")
-        return count
-
-    def resume(self, job: str) -> bool:
-        """Let a paused job go on; False where it wasn't paused."""
-        return bool(self._run("resume", job))
-
     @property
     def _silence_ms(self) -> int:
         return SILENT_LEASES * self._lease_ms
-
-    def _known(self, job: str) -> Job | None:
-        try:
-            return self.job(job)
-        except JobUnknown:
-            with translated_errors():
-                self._redis.zrem("doivec:jobs", job)
-            return None
-
-
-def _time(microseconds: str | bytes) -> datetime:
-    return datetime.fromtimestamp(int(microseconds) / 1e6, UTC)
 
 
 def _claim(job: str, number: int, token: str, found: Sequence[Any]) -> Claim:
@@ -344,7 +302,7 @@ def _claim(job: str, number: int, token: str, found: Sequence[Any]) -> Claim:
         job=job,
         number=number,
         sequence=int(sequence),
-        accepted_at=_time(sequence),
+        accepted_at=time_of(sequence),
         documents=documents,
         again=frozenset(every if again == b"*" else again.decode().split()),
     )
@@ -353,26 +311,4 @@ def _claim(job: str, number: int, token: str, found: Sequence[Any]) -> Claim:
         *(batch, token, claims, counts),
         *(str(int(epoch)), Route.read(route)),
         copies=(copies[0].decode(), copies[1].decode()) if copies[1] else None,
-    )
-
-
-def _state(fields: Mapping[str, str]) -> JobState:
-    for field, state in (
-        ("rejected_at", JobState.REJECTED),
-        ("settled_at", JobState.SETTLED),
-        ("paused_at", JobState.PAUSED),
-        ("sealed_at", JobState.SEALED),
-    ):
-        if field in fields:
-            return state
-    return JobState.OPEN
-
-
-def _job(job: str, fields: Mapping[str, str]) -> Job:
-    times = {n: _time(fields[n]) for n in TIMES if n in fields}
-    names = Job.model_fields.keys() & fields.keys() - times.keys() - {"reading"}
-    reading = Reading.model_validate_json(fields.get("reading", "{}"))
-    return Job.model_validate(
-        {"id": job, "state": _state(fields), "reading": reading, **times}
-        | {n: fields[n] for n in names}
     )

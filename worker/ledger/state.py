@@ -1,7 +1,8 @@
 """What all processes share in Redis, besides jobs: the route, leases, tombstones, notes.
 
-`worker.ledger.ledger` has the jobs. Each step that must be whole is one Lua script (see
-`worker/ledger/lua/`); times are Redis's own, so that no two machines' clocks need agree.
+`worker.ledger.ledger` has the batches, `jobs` the jobs. Each step that must be whole is one Lua
+script (see `worker/ledger/lua/`); times are Redis's own, so that no two machines' clocks need
+agree.
 """
 
 import json
@@ -16,13 +17,9 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from worker.errors import (
-    ConfigurationError,
-    LedgerRejected,
-    LedgerUnavailable,
-    WorkerError,
-)
+from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger.damage import undamaged
+from worker.ledger.failures import translated_errors
 from worker.settings.ingest import IngestSettings
 from worker.settings.servers import RedisSettings
 
@@ -30,22 +27,6 @@ SCRIPTS = tuple(
     name.removesuffix(".lua")
     for name in (f.name for f in (files("worker.ledger") / "lua").iterdir())
     if name.endswith(".lua") and name != "shared.lua"
-)
-
-
-# What passes: no connection, starting up, a full memory or disk, a replica that takes over. All
-# else that Redis answers is about the request itself.
-PASSING = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.exceptions.BusyLoadingError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.LockError,
-)
-PASSING_WORDS = (
-    *("LOADING", "OOM", "MISCONF", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY ", "TRYAGAIN"),
-    *("CLUSTERDOWN", "UNBLOCKED", "max number of clients"),
 )
 
 
@@ -81,31 +62,6 @@ class Holder(NamedTuple):
 
     words: str
     beats: int
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Raise redis's errors as the worker's own."""
-    try:
-        yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        raise ConfigurationError(f"Redis refused the password or user: {error}") from error
-    except redis.RedisError as error:
-        raise unreachable(error) from error
-    except UnicodeEncodeError as error:
-        raise LedgerRejected(f"Redis can't be told: {error}") from error
-
-
-def unreachable(error: Exception) -> WorkerError:
-    """Our error for one of redis-py's or of kombu's connections."""
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ConfigurationError(
-            f"Redis: {error}; DOIVEC_REDIS__CA_FILE says who may vouch for it"
-        )
-    is_answer = isinstance(error, redis.RedisError) and not isinstance(error, PASSING)
-    if is_answer and not str(error).startswith(PASSING_WORDS):
-        return LedgerRejected(f"Redis: {error}")
-    return LedgerUnavailable(f"Redis: {error}")
 
 
 class SharedState:

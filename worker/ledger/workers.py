@@ -7,7 +7,8 @@ from typing import NamedTuple, cast
 from schemas.worker import InHand, WorkerState
 from worker.errors import JobUnknown
 from worker.ledger.damage import undamaged
-from worker.ledger.state import SharedState, translated_errors
+from worker.ledger.failures import translated_errors
+from worker.ledger.state import SharedState
 
 SHOWN = 5
 GLOB = re.compile(r"([*?\[\]\\])")

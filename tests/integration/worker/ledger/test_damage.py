@@ -10,9 +10,11 @@ from schemas.document import Document
 from schemas.job import DeadLetter, JobState, Rejection, State
 from schemas.worker import WorkerState
 from tests.support.servers import RedisServer
-from worker.errors import LedgerDamaged, LedgerRejected
+from worker.errors import LedgerDamaged, LedgerRejected, WorkerError
+from worker.ingest.sweep import Sweeper
 from worker.ledger.kept import End
 from worker.ledger.ledger import REFUSALS, Ledger
+from worker.store.protocol import VectorStore
 
 DOCUMENTS = [Document(doi="10.1000/a"), Document(doi="10.1000/b", title="On b")]
 Damage = Callable[[redis.Redis], Any]
@@ -93,6 +95,26 @@ def test_a_damaged_batch_is_given_back_until_its_job_pauses_and_says_why(
     job = ledger.job("job")
     assert job.state is JobState.PAUSED
     assert "batch job:1 is damaged" in job.note
+
+
+def test_what_is_damaged_stops_no_other_step_of_a_sweep(
+    ledger: Ledger, client: redis.Redis, store: VectorStore
+) -> None:
+    restored: list[bool] = []
+    sweeper = Sweeper(
+        ledger,
+        store,
+        alias="dois",
+        queue="ingest",
+        send=lambda *_: None,
+        restore=lambda: restored.append(True),
+        pause_s=60.0,
+    )
+    with client:
+        client.zadd("doivec:leases", {"no number": 0})
+    with pytest.raises(WorkerError):
+        sweeper.sweep()
+    assert restored
 
 
 def test_a_batch_that_redis_lost_is_no_damage(ledger: Ledger, client: redis.Redis) -> None:
