@@ -17,7 +17,7 @@ from trainer.cli import schedule as schedule_cli
 from trainer.cli import show as shown
 from trainer.cli import show_life as shown_life
 from trainer.cli import template as template_cli
-from trainer.cli.options import full_option
+from trainer.cli.options import full_option, plot_option
 from trainer.cli.progress import Steps, Texts
 from trainer.cli.stopping import told_to_stop
 from trainer.data.held_out import HeldOutSet
@@ -27,7 +27,7 @@ from trainer.stores import Stores
 from trainer.training import recipe as recipes
 from worker.cli import program
 from worker.cli.console import print_rejection
-from worker.cli.options import Group, as_json, in_a_folder
+from worker.cli.options import Group, as_json
 from worker.cli.program import EXIT_LOSSES
 from worker.errors import WorkerError
 from worker.model.origin import BASE
@@ -149,13 +149,7 @@ def evaluate(
 @click.argument("champion")
 @click.argument("challengers", nargs=-1, required=True, metavar="CHALLENGER...")
 @held_out_option
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=in_a_folder,
-    metavar="FILE",
-    help="Draw the differences, all challengers in one picture (PNG).",
-)
+@plot_option("Draw the differences, all challengers in one picture (PNG).")
 @full_option
 @as_json
 def compare(

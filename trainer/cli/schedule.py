@@ -12,14 +12,14 @@ from schemas.evaluation import EvalReport
 from trainer.alone import REFINING, alone
 from trainer.bootstrap import make_refine, open_stores
 from trainer.cli import show_life as shown
-from trainer.cli.options import full_option
+from trainer.cli.options import full_option, plot_option
 from trainer.cli.show import SHORT
 from trainer.cli.stopping import told_to_stop
 from trainer.history import History, Reign
 from trainer.records import read_reports
 from trainer.refinement.pending import Wishes
 from trainer.training import recipe
-from worker.cli.options import Group, as_json, in_a_folder
+from worker.cli.options import Group, as_json
 from worker.errors import ConfigurationError, ModelError
 from worker.files import locked
 from worker.settings.environment import Settings, read_settings
@@ -99,13 +99,7 @@ def run(loglevel: str | None) -> int:
 
 
 @life.example("doi-trainer history --plot life.png")
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=in_a_folder,
-    metavar="FILE",
-    help="Draw the figures of each live version over time, with all switches (PNG).",
-)
+@plot_option("Draw the figures of each live version over time, with all switches (PNG).")
 @as_json
 def history(plot: Path | None, as_json: bool) -> int:
     """List what ran, when, how long and what came of it, newest first.

@@ -1,6 +1,6 @@
 """What the live collection and the local index know of DOIs, taken into the trainer's store."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from schemas.document import Document
@@ -10,6 +10,7 @@ from worker.contents import Contents
 from worker.errors import WorkerError
 from worker.metadata.supplements import Finder, kept
 from worker.settings.metadata import Want
+from worker.store.points import chunks
 
 DOIS_A_PAGE = 256  # of records of 1 MiB at the most, and all in memory at once
 
@@ -58,12 +59,14 @@ class Supplier:
         with self._open_contents() as contents:
             if contents is not None:
                 lacking = self._store.lacking(dois, fields, above=COLLECTION)
-                pages = map(contents.documents, _pages(lacking))
+                pages = map(contents.documents, chunks(lacking, DOIS_A_PAGE))
                 self._store.supply(COLLECTION, pages, origin=contents.collection)
 
     def _ask_index(self, dois: Collection[str], fields: Collection[str]) -> None:
         lacking = self._store.lacking(dois, fields, above=INDEX)
-        self._store.supply(INDEX, map(self._find, _pages(lacking)), origin="metadata.sqlite")
+        self._store.supply(
+            INDEX, map(self._find, chunks(lacking, DOIS_A_PAGE)), origin="metadata.sqlite"
+        )
 
     def _find(self, dois: Sequence[str]) -> dict[str, Document]:
         return {
@@ -78,7 +81,3 @@ class Supplier:
             f"live collection, {found[INDEX]:,} from the index of metadata, "
             f"{len(dois) - found.total():,} unknown"
         )
-
-
-def _pages(dois: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (dois[start : start + DOIS_A_PAGE] for start in range(0, len(dois), DOIS_A_PAGE))
