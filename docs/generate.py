@@ -23,6 +23,7 @@ from worker.settings.environment import variables
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 KINDS = {"kills": 0, "promotion": 0, "network": 1}  # which part of the words says what was done
+SHORT = 8
 SHOWN_KINDS = 8
 Teller = Callable[[dict[str, Any]], Iterator[tuple[str, str]]]
 
@@ -149,9 +150,9 @@ def alerts_table() -> str:
 
 def faults_table() -> str:
     """A row for each part of the fault bench that was run: what it did, how often."""
-    path = RESULTS / "faults.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    rows = ["| part | rounds | what was done | minutes |", "|---|---|---|---|"]
+    paths = sorted((RESULTS / "faults").glob("*.json"))
+    found = {path.stem: json.loads(path.read_text()) for path in paths}
+    rows = ["| part | rounds | what was done | minutes | source |", "|---|---|---|---|---|"]
     for name, part in found.items():
         did = Counter[str]()
         for what, count in part["counts"].items():
@@ -160,7 +161,8 @@ def faults_table() -> str:
         rest = did.total() - sum(count for _, count in did.most_common(SHOWN_KINDS))
         words += [f"{rest:,} × {len(did) - SHOWN_KINDS} other kinds"] if rest else []
         rounds = f"{part['rounds']:,} of {part['of']:,}"
-        cells = (f"`{name}`", rounds, "; ".join(words), f"{part['minutes']:,.0f}")
+        minutes = f"{part['seconds'] / 60:,.0f}"
+        cells = (f"`{name}`", rounds, "; ".join(words), minutes, f"`{part['source'][:SHORT]}`")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows if found else ["Nothing run yet."])
 

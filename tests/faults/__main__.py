@@ -18,7 +18,7 @@ from tests.faults import (
     resources,
     walk,
 )
-from tests.faults.runner import RESULTS, Part, Results, run, some
+from tests.faults.runner import RESULTS, Part, Results, SourceChanged, run, some, source
 
 PARTS = {
     "walks": Part(walk.ROUNDS, walk.rounds),
@@ -36,7 +36,8 @@ MINUTES = 55.0
 
 
 def main() -> int:
-    """Run parts; the exit code is 1 where a promise was broken, 3 where some is left to be run."""
+    """Run parts; the exit code is 1 where a promise was broken, 2 where the source has
+    changed since a part began, 3 where some is left to be run."""
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     logging.disable()  # what the bench itself waits for
@@ -48,7 +49,7 @@ def main() -> int:
                 did = some(name, part, range(int(first), int(last or first) + 1))
                 print(f"{name}: {dict(sorted(did.items()))}")
             return 0
-        results = Results(RESULTS)
+        results = Results(RESULTS, source=source())
         for name in parts if given.anew else ():
             results.forget(name)
         if run(parts, results, until=time.monotonic() + 60 * given.minutes):
@@ -57,6 +58,9 @@ def main() -> int:
     except AssertionError as error:
         print(f"broken: {error}", file=sys.stderr)
         return 1
+    except SourceChanged as error:
+        print(error, file=sys.stderr)
+        return 2
     return 3
 
 

@@ -1,5 +1,6 @@
 """The full run: parts of so many rounds, each by its seed; it goes on where it stopped."""
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -9,9 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.machine import describe
+from benchmarks.machine import ROOT, describe
+from worker.files import write_text
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "faults.json"
+RESULTS = ROOT / "benchmarks" / "results" / "faults"
+TRIED = ("doivec", "schemas", "worker", "trainer", "tests/faults")  # what a result is of
 ROUNDS_A_BENCH = 100  # then a new one, so that what a round costs stays the same
 SHOWN = 5
 Round = Callable[[int], list[str]]
@@ -28,33 +31,64 @@ class Part(NamedTuple):
     rounds: Callable[[Path], AbstractContextManager[Round]]
 
 
-class Results:
-    """What was tried so far, in a file."""
+class SourceChanged(Exception):
+    """Some rounds of a part were of another source than the present one."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+class Results:
+    """What was tried so far, in a folder: a file for each part, all of one source."""
+
+    def __init__(self, folder: Path, *, source: str) -> None:
+        self._folder = folder
+        self._source = source
 
     def done(self, part: str) -> int:
-        """How many rounds of a part have been, from the first seed on."""
-        return int(self._found.get(part, {}).get("rounds", 0))
+        """How many rounds of a part have been, from the first seed on.
+
+        Raises `SourceChanged` where those were of another source, and some are left.
+        """
+        known = self._known(part)
+        rounds = int(known.get("rounds", 0))
+        if rounds and rounds < known["of"] and known["source"] != self._source:
+            raise SourceChanged(
+                f"{part}: {rounds} of {known['of']} rounds were of another source, that of commit "
+                f"{known['machine']['commit']}; --anew begins it again"
+            )
+        return rounds
 
     def note(self, part: str, counts: Counter[str], *, of: int, seconds: float) -> None:
         """Keep what one more round `of` so many did."""
-        known = self._found.get(part, {})
+        known = self._known(part)
         counted = Counter(known.get("counts", {})) + counts
-        self._found[part] = {
+        found = {
             "rounds": known.get("rounds", 0) + 1,
             "of": of,
-            "minutes": round(known.get("minutes", 0) + seconds / 60, 1),
+            "seconds": round(known.get("seconds", 0) + seconds, 1),
+            "source": self._source,
             "counts": dict(sorted(counted.items())),
             "machine": describe(),
         }
-        self._path.write_text(json.dumps(dict(sorted(self._found.items())), indent=1) + "\n")
+        self._folder.mkdir(exist_ok=True)
+        write_text(self._folder / f"{part}.json", json.dumps(found, indent=1) + "\n")
 
     def forget(self, part: str) -> None:
         """Begin a part anew."""
-        self._found.pop(part, None)
+        (self._folder / f"{part}.json").unlink(missing_ok=True)
+
+    def _known(self, part: str) -> dict[str, Any]:
+        path = self._folder / f"{part}.json"
+        known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return known
+
+
+def source() -> str:
+    """The digest of all files that are tried, and of those that try them (hexadecimal)."""
+    digest = hashlib.sha256()
+    for name in TRIED:
+        for path in sorted((ROOT / name).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def run(parts: Mapping[str, Part], results: Results, *, until: float) -> bool:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from uuid import uuid4
 
 from schemas.document import Document
-from schemas.job import Job
+from schemas.job import Job, JobState
+from trainer.errors import PromotionRefused
 from worker.errors import JobUnknown, LedgerUnavailable
 from worker.ledger.ledger import Ledger
 from worker.patience import Patience
@@ -33,7 +34,8 @@ class Feed:
     ) -> Job:
         """Have records copied from a collection to another; returns when all are settled.
 
-        `settled` is told how the job stands, again and again; what it raises ends the wait.
+        `settled` is told how the job stands, again and again; what it raises ends the wait. Raises
+        `PromotionRefused` where workers gave batches back ten times, and none was copied meanwhile.
         """
         job = self._open(source, target)
         number, batch = 0, list[str]()
@@ -85,6 +87,8 @@ class Feed:
             self._check()
             now = self._patience(self._ledger.job, job)
             settled(now)
+            if now.state is JobState.PAUSED:
+                raise PromotionRefused(f"no worker can copy a batch of {job}: {now.note}")
             if now.batches - now.settled_batches < below:
                 return now
             time.sleep(LOOK_S)

@@ -1,11 +1,13 @@
--- The oldest batch of a backfill that nobody holds. ARGV: limit. Returns its member, or nothing.
+-- The oldest batch of a backfill that nobody holds and that isn't paused. ARGV: limit. Returns its
+-- member, or nothing.
 local now = math.floor(microseconds() / 1000)
 for _, member in ipairs(redis.call('ZRANGE', 'doivec:backfill', 0, ARGV[1] - 1)) do
   local expiry = redis.call('ZSCORE', 'doivec:leases', member)
   if redis.call('EXISTS', 'doivec:batch:' .. member) == 0 then
     redis.call('ZREM', 'doivec:backfill', member) -- lost by Redis, which a promotion notices
   elseif not expiry or tonumber(expiry) <= now then
-    return member
+    local job = string.match(member, '^(.*):%d+$')
+    if not redis.call('HGET', 'doivec:job:' .. job, 'paused_at') then return member end
   end
 end
 return false

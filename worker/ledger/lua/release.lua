@@ -9,9 +9,11 @@ redis.call('HSET', batch, 'queued_at', 0)
 if ARGV[3] ~= '' then
   local job = string.match(ARGV[1], '^(.*):%d+$')
   local key = 'doivec:job:' .. job
+  local now = string.format('%.0f', microseconds())
   redis.call('HSET', key, 'note', ARGV[3])
-  if redis.call('HINCRBY', key, 'refusals', 1) >= tonumber(ARGV[4]) and not is_copy(job) then
-    pause_job(job, string.format('%.0f', microseconds()), ARGV[3])
+  if is_copy(job) then redis.call('ZADD', 'doivec:backfill', now, ARGV[1]) end -- others come first
+  if redis.call('HINCRBY', key, 'refusals', 1) >= tonumber(ARGV[4]) then
+    pause_job(job, now, ARGV[3])
   end
 end
 return 1

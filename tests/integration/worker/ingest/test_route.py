@@ -7,22 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
 
 from schemas.document import Document
 from schemas.doi import point_id
 from schemas.job import Job, JobState
 from schemas.model import collection_name, render
 from schemas.record import Record
-from tests.support.servers import wait_until
+from tests.support.servers import RedisServer, wait_until
 from tests.support.tiny_model import make_tiny_model
 from tests.support.workers import ingestor, sweeper, work_of
+from trainer.errors import PromotionRefused
 from trainer.promotion.feed import Feed
 from worker.errors import EmbeddingError, ModelError, OutOfMemory
 from worker.ingest.backfill import Backfiller
 from worker.ingest.batch import Ingestor
 from worker.ingest.sweep import Sweeper
 from worker.ledger.leases import Leases
-from worker.ledger.ledger import Ledger
+from worker.ledger.ledger import REFUSALS, Ledger
 from worker.ledger.sole import Lease, sole
 from worker.model.embedder import Embedder
 from worker.model.loaded import Encoder, Models, Target, Vectors
@@ -427,3 +429,43 @@ def _as_stored(site: Site, document: Document) -> Write:
     said = payload(Record.of(document, 1), job="x", text_from="title")
     vector = site.encoders["b"].encode([document.title or ""])
     return Write(ids=[i], vectors=vector, payloads=[said])
+
+
+def test_a_copy_that_cannot_be_read_holds_up_no_other(
+    site: Site, redis_server: RedisServer
+) -> None:
+    site.ingest("first", *RICH)
+    one, other = RICH[:1], RICH[1:]
+    site.begin_copy(one)
+    site.ledger.accept("backfill-x", 1, [Document(doi=d.doi) for d in other])
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.hset("doivec:batch:backfill-x:0", "body", b"damaged")
+    assert site.ledger.next_copy() == ("backfill-x", 0)
+    worker = site.backfiller()
+    assert not worker.step()
+    assert worker.step()
+    assert all(site.holds(site.b, d) for d in other)
+    for _ in range(REFUSALS):
+        assert not worker.step()
+    assert site.ledger.next_copy() is None
+    job = site.ledger.job("backfill-x")
+    assert job.state is JobState.PAUSED
+    assert "backfill-x:0" in job.note
+
+
+def test_a_backfill_that_no_worker_can_do_ends_with_the_reason(
+    site: Site, redis_server: RedisServer
+) -> None:
+    site.ingest("first", *RICH)
+    worker = site.backfiller()
+
+    def damage_and_try(job: Job) -> None:
+        if job.batches:
+            with redis.Redis.from_url(redis_server.url) as client:
+                client.hset(f"doivec:batch:{job.id}:0", "body", b"damaged")
+            worker.step()
+
+    feed = Feed(site.ledger, patience=Patience(), check=lambda: None)
+    dois = [d.doi for d in RICH]
+    with pytest.raises(PromotionRefused, match=r"no worker can copy a batch .*:0"):
+        feed.copy(dois, source=site.a, target=site.b, settled=damage_and_try)
