@@ -33,6 +33,8 @@ REST_TIMEOUT_S = 90.0
 PASSES = 5
 # What is left of a job that has settled, of what a deployment is, and of who is there.
 KEPT = ("job", "jobs", "batch", "accepted", "settled", "rejects", "tombstones", "epoch", "sequence")
+ENDING = ("job", "batch", "accepted", "settled", "rejects")  # what goes after the retention time
+CARRIED = ("_kombu.", "unacked", "celery")  # of Celery's
 STANDING = ("deployment", "route", "workers", "worker", "once", "sweeping", "lease", "untaken")
 MESSAGES = ("unacked", "unacked_index", "unacked_mutex")  # a killed worker's, given back in time
 WAYS: tuple[Callable[[str], str], ...] = (
@@ -219,8 +221,12 @@ class Bench:
                 return [key for key in keys if key.split(":")[1] not in known]
 
             wait_until(lambda: not stray(), timeout_s=10.0, what=lambda: str(stray()))
-            for key in client.scan_iter("doivec:batch:*", count=1000):
-                assert client.ttl(key) > 0, f"{key!r} is kept for ever"
+            for kind in ENDING:
+                for key in client.scan_iter(f"doivec:{kind}:*", count=1000):
+                    assert client.ttl(key) > 0, f"{key!r} is kept for ever"
+            others = {key.decode() for key in client.scan_iter(count=1000)}
+            strange = [k for k in others if not k.startswith(("doivec:", *CARRIED))]
+            assert not strange, f"no key of doivec's: {strange}"
 
     def _fill_index(self) -> None:
         source = self.folder / "known.jsonl"

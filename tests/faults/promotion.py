@@ -25,6 +25,7 @@ from tests.support.tiny_model import make_tiny_model
 from trainer.bootstrap import open_promoter
 from trainer.errors import TrainerError
 from worker import bootstrap
+from worker.app import QUEUES
 from worker.errors import WorkerError
 from worker.settings.environment import read_settings
 
@@ -136,6 +137,7 @@ class Faults:
         self._replay(dead)
         self._settle(job, documents, words)
         self.life.check()
+        self._check_ledger()
         return victim
 
     def _dead_letter(self) -> str:
@@ -167,6 +169,15 @@ class Faults:
             assert route is not None
             assert route.endswith(b" "), f"the route is {route!r}\n{words}"
             assert redis.get("doivec:note:promotion") is None
+
+    def _check_ledger(self) -> None:
+        """The audit finds nothing, and no message and no batch waits."""
+        with bootstrap.connect(self.deployment.settings) as client:
+            wait_until(lambda: not any(client.ledger.queue_length(queue) for queue in QUEUES))
+            assert client.ledger.outstanding() == client.ledger.outstanding(backfill=True) == 0
+            with bootstrap.auditing(client) as audit:
+                findings = [finding for page in audit.look() for finding in page]
+                assert not findings, findings
 
     def _complete(self, promoter: BaseProcess, log: Path) -> str:
         """See the promoter to its end, and give the command again until it went well."""
