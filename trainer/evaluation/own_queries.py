@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import compress
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -120,7 +121,8 @@ def add(
     """
     found = _score(encoder, choice, templates=templates, on_progress=on_progress)
     values = np.array(found, np.float64).reshape(-1, len(QUERY_METRICS))
-    values = values[~np.isnan(values[:, 0])]
+    is_judged = ~np.isnan(values[:, 0])
+    values = values[is_judged]
     estimates = {
         name: metrics.mean_of_groups(column, groups=np.arange(len(column)))
         for name, column in zip(QUERY_METRICS, values.T, strict=True)
@@ -128,7 +130,7 @@ def add(
     }
     queries = len(values)
     part = Slice(name=OWN, pairs=0, positives=0, groups=queries, queries=queries, metrics=estimates)
-    seen = sum(not dois_of([query]).isdisjoint(trained) for query in choice.asked)
+    seen = sum(not dois_of([q]).isdisjoint(trained) for q in compress(choice.asked, is_judged))
     own = OwnQueries(
         file=choice.file,
         queries=choice.given,

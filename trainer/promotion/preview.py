@@ -118,7 +118,7 @@ class Previewer:
             live,
             points,
             compared=total,
-            unread=nearest.unread,
+            unread=len(nearest.unread),
             answers=tuple(map(_preview, answers, nearest.answers())),
         )
 
@@ -157,12 +157,12 @@ class _Nearest:
         texts = [asked.text for asked in self._asked if asked.text is not None]
         self._vectors = self._encoder.encode(texts) if texts else None
         self._best: list[dict[str, Neighbour]] = [{} for _ in answers]
-        self.unread = 0
+        self.unread = set[str]()  # the DOIs of what has no text
 
     def look(self, documents: Sequence[Document]) -> None:
         """Compare some more; one that was looked at before changes nothing."""
         read = [(d, t) for d in documents if (t := render(d, self._templates)) is not None]
-        self.unread += len(documents) - len(read)
+        self.unread |= {d.doi for d in documents} - {d.doi for d, _ in read}
         if not read or self._vectors is None:
             return
         found = [document for document, _ in read]

@@ -4,6 +4,7 @@ The ledger remembers, Celery only carries.
 """
 
 import json
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
@@ -27,6 +28,8 @@ from worker.ledger.jobs import Jobs, time_of
 from worker.ledger.kept import Kept, address
 from worker.ledger.state import Route
 from worker.ledger.workers import Workers
+
+log = logging.getLogger(__name__)
 
 SWEEP_LIMIT = 1000
 SAMPLE_REJECTIONS = 20
@@ -280,8 +283,12 @@ class Ledger(Copying, Facts, Jobs, Kept, Workers):
             looked, *members = self._run(
                 "lost", self._lease_ms, int(queue_is_empty), offset, SWEEP_LIMIT
             )
-            with undamaged("doivec:outstanding"):
-                found += [address(member) for member in members]
+            for member in members:
+                try:
+                    with undamaged("doivec:outstanding"):
+                        found.append(address(member))
+                except LedgerDamaged as error:
+                    log.error("%s", error)  # noqa: TRY400 - nothing is lost, and others go on
             offset += SWEEP_LIMIT
         return list(dict.fromkeys(found))
 

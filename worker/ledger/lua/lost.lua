@@ -7,9 +7,12 @@ local limit, lost = tonumber(ARGV[4]), {}
 local expired = redis.call('ZRANGE', 'doivec:leases', '-inf', '(' .. now, 'BYSCORE',
   'LIMIT', 0, limit)
 for _, member in ipairs(expired) do
-  local job = string.match(member, '^(.*):%d+$')
+  local job = job_of(member)
   redis.call('HDEL', 'doivec:batch:' .. member, 'token', 'route')
-  if list_of(job) == 'doivec:outstanding' then
+  if job == '' then
+    redis.call('ZREM', 'doivec:leases', member) -- damaged; it is told once
+    table.insert(lost, member)
+  elseif list_of(job) == 'doivec:outstanding' then
     -- Nobody's, but looked at again should this message be lost too.
     redis.call('ZADD', 'doivec:leases', now + ARGV[1], member)
     table.insert(lost, member)

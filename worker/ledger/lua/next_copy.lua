@@ -6,8 +6,8 @@ for _, member in ipairs(redis.call('ZRANGE', 'doivec:backfill', 0, ARGV[1] - 1))
   if redis.call('EXISTS', 'doivec:batch:' .. member) == 0 then
     redis.call('ZREM', 'doivec:backfill', member) -- lost by Redis, which a promotion notices
   elseif not expiry or tonumber(expiry) <= now then
-    local job = string.match(member, '^(.*):%d+$')
-    if not redis.call('HGET', 'doivec:job:' .. job, 'paused_at') then return member end
+    local key = 'doivec:job:' .. job_of(member)
+    if not redis.call('HGET', key, 'paused_at') then return member end
   end
 end
 return false

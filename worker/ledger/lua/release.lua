@@ -7,7 +7,7 @@ redis.call('HINCRBY', batch, 'claims', -1)
 redis.call('ZADD', 'doivec:leases', 0, ARGV[1])
 redis.call('HSET', batch, 'queued_at', 0)
 if ARGV[3] ~= '' then
-  local job = string.match(ARGV[1], '^(.*):%d+$')
+  local job = job_of(ARGV[1])
   local key = 'doivec:job:' .. job
   local now = string.format('%.0f', microseconds())
   redis.call('HSET', key, 'note', ARGV[3])

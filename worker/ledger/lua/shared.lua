@@ -1,4 +1,9 @@
 -- What several scripts do; it stands before each of them.
+-- The job of a batch's name; '' of what is no such name.
+local function job_of(member)
+  return string.match(member, '^(.*):%d+$') or ''
+end
+
 -- Where a job's unsettled batches are: all of them in 'doivec:waiting:<job>' (number by sequence);
 -- each besides in one list by what may happen to it: 'doivec:backfill' (copies, which hold up no
 -- producer and have no messages), 'doivec:parked:<job>' while the job is paused, else

@@ -98,7 +98,10 @@ def test_a_damaged_batch_is_given_back_until_its_job_pauses_and_says_why(
 
 
 def test_what_is_damaged_stops_no_other_step_of_a_sweep(
-    ledger: Ledger, client: redis.Redis, store: VectorStore
+    ledger: Ledger,
+    client: redis.Redis,
+    store: VectorStore,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     restored: list[bool] = []
     sweeper = Sweeper(
@@ -111,10 +114,15 @@ def test_what_is_damaged_stops_no_other_step_of_a_sweep(
         pause_s=60.0,
     )
     with client:
+        client.delete("doivec:tombstones")
+        client.set("doivec:tombstones", "no list of any kind")
         client.zadd("doivec:leases", {"no number": 0})
     with pytest.raises(WorkerError):
         sweeper.sweep()
     assert restored
+    assert "no number" in caplog.text
+    with client:
+        assert client.zscore("doivec:leases", "no number") is None
 
 
 def test_a_batch_that_redis_lost_is_no_damage(ledger: Ledger, client: redis.Redis) -> None:
