@@ -33,6 +33,8 @@ UNACKNOWLEDGED = {
     "unacked_index_key": "doivec:unacked_index",
     "unacked_mutex_key": "doivec:unacked_mutex",
 }
+# How often a message's connection is tried, as Celery does where it publishes with retries: in s.
+CONNECTING = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,7 @@ def options(settings: Settings) -> dict[str, Any]:
             "socket_timeout": timeout_s,
             "socket_connect_timeout": timeout_s,
             "socket_keepalive": True,
+            **CONNECTING,
         },
         "accept_content": ["json"],
         "task_serializer": "json",
@@ -110,7 +113,8 @@ def sender(application: Celery) -> Callable[[str, int], None]:
 
     def send(job: str, number: int) -> None:
         try:
-            application.send_task(BATCH_TASK, args=[job, number], queue=INGEST)
+            # Who calls tries again; kombu's own retry may publish on a channel that it has closed.
+            application.send_task(BATCH_TASK, args=[job, number], queue=INGEST, retry=False)
         except OperationalError as error:
             raise unreachable(error) from error
 

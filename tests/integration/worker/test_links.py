@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from tests.support.tiny_model import make_tiny_model
 from tests.support.tls import Authority, TlsFront, tls_front
 from trainer.tasks import make_app as make_trainers_app
 from worker.app import INGEST, INTAKE, make_app, restore_unacknowledged, sender
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger.ledger import Ledger
 from worker.settings.environment import Settings
 from worker.settings.servers import RedisSettings
@@ -96,7 +97,6 @@ class SecureQdrant(QdrantServer):
 @contextmanager
 def made(settings: Settings, make: Callable[..., Celery] = make_app) -> Iterator[Celery]:
     application = make(lambda: settings)
-    application.conf.task_publish_retry = False
     yield application
     application.close()
 
@@ -220,3 +220,27 @@ def test_unacknowledged_messages_of_ours_come_back_and_a_neighbours_stay_where_t
         assert (client.llen("theirs"), client.llen(INTAKE)) == (0, 1)
         assert client.hlen("unacked") == 1
     neighbour.close()
+
+
+def test_a_redis_that_comes_back_in_the_middle_of_a_message_is_away_and_no_more(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    comes_back = Timer(0.3, server.start)
+    try:
+        with made(Settings(redis=RedisSettings(url=server.url))) as application:
+            with application.producer_or_acquire() as producer:
+                assert producer.channel  # connected, and no queue declared yet
+            server.kill()
+            comes_back.start()
+            try:
+                sender(application)("job", 0)
+            except LedgerUnavailable:
+                comes_back.join()
+                sender(application)("job", 0)
+        with redis.Redis.from_url(server.url) as client:
+            assert client.llen(INGEST) == 1
+    finally:
+        comes_back.join()
+        server.stop()
