@@ -206,19 +206,28 @@ def show(version: str, as_json: bool) -> int:
 
 @cli.example("doi-trainer push 3f2a9c01 /srv/models/dois")
 @click.argument("version")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path(path_type=Path), required=False)
+@click.option("--hub", metavar="OWNER/NAME", help="A repository of the Hugging Face Hub.")
+@click.option("--public", is_flag=True, help="A new repository may be read by everybody.")
 @as_json
-def push(version: str, directory: Path, as_json: bool) -> int:
-    """Copy VERSION with its model card to DIRECTORY, a new one, for others to take.
+def push(version: str, directory: Path | None, hub: str | None, public: bool, as_json: bool) -> int:
+    """Copy VERSION with its model card to DIRECTORY, a new one, or to a hub.
 
-    What is there loads with plain SentenceTransformer(DIRECTORY), and is what a hub's own upload
-    command takes; doivec itself sends nothing anywhere.
+    What is there loads with plain SentenceTransformer(DIRECTORY), or with the repository's name.
+    With --hub it is committed there by huggingface_hub, whose HF_TOKEN and HF_ENDPOINT count. A
+    new repository is private. Nothing else in doivec sends a model anywhere.
     """
     from trainer.card import push as pushing  # noqa: PLC0415 - imports huggingface_hub
 
+    if (directory is None) == (hub is None) or (public and not hub):
+        raise click.UsageError("give a DIRECTORY, or --hub OWNER/NAME (and with it --public)")
     path, manifest = open_stores(read_settings()).registry.get(version)
-    pushing.push(path, directory)
-    shown.pushed(manifest.version, directory, as_json=as_json)
+    if directory is not None:
+        pushing.push(path, directory)
+        place = str(directory)
+    else:
+        place = pushing.upload(path, hub or "", is_public=public)
+    shown.pushed(manifest.version, place, as_json=as_json)
     return 0
 
 

@@ -147,12 +147,12 @@ def versions(found: Iterable[Version], *, as_json: bool) -> None:
     out.print(table)
 
 
-def pushed(version: str, directory: Path, *, as_json: bool) -> None:
+def pushed(version: str, place: str, *, as_json: bool) -> None:
     """Where a version was brought."""
     if as_json:
-        say_json({"version": version, "path": str(directory)})
+        say_json({"version": version, "path": place})
         return
-    out.print(f"{version[:SHORT]} is in {directory}", markup=False)
+    out.print(f"{version[:SHORT]} is in {place}", markup=False)
 
 
 def version(one: Version, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
 
+from tests.support.hub import TOKEN, hub
 from tests.support.paths import DOIS
 from tests.support.shell import SCRIPTS, TRAINER, Shell
 from trainer.cli.commands import EXIT_REFUSED, cli
@@ -244,6 +245,32 @@ def test_a_version_is_pushed_to_a_directory_whole_with_a_valid_card(
     assert (head["license"], head["library_name"]) == ("apache-2.0", "sentence-transformers")
     with pytest.raises(TrainerError, match="is there already"):
         desk.run("push", trained["version"][:12], str(target))
+
+
+def test_a_version_is_committed_to_a_hub_that_was_named_and_only_then(
+    desk: Desk, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    version, path = trained["version"], Path(trained["path"])
+    wanted = {str(p.relative_to(path)): p.read_bytes() for p in files(path)}
+    with hub() as made:
+        their = {
+            "HF_ENDPOINT": made.url,
+            "HF_HOME": str(tmp_path),
+            "HF_HUB_DISABLE_XET": "1",
+        }
+        words = ("push", version, "--hub", "us/dois")
+        refused = desk.shell.run(TRAINER, *words, expect=1, **their)
+        assert "HF_TOKEN must be one" in refused.stderr
+        assert (made.files, made.repositories) == ({}, {})
+        made.files["left.json"] = b"of an earlier version"
+        for _ in range(2):  # into a new repository, and into one that is there
+            done = desk.shell.run(TRAINER, *words, HF_TOKEN=TOKEN, **their)
+            assert f"{version[:12]} is in {made.url}/us/dois" in done.stdout
+            assert made.files == wanted
+    assert [asked["visibility"] for asked in made.repositories.values()] == ["private"]
+    for words in ((), (str(tmp_path / "x"), "--hub", "us/dois"), (str(tmp_path / "x"), "--public")):
+        with pytest.raises(UsageError, match="DIRECTORY, or --hub"):
+            desk.run("push", version, *words)
 
 
 def files(folder: Path) -> list[Path]:
