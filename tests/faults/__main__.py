@@ -16,6 +16,7 @@ from tests.faults import (
     power,
     promotion,
     resources,
+    training,
     walk,
 )
 from tests.faults.runner import RESULTS, Part, Results, SourceChanged, run, some, source
@@ -29,6 +30,7 @@ PARTS = {
     "resources": Part(resources.ROUNDS, resources.rounds),
     "power": Part(power.ROUNDS, power.rounds),
     "promotion": Part(promotion.ROUNDS, promotion.rounds),
+    "training": Part(training.ROUNDS, training.rounds),
     "inputs": Part(fuzzing.ROUNDS, fuzzing.rounds),
     "planted": Part(planted_bugs.ROUNDS, planted_bugs.rounds),
 }

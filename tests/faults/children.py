@@ -54,6 +54,11 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(list(PRELOADED))
 
 
+def preload(*modules: str) -> None:
+    """Have processes forked from one that has more modules loaded, if none was forked yet."""
+    context.set_forkserver_preload([*PRELOADED, *modules])
+
+
 M_MMAP_THRESHOLD, GREEDY_BYTES = -3, 16384  # of glibc: what is larger is mapped by itself
 
 
