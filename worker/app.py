@@ -33,7 +33,7 @@ UNACKNOWLEDGED = {
     "unacked_index_key": "doivec:unacked_index",
     "unacked_mutex_key": "doivec:unacked_mutex",
 }
-# How often a message's connection is tried, as Celery does where it publishes with retries: in s.
+# How often a connection for a message is tried, and after how many seconds: as Celery's retries do.
 CONNECTING = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,8 @@ def sender(application: Celery) -> Callable[[str, int], None]:
 
     def send(job: str, number: int) -> None:
         try:
-            # Who calls tries again; kombu's own retry may publish on a channel that it has closed.
+            # Who calls tries again, or a sweep does: kombu's own retry may publish on a channel
+            # that it has closed.
             application.send_task(BATCH_TASK, args=[job, number], queue=INGEST, retry=False)
         except OperationalError as error:
             raise unreachable(error) from error

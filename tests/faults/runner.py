@@ -14,7 +14,9 @@ from benchmarks.machine import ROOT, describe
 from worker.files import write_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "faults"
-TRIED = ("doivec", "schemas", "worker", "trainer", "tests/faults")  # what a result is of
+# What a result is of.
+TRIED = ("doivec", "schemas", "worker", "trainer", "tests/faults", "tests/support")
+KINDS = {".py", ".lua", ".toml", ".patch", ".c"}
 ROUNDS_A_BENCH = 100  # then a new one, so that what a round costs stays the same
 SHOWN = 5
 Round = Callable[[int], list[str]]
@@ -42,17 +44,17 @@ class Results:
         self._folder = folder
         self._source = source
 
-    def done(self, part: str) -> int:
-        """How many rounds of a part have been, from the first seed on.
+    def done(self, part: str, *, of: int) -> int:
+        """How many of a part's rounds have been, from the first seed on.
 
         Raises `SourceChanged` where those were of another source, and some are left.
         """
         known = self._known(part)
         rounds = int(known.get("rounds", 0))
-        if rounds and rounds < known["of"] and known["source"] != self._source:
+        if rounds and rounds < of and known["source"] != self._source:
             raise SourceChanged(
-                f"{part}: {rounds} of {known['of']} rounds were of another source, that of commit "
-                f"{known['machine']['commit']}; --anew begins it again"
+                f"{part}: {rounds} of {of} rounds were of another source, that of commit "
+                f"{known['machine']['commit']}; python -m tests.faults {part} --anew starts again"
             )
         return rounds
 
@@ -82,11 +84,11 @@ class Results:
 
 
 def source() -> str:
-    """The digest of all files that are tried, and of those that try them (hexadecimal)."""
-    digest = hashlib.sha256()
+    """The digest of the files that are tried, of those that try them, and of the packages' pins."""
+    digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes())
     for name in TRIED:
         for path in sorted((ROOT / name).rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
+            if path.suffix in KINDS:
                 digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -94,14 +96,21 @@ def source() -> str:
 def run(parts: Mapping[str, Part], results: Results, *, until: float) -> bool:
     """Try all that has not been tried; False where the time was over before (`until`, monotonic).
 
-    A broken promise raises AssertionError, with how to see it again.
+    A broken promise raises AssertionError, with how to see it again; parts of another source are
+    left out, and `SourceChanged` is raised in the end.
     """
+    changed = []
     for name, part in parts.items():
-        while (first := results.done(name)) < part.count:
-            if time.monotonic() > until:
-                return False
-            last = min(first + ROUNDS_A_BENCH, part.count)
-            _some(name, part, range(first, last), results=results, until=until)
+        try:
+            while (first := results.done(name, of=part.count)) < part.count:
+                if time.monotonic() > until:
+                    return False
+                last = min(first + ROUNDS_A_BENCH, part.count)
+                _some(name, part, range(first, last), results=results, until=until)
+        except SourceChanged as error:
+            changed.append(str(error))
+    if changed:
+        raise SourceChanged("\n".join(changed))
     return True
 
 

@@ -14,6 +14,7 @@ from tests.faults.children import Child, preload
 from tests.support.learnable import hold_out, write_pairs, write_recipe
 from tests.support.tiny_model import make_tiny_model
 from trainer.bootstrap import open_stores
+from trainer.records import read_reports
 from worker.settings.environment import Settings
 
 ROUNDS = 30
@@ -58,12 +59,13 @@ class Training:
         return did
 
     def _check(self) -> None:
-        """Both desks have the same versions, whole, and nothing half made."""
+        """Both desks have the same versions with the same figures, whole, and nothing half made."""
         registries = {name: open_stores(desk).registry for name, desk in self._desks.items()}
         found = {name: registry.versions() for name, registry in registries.items()}
         assert found["whole"] == found["killed"], found
         for version in found["killed"]:
-            registries["killed"].get(version)
+            paths = {name: registry.get(version)[0] for name, registry in registries.items()}
+            assert read_reports(paths["whole"]) == read_reports(paths["killed"]), version
         models = self._desks["killed"].data_dir / "models"
         left = [path.name for path in models.iterdir() if path.name.startswith((".new-", ".gone-"))]
         assert not left, f"half a version is left: {left}"

@@ -19,8 +19,8 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repositories: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
         self.objects: dict[str, bytes] = {}
+        self.is_full = False
 
     @property
     def url(self) -> str:
@@ -36,7 +36,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
-        self.server.asked.append(self.path)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._answer({"error": "Invalid username or password."}, code=401)
         elif self.path == "/api/repos/create":
@@ -55,13 +54,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self._body()
+        if self.server.is_full:
+            self._answer({"error": "no room"}, code=507)
+            return
         assert hashlib.sha256(body).hexdigest() == self.path[1:]
         self.server.objects[self.path[1:]] = body
         self._answer({})
 
     def do_GET(self) -> None:
         """What is there already, for those who would delete it."""
-        self.server.asked.append(self.path)
         if not any(f"/api/models/{name}" in self.path for name in self.server.repositories):
             self._answer({"error": "Repository not found"}, code=404)
             return
@@ -70,8 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
             for path, data in self.server.files.items()
         ]
         siblings = [{"rfilename": path} for path in self.server.files]
-        is_tree = "/tree/" in self.path
-        self._answer(here if is_tree else {"id": "o/n", "sha": "0" * 40, "siblings": siblings})
+        name, asked = next(iter(self.server.repositories.items()))
+        about = {"id": name, "sha": "0" * 40, "siblings": siblings}
+        about["private"] = asked["visibility"] == "private"
+        self._answer(here if "/tree/" in self.path else about)
 
     def _create(self, asked: dict[str, Any]) -> None:
         name = f"{asked.get('organization', 'me')}/{asked['name']}"
@@ -116,8 +119,10 @@ def hub() -> Iterator[Hub]:
     """A hub, ended with the context."""
     with Hub() as made:
         Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.shutdown()
+        try:
+            yield made
+        finally:
+            made.shutdown()
 
 
 def _mode(path: str) -> dict[str, Any]:

@@ -104,6 +104,7 @@ ROOMS = {
     "grpc": {"worker/store/failures.py"},
     "httpx2": {
         *("worker/metadata/registries/client.py", "worker/metadata/registries/redirects.py"),
+        "trainer/card/push.py",
     },
     "tenacity": {"worker/patience.py", "worker/metadata/registries/client.py"},
     "kombu": {"worker/app.py", "trainer/tasks.py"},

@@ -1,16 +1,20 @@
 """A version with its card, brought to where others can take it: a directory, or a hub."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import HfApi, ModelCard, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from trainer.errors import PushRefused
+from worker.model.registry import MANIFEST
 
 CARD = "README.md"
+ATTRIBUTES = ".gitattributes"  # a hub's own file
 NOT_ALLOWED = (401, 403)
 NEEDED = ("license", "library_name", "pipeline_tag", "tags")
 
@@ -40,26 +44,40 @@ def upload(version: Path, repository: str, *, is_public: bool = False) -> str:
     """Commit a version's directory to `repository` (owner/name) of a hub; returns its address.
 
     The hub is huggingface_hub's, with its own settings (HF_ENDPOINT, HF_TOKEN). A repository that
-    isn't there yet is made, a private one unless `is_public`; one that is there stays as private as
-    it is, and gets a commit. Raises as `push` does, and `PushRefused` for what the hub refuses.
+    isn't there yet is made, a private one unless `is_public`. One that is there must be as private
+    as that, and hold a version or nothing; the commit replaces that. Raises as `push` does, and
+    `PushRefused` for what the hub refuses.
     """
     _check_card(version / CARD)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     hub = HfApi()
     try:
         made = hub.create_repo(repository, private=not is_public, exist_ok=True)
+        _check_repository(hub.model_info(made.repo_id), is_public=is_public)
         hub.upload_folder(
             repo_id=made.repo_id,
             folder_path=version,
             commit_message=f"doivec {version.name}",
             delete_patterns="*",  # what an earlier version had and this one has not
         )
-    except (HTTPError, LocalTokenNotFoundError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    # A file that can't be brought there is a RuntimeError of the hub's.
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(f"{error} {error.__cause__ or ''}".split())
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
         wants_token = status in NOT_ALLOWED or isinstance(error, LocalTokenNotFoundError)
         hint = "; HF_TOKEN must be one that may write there" if wants_token else ""
         raise PushRefused(f"{repository} at {hub.endpoint}: {reason}{hint}") from error
     return str(made)
+
+
+def _check_repository(found: ModelInfo, *, is_public: bool) -> None:
+    if bool(found.private) is is_public:
+        how = "a private one, give no --public" if is_public else "a public one, give --public"
+        raise PushRefused(f"{found.id} is there already: to commit to {how}")
+    names = {file.rfilename for file in found.siblings or ()} - {ATTRIBUTES}
+    if names and MANIFEST not in names:
+        raise PushRefused(f"{found.id} holds something that isn't a version of doivec's")
 
 
 def _check_card(path: Path) -> None:

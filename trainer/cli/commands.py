@@ -215,18 +215,19 @@ def push(version: str, directory: Path | None, hub: str | None, public: bool, as
 
     What is there loads with plain SentenceTransformer(DIRECTORY), or with the repository's name.
     With --hub it is committed there by huggingface_hub, whose HF_TOKEN and HF_ENDPOINT count. A
-    new repository is private. Nothing else in doivec sends a model anywhere.
+    new repository is private; one that is there must hold a version or nothing, and what this
+    one lacks goes. Nothing else in doivec sends a model anywhere.
     """
     from trainer.card import push as pushing  # noqa: PLC0415 - imports huggingface_hub
 
     if (directory is None) == (hub is None) or (public and not hub):
         raise click.UsageError("give a DIRECTORY, or --hub OWNER/NAME (and with it --public)")
     path, manifest = open_stores(read_settings()).registry.get(version)
-    if directory is not None:
+    if hub is not None:
+        place = pushing.upload(path, hub, is_public=public)
+    elif directory is not None:
         pushing.push(path, directory)
         place = str(directory)
-    else:
-        place = pushing.upload(path, hub or "", is_public=public)
     shown.pushed(manifest.version, place, as_json=as_json)
     return 0
 

@@ -88,7 +88,11 @@ class Feed:
             now = self._patience(self._ledger.job, job)
             settled(now)
             if now.state is JobState.PAUSED:
-                raise PromotionRefused(f"no worker can copy a batch of {job}: {now.note}")
+                self.drop_leftovers()
+                raise PromotionRefused(
+                    f"workers gave batches of the backfill back, again and again: {now.note}; mend "
+                    "that, then give the command again"
+                )
             if now.batches - now.settled_batches < below:
                 return now
             time.sleep(LOOK_S)

@@ -265,7 +265,7 @@ def _replay(client: bootstrap.Client, job: str | None, *, as_json: bool) -> int:
     batches = {name: client.ledger.replay(name) for name in jobs}
     for name, numbers in batches.items():
         for number in numbers:
-            client.producer.send(name, number)
+            client.patience(client.producer.send, name, number)
     settled = follow.replay(client, [name for name, numbers in batches.items() if numbers])
     if as_json:
         console.say_json([j.model_dump(mode="json") for j in settled])

@@ -11,6 +11,7 @@ from worker.ledger.ledger import Ledger
 from worker.ticker import Ticker
 
 AGAIN_S = 30.0
+REFUSED_S = 10.0  # so that who refuses batch after batch uses up no tries of the others
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +48,11 @@ class Backfiller:
         Raises `ModelError`, `NoRoom`, `DeviceLost` and `LedgerUnavailable`.
         """
         address = self._ledger.next_copy()
-        return address is not None and self._ingestor.run(*address)
+        if address is None:
+            return False
+        done = self._ingestor.run(*address)
+        self._not_before = 0.0 if done else time.monotonic() + REFUSED_S
+        return done
 
     def _work_off(self) -> None:
         if time.monotonic() < self._not_before:

@@ -285,7 +285,7 @@ class Ledger(Copying, Facts, Jobs, Kept, Workers):
             )
             for member in members:
                 try:
-                    with undamaged("doivec:outstanding"):
+                    with undamaged("the name of a batch in doivec:leases"):
                         found.append(address(member))
                 except LedgerDamaged as error:
                     log.error("%s", error)  # noqa: TRY400 - nothing is lost, and others go on

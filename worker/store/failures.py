@@ -52,6 +52,10 @@ def translated() -> Iterator[None]:
         yield
     except (grpc.RpcError, QdrantException, ApiException) as error:
         raise translate(error) from error
+    except RuntimeError as error:  # so the client says that it could make no channel
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise StoreUnavailable(f"Qdrant: {error}") from error
 
 
 def translate(error: Exception) -> WorkerError:

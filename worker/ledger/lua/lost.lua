@@ -9,9 +9,9 @@ local expired = redis.call('ZRANGE', 'doivec:leases', '-inf', '(' .. now, 'BYSCO
 for _, member in ipairs(expired) do
   local job = job_of(member)
   redis.call('HDEL', 'doivec:batch:' .. member, 'token', 'route')
-  if job == '' then
-    redis.call('ZREM', 'doivec:leases', member) -- damaged; it is told once
-    table.insert(lost, member)
+  if redis.call('EXISTS', 'doivec:batch:' .. member) == 0 then
+    redis.call('ZREM', 'doivec:leases', member)
+    if job == '' then table.insert(lost, member) end -- damaged: it is told, once
   elseif list_of(job) == 'doivec:outstanding' then
     -- Nobody's, but looked at again should this message be lost too.
     redis.call('ZADD', 'doivec:leases', now + ARGV[1], member)

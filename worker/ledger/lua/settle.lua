@@ -35,7 +35,11 @@ redis.call('HSET', batch, 'settled_by', token)
 redis.call('HSET', key, 'moved_at', now)
 finish_batch(job, number, copies and COPY_RETENTION_S or ARGV[6])
 if tonumber(redis.call('HGET', key, 'refusals') or '0') > 0 then
-  redis.call('HSET', key, 'refusals', 0, 'note', '') -- what was in the way is over
+  redis.call('HSET', key, 'refusals', 0)
+  -- What was in the way is over; a paused job keeps the reason, but for a backfill: it goes on.
+  if not redis.call('HGET', key, 'paused_at') or (copies and unpause_job(job)) then
+    redis.call('HSET', key, 'note', '')
+  end
 end
 settle_job_if_done(job, now, ARGV[6])
 if not copies then pause_job_if_failing(job, now, tonumber(ARGV[7]), tonumber(ARGV[8])) end

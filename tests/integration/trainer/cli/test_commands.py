@@ -262,12 +262,23 @@ def test_a_version_is_committed_to_a_hub_that_was_named_and_only_then(
         refused = desk.shell.run(TRAINER, *words, expect=1, **their)
         assert "HF_TOKEN must be one" in refused.stderr
         assert (made.files, made.repositories) == ({}, {})
-        made.files["left.json"] = b"of an earlier version"
         for _ in range(2):  # into a new repository, and into one that is there
             done = desk.shell.run(TRAINER, *words, HF_TOKEN=TOKEN, **their)
             assert f"{version[:12]} is in {made.url}/us/dois" in done.stdout
             assert made.files == wanted
-    assert [asked["visibility"] for asked in made.repositories.values()] == ["private"]
+            made.files["left.json"] = b"of an earlier version"
+        assert [asked["visibility"] for asked in made.repositories.values()] == ["private"]
+        made.repositories["us/dois"]["visibility"] = "public"
+        refused = desk.shell.run(TRAINER, *words, expect=1, HF_TOKEN=TOKEN, **their)
+        assert "to commit to a public one, give --public" in refused.stderr
+        del made.files["doivec.json"]
+        refused = desk.shell.run(TRAINER, *words, "--public", expect=1, HF_TOKEN=TOKEN, **their)
+        assert "holds something that isn't a version" in refused.stderr
+        made.files.clear()
+        made.is_full = True
+        refused = desk.shell.run(TRAINER, *words, "--public", expect=1, HF_TOKEN=TOKEN, **their)
+        assert "507" in refused.stderr
+        assert made.files == {}
     for words in ((), (str(tmp_path / "x"), "--hub", "us/dois"), (str(tmp_path / "x"), "--public")):
         with pytest.raises(UsageError, match="DIRECTORY, or --hub"):
             desk.run("push", version, *words)

@@ -11,7 +11,7 @@ import redis
 
 from schemas.document import Document
 from schemas.doi import point_id
-from schemas.job import Job, JobState
+from schemas.job import Job, JobState, State
 from schemas.model import collection_name, render
 from schemas.record import Record
 from tests.support.servers import RedisServer, wait_until
@@ -453,6 +453,23 @@ def test_a_copy_that_cannot_be_read_holds_up_no_other(
     assert "backfill-x:0" in job.note
 
 
+def test_a_backfill_that_paused_goes_on_where_another_worker_copies_something(site: Site) -> None:
+    site.ingest("first", *RICH)
+    site.begin_copy(RICH[:1])
+    site.ledger.accept("backfill-x", 1, [Document(doi=d.doi) for d in RICH[1:]])
+    in_hand = site.ledger.claim("backfill-x", 1)
+    assert in_hand is not None
+    for _ in range(REFUSALS):
+        refused = site.ledger.claim("backfill-x", 0)
+        assert refused is not None
+        site.ledger.release(refused, reason="out of sorts")
+    assert site.ledger.job("backfill-x").state is JobState.PAUSED
+    assert site.ledger.settle(in_hand, {State.STORED: len(RICH) - 1}, []) == "settled"
+    job = site.ledger.job("backfill-x")
+    assert (job.state, job.note) == (JobState.OPEN, "")
+    assert site.ledger.next_copy() == ("backfill-x", 0)
+
+
 def test_a_backfill_that_no_worker_can_do_ends_with_the_reason(
     site: Site, redis_server: RedisServer
 ) -> None:
@@ -467,5 +484,8 @@ def test_a_backfill_that_no_worker_can_do_ends_with_the_reason(
 
     feed = Feed(site.ledger, patience=Patience(), check=lambda: None)
     dois = [d.doi for d in RICH]
-    with pytest.raises(PromotionRefused, match=r"no worker can copy a batch .*:0"):
+    with pytest.raises(PromotionRefused, match=r":0 is damaged: .*then give the command again"):
         feed.copy(dois, source=site.a, target=site.b, settled=damage_and_try)
+    assert site.ledger.outstanding(backfill=True) == 0
+    assert site.copy(dois) == 0
+    assert all(site.holds(site.b, d) for d in RICH)
