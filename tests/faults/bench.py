@@ -30,6 +30,7 @@ T = TypeVar("T")
 DOIS = [f"10.5555/{kind}.{n}" for kind in ("one", "two", "three") for n in range(80)]
 RECORDS = 60  # a list has
 REST_TIMEOUT_S = 90.0
+ENDS_S = 60.0  # a command, in whatever
 PASSES = 5
 # What is left of a job that has settled, of what a deployment is, and of who is there.
 KEPT = ("job", "jobs", "batch", "accepted", "settled", "rejects", "tombstones", "epoch", "sequence")
@@ -71,6 +72,7 @@ class Bench:
         )
         self.environment = {**self.deployment.environment, **(environment or {})}
         self.trap = Trap(folder)
+        self.tend: Callable[[], object] = lambda: None  # what starts again who may have died
         self._children = 0
         self._looked_up = {doi: {"title": f"Found: {doi}", "year": 1999} for doi in DOIS[::3]}
         registry = Registry(self.deployment.settings.data_dir / "models")
@@ -122,11 +124,11 @@ class Bench:
     def done(self, program: str, *words: str, child: Child | None = None, **more: str) -> None:
         """See a command end well: it is given again where `child`, which was given it, failed."""
         for _ in range(PASSES):
-            if child and child.ended() == 0:
+            if child and self._ended(child) == 0:
                 return
             child = self.start(program, *words, **more)
         assert child
-        assert child.ended() == 0, child.said
+        assert self._ended(child) == 0, child.said
 
     def delete(self, dois: Sequence[str]) -> None:
         """Remove DOIs, again where a server was away meanwhile."""
@@ -158,6 +160,7 @@ class Bench:
                 findings = [finding for page in audit.look() for finding in page]
                 assert not findings, findings
         self._check_leftovers()
+        self.tend()
         for worker in self.workers:
             assert worker.process.is_alive(), worker.said
 
@@ -180,9 +183,24 @@ class Bench:
         for worker in self.workers:
             worker.kill()
 
+    def _ended(self, child: Child) -> int:
+        deadline = time.monotonic() + ENDS_S
+        while child.process.is_alive() and time.monotonic() < deadline:
+            self.tend()
+            child.process.join(0.05)
+        try:
+            return child.ended(0)
+        except AssertionError as error:
+            raise AssertionError("\n".join([str(error), *self._workers_said()])) from error
+
+    def _workers_said(self) -> list[str]:
+        alive = {True: "alive", False: "ended"}
+        return [f"{alive[w.process.is_alive()]}: {w.said[-3000:]}" for w in self.workers]
+
     def _rest(self, client: Client) -> None:
         def rests() -> bool:
             jobs = (client.ledger.job(name) for name in client.ledger.every_job())
+            self.tend()
             return all(job.settled_at for job in jobs) and not any(
                 client.ledger.queue_length(queue) for queue in QUEUES
             )
@@ -193,7 +211,7 @@ class Bench:
         jobs = (client.ledger.job(name) for name in client.ledger.every_job())
         unsettled = [job for job in jobs if not job.settled_at]
         queues = {queue: client.ledger.queue_length(queue) for queue in QUEUES}
-        return f"{unsettled}\n{queues}\n" + "\n".join(w.said[-3000:] for w in self.workers)
+        return "\n".join([f"{unsettled}", f"{queues}", *self._workers_said()])
 
     def _check_search(self, store: VectorStore, settings: Settings) -> None:
         """Each way to write a DOI finds the record's neighbours, which are Qdrant's by its id."""

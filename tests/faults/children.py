@@ -104,7 +104,7 @@ class Trap:
         try:
             pid = int(self._sprung.read_text() or 0)
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return None
         return pid if state.startswith("T") else None
 

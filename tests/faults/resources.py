@@ -58,6 +58,9 @@ class Resources:
         self.bench = made
         self.disks = disks
         self.clock = clock
+        self._died: list[str] = []
+        # As a supervisor does: who was short of memory may end of it later.
+        made.tend = self._revive
 
     def round(self, seed: int) -> list[str]:
         """Let something lack for a while; AssertionError where a promise is broken."""
@@ -69,6 +72,8 @@ class Resources:
             return [f"{name}: skipped, no C compiler is here"]
         if name == EDGE:
             return self._edge(seed, chosen)
+        self._revive()
+        self._died.clear()
         paths = [self.bench.draw(chosen, name=f"{seed}-{number}.jsonl") for number in range(3)]
         commands = [("queue", str(path)) for path in paths]
         commands.append(("delete", *chosen.sample(DOIS, 12)))
@@ -82,14 +87,12 @@ class Resources:
                 strike(child)
             felt = self._felt((*children, resolving), since=heard)
             time.sleep(chosen.uniform(0, LONGEST_S))  # the seed's moment
-        died = self._revive()
         for words, child in zip(commands, children, strict=True):
             self.bench.done("producer", *words, child=child)
         self.bench.resolved(resolving)
         self.bench.check()
-        if felt:
-            died.append("programs said so")
-        return [name, *(f"{name}: {words}" for words in died)]
+        also = [*self._died, *(["programs said so"] if felt else [])]
+        return [name, *(f"{name}: {words}" for words in also)]
 
     def _felt(self, commands: Sequence[Child], *, since: Mapping[Child, int]) -> bool:
         """Whether some program says soon that something lacks."""
@@ -101,20 +104,18 @@ class Resources:
             time.sleep(0.05)
         return False
 
-    def _revive(self) -> list[str]:
-        """Start again who has died; says so."""
-        died = []
+    def _revive(self) -> None:
+        """Start again who has died."""
         for name in ("redis", "qdrant"):
             server = getattr(self.bench, name)
             if not server.is_running:
                 server.kill()
                 server.start()
-                died.append(f"{name} died and was started again")
+                self._died.append(f"{name} died and was started again")
         for worker in list(self.bench.workers):
             if not worker.process.is_alive():
                 self.bench.replace(worker)
-                died.append("a worker died and was started again")
-        return died
+                self._died.append("a worker died and was started again")
 
     def _edge(self, seed: int, chosen: random.Random) -> list[str]:
         """An Edge store in the process of a worker, on a disk of its own."""
