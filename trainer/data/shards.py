@@ -156,7 +156,10 @@ def read_rows(path: Path, *, schema: pa.Schema) -> list[tuple[Any, ...]]:
         raise PairsError(f"{path} can't be read: {_first_line(error)}") from error
     if not table.schema.equals(schema):
         raise PairsError(f"{path} was changed: it has other columns")
-    return list(zip(*map(_values, table.columns), strict=True))
+    try:
+        return list(zip(*map(_values, table.columns), strict=True))
+    except UnicodeDecodeError as error:  # its texts are not looked at before
+        raise PairsError(f"{path} was changed: {error}") from error
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

@@ -402,6 +402,11 @@ def test_a_shard_with_other_pairs_is_refused(tmp_path: Path) -> None:
     pq.write_table(good.drop_columns("group"), path)
     with pytest.raises(PairsError, match="it has other columns"):
         store(tmp_path).dataset()
+    no_text = pa.array([b"\xc2\x86\x86"]).cast(pa.string(), safe=False)
+    damaged = good.slice(0, 1).set_column(0, good.schema.field(0), no_text)
+    pq.write_table(damaged, path)
+    with pytest.raises(PairsError, match=r"was changed: .*codec can't decode"):
+        store(tmp_path).dataset()
     path.write_bytes(b"PAR1")
     with pytest.raises(PairsError, match="is no shard"):
         store(tmp_path).shards()
