@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults import power, resources
-from tests.faults.resources import KINDS
+from tests.faults.resources import NAMES
 
 pytestmark = pytest.mark.timeout(240)
 TRIED = (
@@ -29,7 +29,7 @@ def losing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Round]:
 
 @pytest.mark.parametrize("kind", TRIED)
 def test_what_is_lived_on_runs_out(kind: str, lacking: Round) -> None:
-    said = lacking(list(KINDS).index(kind))
+    said = lacking(NAMES.index(kind))
     if "skipped" in said[0]:
         pytest.skip(said[0])
     assert said[0] == kind
