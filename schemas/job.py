@@ -151,8 +151,11 @@ def pack(documents: Sequence[Document]) -> bytes:
 
 
 def unpack(body: bytes) -> tuple[Document, ...]:
-    """The documents that `pack` packed, in their order."""
-    rows = json.loads(zlib.decompress(body))
+    """The documents that `pack` packed, in their order; raises what parsing raises of others."""
+    text = zlib.decompress(body)
+    rows = json.loads(text)
+    if b"\\u" in text:  # only there may be half a surrogate pair, which nobody could encode
+        json.dumps(rows, ensure_ascii=False).encode()
     return tuple(Document(**({"doi": row} if isinstance(row, str) else row)) for row in rows)
 
 

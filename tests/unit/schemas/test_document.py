@@ -1,3 +1,6 @@
+import zlib
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +61,10 @@ def test_a_record_is_supplemented_by_what_it_lacks_and_by_nothing_else() -> None
     assert unpack(pack([both])) == (both,)
     assert both.unsigned() == Document(doi="10.1000/a", **both.metadata)
     assert given.supplemented([]) is given
+
+
+def test_half_a_surrogate_pair_is_no_document() -> None:
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        unpack(zlib.compress(rb'["\udcff"]'))
+    written = Document(doi="10.1000/a", title=r"what \udcff is")
+    assert unpack(pack([written])) == (written,)
