@@ -134,7 +134,15 @@ def _batch(job: str, number: int, *, is_over: bool, fields: Sequence[bytes | Non
         return KeptBatch(job, number, End.GONE)
     over = End.SETTLED if settled_by else End.CANCELLED
     with undamaged(f"batch {job}:{number}"):
-        return KeptBatch(job, number, over if is_over else End.WAITING, int(sequence), unpack(body))
+        end = over if is_over else End.WAITING
+        return KeptBatch(job, number, end, sequence_of(sequence), unpack(body))
+
+
+def sequence_of(raw: bytes) -> int:
+    """A sequence as the ledger has it, in microseconds since 1970; raises ValueError."""
+    if (sequence := int(raw)) < 0:
+        raise ValueError(f"{sequence} is no sequence")
+    return sequence
 
 
 def address(member: bytes) -> tuple[str, int]:

@@ -25,7 +25,7 @@ from worker.ledger.damage import undamaged
 from worker.ledger.facts import Facts
 from worker.ledger.failures import translated_errors
 from worker.ledger.jobs import Jobs, time_of
-from worker.ledger.kept import Kept, address
+from worker.ledger.kept import Kept, address, sequence_of
 from worker.ledger.state import Route
 from worker.ledger.workers import Workers
 
@@ -308,7 +308,7 @@ def _claim(job: str, number: int, token: str, found: Sequence[Any]) -> Claim:
     batch = Batch.model_construct(
         job=job,
         number=number,
-        sequence=int(sequence),
+        sequence=sequence_of(sequence),
         accepted_at=time_of(sequence),
         documents=documents,
         again=frozenset(every if again == b"*" else again.decode().split()),

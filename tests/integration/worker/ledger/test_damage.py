@@ -67,6 +67,16 @@ def client(ledger: Ledger, redis_server: RedisServer) -> redis.Redis:
             lambda g: [*g.kept("job")],
             "job job",
         ),
+        (
+            lambda c: c.hset("doivec:batch:job:1", "sequence", -1),
+            lambda g: g.claim("job", 1),
+            "batch job:1",
+        ),
+        (
+            lambda c: c.hset("doivec:batch:job:1", "sequence", -1),
+            lambda g: [*g.kept("job")],
+            "batch job:1",
+        ),
         (lambda c: c.set("doivec:route", "x y"), lambda g: g.route(), "doivec:route"),
         (lambda c: c.set("doivec:deployment", "[1]"), lambda g: g.identity(), "doivec:deployment"),
         (lambda c: c.set("doivec:note:a", b"\xff"), lambda g: g.noted("a"), "doivec:note:a"),
