@@ -172,11 +172,22 @@ class Ingestor:
         deaths = claim.deaths.get(index, 0)
         if deaths >= FATAL_DEATHS:
             reason = f"the worker died {deaths} times while on this record"
-            outcome.bury(document, claim.batch, stage="process", reason=reason)
+            self._give_up(claim, document, target, reason=reason, outcome=outcome)
             return
         if not self._patience(self._ledger.mark, claim, index):
             raise BatchLost(f"batch {claim.member} is another worker's now")
         self._bring(claim, [document], target, outcome=outcome)
+
+    def _give_up(
+        self, claim: Claim, document: Document, target: Target, *, reason: str, outcome: Outcome
+    ) -> None:
+        """End a record that is not tried again: it may be there, where a death came after that."""
+        if self._rows(target.collection, claim, [document], outcome=outcome):
+            outcome.bury(document, claim.batch, stage="process", reason=reason)
+            return
+        candidate = None if claim.copies else claim.route.candidate
+        if candidate and self._rows(candidate, claim, [document], outcome=Outcome(outcome.work)):
+            outcome.untaken.append(document.doi)
 
     def _bring(
         self, claim: Claim, documents: Sequence[Document], target: Target, *, outcome: Outcome

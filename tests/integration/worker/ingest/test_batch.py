@@ -291,6 +291,19 @@ def test_the_record_on_which_workers_die_ends_as_a_dead_letter(bench: Bench) -> 
     assert (letter.document, letter.stage) == (OTHERS[1], "process")
 
 
+def test_a_record_that_was_stored_before_its_workers_died_is_no_dead_letter(bench: Bench) -> None:
+    bench.accept("job", OTHERS[:3])
+    bench.lose(2)
+    for _ in range(2):
+        claim = bench.ledger.claim("job", 0)
+        assert claim
+        bench.worker()._work(claim, work_of(claim))  # killed before it settles
+        bench.ledger.mark(claim, 1)
+        wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
+    job = bench.run("job")
+    assert (job.stored, job.dead) == (3, 0)
+
+
 def test_what_is_deleted_stays_deleted(bench: Bench) -> None:
     bench.accept("late", [FIRST])
     bench.ingest("job", SECOND)
