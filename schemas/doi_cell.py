@@ -21,6 +21,8 @@ _BEFORE = 200
 
 _ENTITY = re.compile(r"&(?:amp;)*((?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8}[0-9]*);)")
 
+_ANGLES = {"lt;", "gt;"}
+
 # 10.1175/1520-0434(1995)010%3C0078:TCOFHR%3E2.0.CO;2, from an address: the form of a SICI (ANSI
 # Z39.56) says that its angle brackets were escaped. In lower case it may be a database's, and
 # Web of Science holds %3c in DOIs that are not escaped.
@@ -43,7 +45,13 @@ _BACKSLASH = re.compile(r"\\(?=[-_#&%$~<>(){}\[\]])")
 
 def _unescape_entities(text: str) -> str:
     # 10.1002/(SICI)1098-2736(199812)35:10&lt;1069::AID-TEA2&gt;3.0.CO;2-A; &#x0003c;; &amp;lt;
-    return _ENTITY.sub(lambda entity: unescape(f"&{entity[1]}"), text)
+    return _ENTITY.sub(_unescape_entity, text)
+
+
+def _unescape_entity(entity: re.Match[str]) -> str:
+    name = entity[1]
+    # In whatever case a database has put &lt;1069::AID-TEA2&gt;: half a SICI would be another DOI.
+    return unescape(f"&{name.lower() if name.lower() in _ANGLES else name}")
 
 
 def _replace_tag(tag: re.Match[str]) -> str:
