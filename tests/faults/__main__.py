@@ -39,8 +39,11 @@ MINUTES = 55.0
 
 
 def main() -> int:
-    """Run parts; the exit code is 1 where a promise was broken, 3 where some is left to be run,
-    4 where that is of a part whose first rounds were of another source."""
+    """Run parts, and say by the exit code what came of it.
+
+    1: a promise was broken. 3: some is left to be run. 4: so it is, of a part whose first rounds
+    were of another source.
+    """
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     logging.disable()  # what the bench itself waits for

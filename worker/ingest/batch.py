@@ -186,8 +186,14 @@ class Ingestor:
             outcome.bury(document, claim.batch, stage="process", reason=reason)
             return
         candidate = None if claim.copies else claim.route.candidate
-        if candidate and self._rows(candidate, claim, [document], outcome=Outcome(outcome.work)):
+        if candidate and self._is_lacking(candidate, claim, document, work=outcome.work):
             outcome.untaken.append(document.doi)
+
+    def _is_lacking(self, candidate: str, claim: Claim, document: Document, *, work: Work) -> bool:
+        try:
+            return bool(self._rows(candidate, claim, [document], outcome=Outcome(work)))
+        except FAILS_CANDIDATE:
+            return True
 
     def _bring(
         self, claim: Claim, documents: Sequence[Document], target: Target, *, outcome: Outcome

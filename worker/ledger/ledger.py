@@ -211,7 +211,7 @@ class Ledger(Copying, Facts, Jobs, Kept, Workers):
         return {*again, *(doi.decode() for doi in dead)}
 
     def next_copy(self) -> tuple[str, int] | None:
-        """The oldest batch of a backfill that nobody holds, as (job, number)."""
+        """The oldest batch of a backfill that nobody holds and that isn't paused: (job, number)."""
         member = self._run("next_copy", SWEEP_LIMIT)
         with undamaged("doivec:backfill"):
             return address(member) if member else None
@@ -244,7 +244,7 @@ class Ledger(Copying, Facts, Jobs, Kept, Workers):
         """Give a batch back without counting the claim.
 
         A `reason` is the job's note from then on; after ten, with no batch settled between them,
-        the job pauses.
+        the job pauses. A copy comes after all others then.
         """
         self._run("release", claim.member, claim.token, reason, REFUSALS)
 
@@ -276,7 +276,10 @@ class Ledger(Copying, Facts, Jobs, Kept, Workers):
         return cast(bytes, verdict).decode()
 
     def lost(self, *, queue_is_empty: bool) -> list[tuple[str, int]]:
-        """Batches to queue again, as (job, number); they count as queued from now on."""
+        """Batches to queue again, as (job, number); they count as queued from now on.
+
+        A lease of what is no batch's name is logged, and gone.
+        """
         found: list[tuple[str, int]] = []
         offset, looked = 0, SWEEP_LIMIT
         while looked == SWEEP_LIMIT:

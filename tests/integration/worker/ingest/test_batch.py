@@ -113,6 +113,15 @@ class Bench:
             assert self.ledger.claim("job", 0)
             wait_until(lambda: bool(self.ledger.lost(queue_is_empty=False)))
 
+    def die_on(self, index: int, *, after_writing: bool = False) -> None:
+        """Be killed on a record of the batch of `job`, before it is written or after that."""
+        claim = self.ledger.claim("job", 0)
+        assert claim
+        if after_writing:
+            self.worker()._work(claim, work_of(claim))
+        self.ledger.mark(claim, index)
+        wait_until(lambda: bool(self.ledger.lost(queue_is_empty=False)))
+
     def hash_of(self, doi: str = DOI) -> str | None:
         stored = self.store.read(self.collection, [point_id(doi)])
         return stored[point_id(doi)].content_hash if stored else None
@@ -269,10 +278,7 @@ def test_a_batch_that_was_lost_twice_runs_one_by_one_and_spares_a_single_death(
 ) -> None:
     bench.accept("job", OTHERS[:3])
     bench.lose(2)
-    claim = bench.ledger.claim("job", 0)
-    assert claim
-    bench.ledger.mark(claim, 1)
-    wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
+    bench.die_on(1)
     assert bench.run("job").stored == 3
     assert bench.encoder.texts == [d.doi for d in OTHERS[:3]]
 
@@ -281,10 +287,7 @@ def test_the_record_on_which_workers_die_ends_as_a_dead_letter(bench: Bench) -> 
     bench.accept("job", OTHERS[:3])
     bench.lose(2)
     for _ in range(2):
-        claim = bench.ledger.claim("job", 0)
-        assert claim
-        bench.ledger.mark(claim, 1)
-        wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
+        bench.die_on(1)
     job = bench.run("job")
     assert (job.stored, job.dead) == (2, 1)
     letter = next(bench.ledger.dead("job"))
@@ -295,11 +298,7 @@ def test_a_record_that_was_stored_before_its_workers_died_is_no_dead_letter(benc
     bench.accept("job", OTHERS[:3])
     bench.lose(2)
     for _ in range(2):
-        claim = bench.ledger.claim("job", 0)
-        assert claim
-        bench.worker()._work(claim, work_of(claim))  # killed before it settles
-        bench.ledger.mark(claim, 1)
-        wait_until(lambda: bool(bench.ledger.lost(queue_is_empty=False)))
+        bench.die_on(1, after_writing=True)
     job = bench.run("job")
     assert (job.stored, job.dead) == (3, 0)
 

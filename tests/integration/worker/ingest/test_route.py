@@ -200,6 +200,27 @@ def test_a_candidate_whose_model_fails_holds_up_nothing(
     assert site.store.count(site.b) == 0
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_was_stored_before_two_deaths_is_untaken_where_the_candidate_came_later(
+    site: Site, lease: Lease, is_gone: bool
+) -> None:
+    site.accept("job", [RICH[0]])
+    for _ in range(4):  # twice before it is run alone, twice on the record
+        claim = site.ledger.claim("job", 0)
+        assert claim is not None
+        site.worker()._work(claim, work_of(claim))
+        if claim.claims > 2:
+            site.ledger.mark(claim, 0)
+        wait_until(lambda: bool(site.ledger.lost(queue_is_empty=False)))
+    lease.reroute(site.b)
+    if is_gone:
+        site.store.drop(site.b)
+    assert site.worker().run("job", 0)
+    job = site.ledger.job("job")
+    assert (job.stored, job.dead) == (1, 0)
+    assert site.ledger.untaken() == [RICH[0].doi]
+
+
 def test_a_candidate_that_is_gone_holds_up_nothing(site: Site, lease: Lease) -> None:
     lease.reroute(site.b)
     site.store.drop(site.b)
