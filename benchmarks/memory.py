@@ -1,4 +1,4 @@
-"""What the trainer's work on pairs takes of memory: import, count, hold out, split, bootstrap.
+"""What the trainer's work on pairs takes of memory: import, count, hold out, plan, bootstrap.
 
 `python -m benchmarks.memory [PAIRS]` writes `benchmarks/results/memory.json`; three minutes of one
 core. The pairs are made up: ten of each group, DOIs of usual length, three
@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks import machine
 from trainer.bootstrap import open_stores
-from trainer.data import split, stats
+from trainer.data import stats
 from trainer.evaluation import metrics
 from trainer.stores import Stores
-from trainer.training import judging
+from trainer.training import judging, recipe, runs
 from worker.settings.environment import Settings
 
 PAIRS, OF_GROUP, GROUPS = 300_000, 10, 100_000
@@ -92,9 +92,9 @@ def hold_out(stores: Stores, _: Path) -> None:
     judging.freeze(stores, share=0.1)
 
 
-def divide(stores: Stores, _: Path) -> None:
-    """What a plan begins with: the pairs that may train."""
-    split.training_part(stores.pairs.dataset().pairs, stores.held_out.load())
+def plan(stores: Stores, _: Path) -> None:
+    """What `train` does before it trains."""
+    runs.plan(stores, recipe.load("title"), parent="base")
 
 
 def bootstrap(_: Stores, __: Path) -> None:
@@ -112,7 +112,7 @@ STEPS: dict[str, Callable[[Stores, Path], None]] = {
     "metadata import": take_in_titles,
     "pairs stats": count,
     "pairs hold-out": hold_out,
-    "split": divide,
+    "plan": plan,
     "bootstrap": bootstrap,
 }
 

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.support.servers import QdrantServer, RedisServer, Server, ServiceMissing
 
 S = TypeVar("S", bound=Server)
 # A shell may have started the tests with Ctrl-C ignored, which the programs under test inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# No test asserts a duration: a first call may load a library.
+settings.register_profile("untimed", parent=settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from schemas.document import METADATA_FIELDS, Document
 from schemas.model import render
 from schemas.pair import LabelledPair
 from trainer.data.metadata import FIELDS as DOCUMENT_FIELDS
+from trainer.data.metadata import Documents
 from trainer.data.pairs import SCHEMA as PAIRS_SCHEMA
 from trainer.data.shards import NEW, digest, locked, read_rows, write_rows
 from trainer.errors import HeldOutUnknown, PairsError
@@ -42,7 +43,7 @@ class HeldOutSet(NamedTuple):
     groups: frozenset[str]
     apart: tuple[str, ...]
     pairs: list[LabelledPair]
-    documents: dict[str, Document]
+    documents: Mapping[str, Document]
     corpus: list[Document]
     related: tuple[tuple[str, str], ...] = ()
     retired: tuple[LabelledPair, ...] = ()
@@ -82,15 +83,15 @@ class HeldOutStore:
         path = self._path / self._find(id)
         note = _note(path)
         rows = read_rows(path / DOCUMENTS, schema=DOCUMENTS_SCHEMA)
-        documents = [(role, _document(row)) for role, *row in rows]
+        corpus = [_document(row) for role, *row in rows if role == CORPUS]
         found = HeldOutSet(
             id=path.name,
             dataset=note["dataset"],
             groups=frozenset(note["groups"]),
             apart=tuple(note["apart"]),
             pairs=[LabelledPair(*row) for row in read_rows(path / PAIRS, schema=PAIRS_SCHEMA)],
-            documents={d.doi: d for role, d in documents if role == PAIR},
-            corpus=[d for role, d in documents if role == CORPUS],
+            documents=Documents({doi: (doi, *row) for role, doi, *row in rows if role == PAIR}),
+            corpus=corpus,
             related=tuple((a, b) for a, b in note["related"]),
             retired=_retired(path),
             reserve=note.get("reserve", 0.0),

@@ -115,38 +115,37 @@ class MetadataStore:
                 self._keep(layer, new, files=[origin])
         return count + len(new)
 
-    def lacking(self, dois: Iterable[str], fields: Iterable[str], *, above: str) -> list[str]:
+    def lacking(self, dois: Collection[str], fields: Iterable[str], *, above: str) -> list[str]:
         """Those of the DOIs, sorted, of which the layers above this one lack some of `fields`."""
-        left = dict.fromkeys(sorted(dois), frozenset(fields))
+        wanted, fields = _as_set(dois), frozenset(fields)
+        left: dict[str, frozenset[str]] = {}
         for layer in list(LAYERS)[: list(LAYERS).index(above)]:
-            for doi, row in self._latest(layer, left.keys()).items():
-                left[doi] -= {n for n, v in zip(NAMES, row, strict=True) if v is not None}
-        return [doi for doi, lacks in left.items() if lacks]
+            for doi, row in self._latest(layer, wanted).items():
+                said = {n for n, v in zip(NAMES, row, strict=True) if v is not None}
+                left[doi] = left.get(doi, fields) - said
+        return sorted(doi for doi in wanted if left.get(doi, fields))
 
-    def titled(self, dois: Iterable[str]) -> Counter[str]:
+    def titled(self, dois: Collection[str]) -> Counter[str]:
         """How many of the DOIs have their title from which layer."""
-        left, found = set(dois), Counter[str]()
+        wanted, titled, found = _as_set(dois), set[str](), Counter[str]()
         for layer in LAYERS:
-            titled = {doi for doi, row in self._latest(layer, left).items() if row[1] is not None}
-            found[layer] = len(titled)
-            left -= titled
+            rows = self._latest(layer, wanted).items()
+            new = {doi for doi, row in rows if row[1] is not None} - titled
+            found[layer] = len(new)
+            titled |= new
         return found
 
-    def documents(self, dois: Collection[str] | None = None) -> dict[str, Document]:
+    def documents(self, dois: Collection[str] | None = None) -> "Documents":
         """The documents of these canonical DOIs, or of all, of which something is known.
 
         Raises `PairsError` where a shard can't be read or was changed.
         """
-        return {document.doi: document for document in self.each(dois)}
-
-    def each(self, dois: Collection[str] | None = None) -> Iterator[Document]:
-        """The same documents one after the other: they take ten times the memory of their rows."""
-        wanted = None if dois is None else set(dois)
+        wanted = None if dois is None else _as_set(dois)
         found: dict[str, Row] = {}
         for layer in LAYERS:
             for doi, row in self._latest(layer, wanted).items():
                 found[doi] = _over(found[doi], row) if doi in found else row
-        return map(_document, found.values())
+        return Documents(found)
 
     @property
     def version(self) -> str:
@@ -168,6 +167,31 @@ class MetadataStore:
         behind = version(facts.id for facts in shards.facts())
         after = behind if layer == GIVEN else f"{layer} {behind}"
         return shards.write(rows, files=files, after=after)
+
+
+class Documents(Mapping[str, Document]):
+    """Documents by their DOIs; each is made where it is asked for: it takes ten times its row."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows = rows
+
+    @classmethod
+    def of(cls, documents: Iterable[Document]) -> "Documents":
+        """These documents."""
+        return cls({document.doi: _row(document) for document in documents})
+
+    def __getitem__(self, doi: str) -> Document:
+        return _document(self._rows[doi])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _as_set(dois: Collection[str]) -> Collection[str]:
+    return dois if isinstance(dois, set | frozenset | dict) else set(dois)
 
 
 def _row(document: Document) -> Row:

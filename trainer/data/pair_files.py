@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import PurePath
-from sys import intern
 from typing import Any
 
 from schemas.doi import normalize
@@ -73,9 +72,7 @@ def pair(row: Any, *, default_source: str, limits: LimitSettings) -> LabelledPai
     if not source.partition(":")[0].strip():
         raise ValueError("the source has no name before its colon")
     group = given["group"] or f"doi:{doi_a}"
-    # Millions of rows repeat the same few texts.
-    label = _label(row.get("label"))
-    return LabelledPair(intern(doi_a), intern(doi_b), label, intern(source), intern(group))
+    return LabelledPair(doi_a, doi_b, _label(row.get("label")), source, group)
 
 
 def _text(name: str, value: Any) -> str:

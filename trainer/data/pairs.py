@@ -4,20 +4,21 @@ Which label counts where a pair has both: `trainer.data.labels`. Where it comes 
 label, the first one stays. An import can be dropped; it is set aside, for models trained on it.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.job import Reading, Rejection
 from schemas.pair import LabelledPair
 from trainer.data import pair_files
-from trainer.data.labels import Labels
+from trainer.data.labels import settle
 from trainer.data.shards import Facts, ShardFolder, version
+from trainer.data.table import Mask, Pairs
 from trainer.errors import LimitExceeded, PairsError
 from worker.settings.ingest import LimitSettings
 from worker.settings.training import PairSettings
@@ -89,7 +90,7 @@ class Dataset(NamedTuple):
 
     version: str
     shards: tuple[str, ...]
-    pairs: list[LabelledPair]
+    pairs: Sequence[LabelledPair]
 
 
 class PairStore:
@@ -108,32 +109,32 @@ class PairStore:
         Rows keep their order. A `dry_run` reports, and keeps nothing. Raises `SourceError` where a
         file can't be read, `LimitExceeded` where the import goes past the caps, `PairsError`.
         """
-        report = Report()
-        given, rejected, read = self._read(sources, options, report)
+        report, rejected = Report(), list[Rejection]()
+        given = Pairs.of(self._read(sources, options, report, rejected))
         with nullcontext() if dry_run else self._shards.locked():
             facts = self._shards.facts()
-            store = self._stored(facts)
-            before = balance(store)
-            added = (store.add(pair, corrects=True) for pair in given.rows())
-            new = [pair for pair in added if pair is not None]
-            after = balance(store)
+            stored, corrects = self._stored(facts)
+            rows = Pairs.joined(stored, given)
+            found = settle(rows, corrects=corrects, stored=len(stored))
+            before, after = balance(rows.only(found.before)), balance(rows.only(found.after))
             _check(before, after, caps=self._caps)
             # What overrules an earlier row means something behind it alone: its id says so.
-            behind = version(known.id for known in facts) if store.corrected else ""
+            behind = version(known.id for known in facts) if found.corrected else ""
+            new = rows.only(found.added).in_groups(found.added_groups)
             keep = new and not dry_run
             shard = self._shards.write(new, files=sources, after=behind) if keep else None
         return ImportReport(
             files=tuple(PurePath(source).name for source in sources),
-            read=read,
+            read=len(given) + len(rejected),
             new=len(new),
-            repeated=given.repeated + store.repeated,
-            contradictions=given.contradictions + store.contradictions,
+            repeated=found.repeated,
+            contradictions=found.contradictions,
             rejected=tuple(rejected),
             reading=report.reading,
             shard=shard,
             before=before,
             after=after,
-            corrected=store.corrected,
+            corrected=found.corrected,
         )
 
     def drop(self, prefix: str) -> Shard:
@@ -161,13 +162,18 @@ class PairStore:
         facts = self._shards.facts(with_aside=with_dropped and bool(shards))
         ids = {_find(prefix, facts) for prefix in shards} or {known.id for known in facts}
         chosen = sorted((known for known in facts if known.id in ids), key=lambda known: known.id)
-        pairs = list(self._stored(chosen))
+        rows, corrects = self._stored(chosen)
+        found = settle(rows, corrects=corrects)
+        pairs = rows.only(found.before).in_groups(found.groups)
         return Dataset(version(ids), tuple(known.id for known in chosen), pairs)
 
     def _read(
-        self, sources: Sequence[str], options: SourceOptions, report: Report
-    ) -> tuple[Labels, list[Rejection], int]:
-        given, rejected, read = Labels(every_source=True), [], 0
+        self,
+        sources: Sequence[str],
+        options: SourceOptions,
+        report: Report,
+        rejected: list[Rejection],
+    ) -> Iterator[LabelledPair]:
         found = (
             item
             for source in sources
@@ -182,28 +188,27 @@ class PairStore:
             if isinstance(item, Rejection):
                 rejected.append(item)
             else:
-                given.add(item)
-        return given, rejected, read
+                yield item
 
-    def _stored(self, facts: Iterable[Facts]) -> Labels:
-        """What these shards say: first those that any order gives the same, by their ids."""
-        found = Labels()
+    def _stored(self, facts: Iterable[Facts]) -> tuple[Pairs, Mask]:
+        """The rows of these shards, and of each whether it corrects what is before it.
+
+        First come those that any order gives the same, by their ids.
+        """
         ordered = sorted(facts, key=lambda f: (f.number, f.created_at) if f.after else (0, f.id))
-        for known in ordered:
-            for row in self._shards.read(known):
-                found.add(LabelledPair(*row), corrects=bool(known.after))
-        found.repeated = found.contradictions = found.corrected = 0
-        return found
+        corrects = [np.full(known.rows, bool(known.after)) for known in ordered]
+        pieces = (piece for known in ordered for piece in self._shards.pieces(known))
+        rows = Pairs.of_pieces(pieces)
+        return rows, np.concatenate([*corrects, np.empty(0, bool)])
 
 
 def balance(pairs: Iterable[LabelledPair]) -> Balance:
     """How pairs are spread over labels and families; the families sorted by name."""
-    kinds = Counter((pair.family, pair.label) for pair in pairs)
-    families: Counter[str] = Counter()
-    for (family, _), count in kinds.items():
-        families[family] += count
-    positives = sum(count for (_, label), count in kinds.items() if label)
-    return Balance(kinds.total(), positives, dict(sorted(families.items())))
+    rows = Pairs.of(pairs)
+    names, of_source = rows.families()
+    counts = np.bincount(of_source[rows.source], minlength=len(names)).tolist()
+    families = {name: count for name, count in zip(names, counts, strict=True) if count}
+    return Balance(len(rows), int(np.count_nonzero(rows.label)), families)
 
 
 def _check(before: Balance, after: Balance, *, caps: PairSettings) -> None:

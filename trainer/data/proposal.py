@@ -1,13 +1,18 @@
 """What is to be held out: the questions, and the documents that they are asked among."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
+
+import pyarrow as pa
 
 from schemas.document import Document
 from schemas.pair import LabelledPair
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet, identified
+from trainer.data.metadata import Documents
 from trainer.data.pairs import Dataset
-from trainer.data.split import NOTHING, HeldOut, groups_of
+from trainer.data.split import NOTHING, Footprint, HeldOut, groups_of
+from trainer.data.table import Mask, Pairs, among, each_text
 from trainer.errors import PairsError
 
 
@@ -18,7 +23,7 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
     share: float,
     keep: Collection[LabelledPair] = (),
     before: HeldOut = NOTHING,
-    trained: Collection[LabelledPair] = (),
+    trained: Footprint | None = None,
     renew: bool = False,
     apart: Sequence[str] = (),
     corpus: int = 50_000,
@@ -33,29 +38,30 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
     `documents`, the dataset, and the canonical DOIs in `searched`. Raises `PairsError` where
     nothing could be held out.
     """
+    rows = Pairs.of(dataset.pairs)
     chosen = split.hold_out(
-        dataset.pairs, share=share, keep=keep, before=before, trained=trained, renew=renew
+        rows, share=share, keep=keep, before=before, trained=trained, renew=renew
     )
+    groups = groups_of(rows)
     if not chosen.pairs:
         raise PairsError(
-            f"no pair can be held out: of {len(groups_of(dataset.pairs)):,} groups (what pairs "
-            "came with) half must train, and those that are kept"
+            f"no pair can be held out: of {len(groups):,} groups (what pairs came with) half must "
+            "train, and those that are kept"
         )
     tested = list(dict.fromkeys(doi for p in chosen.pairs for doi in (p.doi_a, p.doi_b)))
-    others = _others(dataset.pairs, {*documents, *searched}, tested=set(tested))
-    known = [documents.get(doi) or Document(doi=doi) for doi in others]
-    in_pairs = split.dois(dataset.pairs)
+    is_tested = among(rows.words.dois, tested)
+    ranked = _ranked(rows, documents, searched, is_tested=is_tested, tested=set(tested))
     reserve = min(share, 1 - split.LEAST_TRAINED)
-    within = {group for group in groups_of(dataset.pairs) if split.is_within(group, reserve)}
+    within = {group for group in groups if split.is_within(group, reserve)}
     found = HeldOutSet(
         id="",
         dataset=dataset.version,
         groups=chosen.groups,
         apart=tuple(sorted(set(apart))),
         pairs=chosen.pairs,
-        documents={doi: documents.get(doi) or Document(doi=doi) for doi in tested},
-        corpus=sorted(known, key=lambda document: _rank(document, in_pairs))[:corpus],
-        related=_related(dataset.pairs, chosen.pairs, tested=set(tested)),
+        documents=Documents.of(documents.get(doi) or Document(doi=doi) for doi in tested),
+        corpus=[documents.get(doi) or Document(doi=doi) for *_, doi in nsmallest(corpus, ranked)],
+        related=_related(rows, chosen.pairs, is_tested=is_tested),
         retired=chosen.retired,
         reserve=reserve,
         exempt=frozenset(within - chosen.groups),
@@ -63,26 +69,35 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
     return identified(found)
 
 
-def _others(pairs: Iterable[LabelledPair], more: set[str], *, tested: set[str]) -> set[str]:
-    """What may be searched beside `tested`: not what is known to belong with one of them.
+def _ranked(
+    rows: Pairs,
+    documents: Mapping[str, Document],
+    searched: Iterable[str],
+    *,
+    is_tested: Mask,
+    tested: set[str],
+) -> Iterator[tuple[bool, bool, bytes, str]]:
+    """What may be searched beside `tested`, each DOI with its rank: the least come first.
 
     A document that a query cites, but whose pair is not held out, would count as a wrong answer.
     """
-    related = {
-        doi
-        for pair in pairs
-        if pair.label and (pair.doi_a in tested or pair.doi_b in tested)
-        for doi in (pair.doi_a, pair.doi_b)
-    }
-    return (split.dois(pairs) | more) - tested - related
+    belongs = rows.only((rows.label > 0) & rows.touching(is_tested)).used()
+    used = rows.used()
+    known = {doi for doi, document in documents.items() if document.title is not None}
+    in_pairs = set[str]()
+    more = {*documents, *searched}
+    for doi in each_text(rows.words.dois.filter(pa.array(used))):
+        if doi in more:
+            in_pairs.add(doi)
+    for doi in each_text(rows.words.dois.filter(pa.array(used & ~is_tested & ~belongs))):
+        yield doi not in known, True, split.digest(doi), doi
+    for doi in more - in_pairs - tested:
+        yield doi not in known, False, split.digest(doi), doi
 
 
 def _related(
-    pairs: Iterable[LabelledPair], chosen: Iterable[LabelledPair], *, tested: set[str]
+    rows: Pairs, chosen: Iterable[LabelledPair], *, is_tested: Mask
 ) -> tuple[tuple[str, str], ...]:
-    known = {p.key for p in pairs if p.label and p.doi_a in tested and p.doi_b in tested}
+    both = is_tested[rows.doi_a] & is_tested[rows.doi_b] & (rows.label > 0)
+    known = {pair.key for pair in rows.only(both)}
     return tuple(sorted(known - {pair.key for pair in chosen}))
-
-
-def _rank(document: Document, in_pairs: set[str]) -> tuple[bool, bool, bytes]:
-    return document.title is None, document.doi in in_pairs, split.digest(document.doi)

@@ -19,6 +19,7 @@ from worker.files import sync
 NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 FACTS = b"doivec"
 NEW, ASIDE = ".new", "dropped"
+ROWS_A_PIECE = 65_536  # as objects at once
 
 
 class Facts(NamedTuple):
@@ -93,11 +94,18 @@ class ShardFolder:
 
     def read(self, facts: Facts) -> Iterator[tuple[Any, ...]]:
         """The rows of a shard; raises `PairsError` where they are not those of its id."""
+        return rows_of(self.pieces(facts))
+
+    def pieces(self, facts: Facts) -> Iterator[pa.RecordBatch]:
+        """The rows of a shard as columns, a piece after the other; raises as `read` does."""
         path = self._at(facts)
-        rows = read_rows(path, schema=self._schema)
-        if digest(rows, after=facts.after) != facts.id:
+        try:
+            found = digest(rows_of(read_pieces(path, schema=self._schema)), after=facts.after)
+        except UnicodeDecodeError as error:  # its texts were not looked at before
+            raise PairsError(f"{path} was changed: {error}") from error
+        if found != facts.id:
             raise PairsError(f"the shard {path} was changed: its rows are not those of its name")
-        return iter(rows)
+        return read_pieces(path, schema=self._schema)
 
     def _at(self, facts: Facts) -> Path:
         path = self._path / f"{facts.id}.parquet"
@@ -142,28 +150,41 @@ def digest(rows: Iterable[Sequence[Any]], *, after: str = "") -> str:
 
 def write_rows(path: Path, rows: Sequence[Sequence[Any]], *, schema: pa.Schema) -> None:
     """Write rows as a Parquet file with the columns of `schema`, and bring it to the disk."""
-    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
-    arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, compression="zstd")
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, len(rows), ROWS_A_PIECE):
+            columns = zip(*rows[start : start + ROWS_A_PIECE], strict=True)
+            arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
     sync(path)
 
 
 def read_rows(path: Path, *, schema: pa.Schema) -> list[tuple[Any, ...]]:
-    """The rows of a Parquet file, equal texts as one object; raises `PairsError`."""
+    """The rows of a Parquet file; raises `PairsError`."""
     try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise PairsError(f"{path} can't be read: {_first_line(error)}") from error
-    if not table.schema.equals(schema):
-        raise PairsError(f"{path} was changed: it has other columns")
-    try:
-        return list(zip(*map(_values, table.columns), strict=True))
+        return list(rows_of(read_pieces(path, schema=schema)))
     except UnicodeDecodeError as error:  # its texts are not looked at before
         raise PairsError(f"{path} was changed: {error}") from error
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    encoded = column.combine_chunks().dictionary_encode()
+def read_pieces(path: Path, *, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The columns of a Parquet file, so many rows at once; raises `PairsError`."""
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema):
+                raise PairsError(f"{path} was changed: it has other columns")
+            yield from file.iter_batches(batch_size=ROWS_A_PIECE)
+    except (pa.ArrowException, OSError) as error:
+        raise PairsError(f"{path} can't be read: {_first_line(error)}") from error
+
+
+def rows_of(pieces: Iterable[pa.RecordBatch]) -> Iterator[tuple[Any, ...]]:
+    """The rows as Python's values; equal texts of a piece as one object."""
+    for piece in pieces:
+        yield from zip(*map(_values, piece.columns), strict=True)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    encoded = column.dictionary_encode()
     words = [*encoded.dictionary.to_pylist(), None]
     return [words[place] for place in encoded.indices.fill_null(len(words) - 1).to_pylist()]
 

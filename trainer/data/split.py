@@ -5,20 +5,25 @@ groups are held out, and training drops what touches them.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 from itertools import chain
 from math import ceil
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from schemas.pair import LabelledPair
+from trainer.data.table import TEXT, Mask, Pairs, Where, among
 
 SALT = "doivec held-out\0"
 # 0.07 * 100 is 7.000000000000001: without rounding, eight groups of a hundred.
 SHARE_DIGITS = 9
 LEAST_TRAINED = 0.5
 GROUP_PAIRS = 200
-Placed = tuple[int, LabelledPair]
+Places = NDArray[np.int64]
 
 
 class HeldOut(Protocol):
@@ -58,10 +63,22 @@ class Selection(NamedTuple):
 NOTHING = Selection(frozenset(), [])
 
 
+class Footprint(NamedTuple):
+    """The distinct DOIs and groups of some pairs, as Arrow arrays of large strings."""
+
+    dois: pa.Array
+    groups: pa.Array
+
+    def met(self, dois: Iterable[str]) -> set[str]:
+        """Those of the DOIs that are in it."""
+        asked = pa.array(list(dois), TEXT)
+        return set(asked.filter(pa.array(among(asked, self.dois))).to_pylist())
+
+
 class Training(NamedTuple):
     """Pairs to train on, in the order of the input, and how many were dropped for which reason."""
 
-    pairs: list[LabelledPair]
+    pairs: Pairs
     group_dropped: int
     doi_dropped: int
 
@@ -72,7 +89,7 @@ def hold_out(
     share: float,
     keep: Collection[LabelledPair] = (),
     before: HeldOut = NOTHING,
-    trained: Collection[LabelledPair] = (),
+    trained: Footprint | None = None,
     group_pairs: int = GROUP_PAIRS,
     renew: bool = False,
 ) -> Selection:
@@ -91,20 +108,27 @@ def hold_out(
     To `renew` is to test on fresh groups alone: those within `share` (see `is_within`), whatever
     was held out before, which stays held out, but is retired.
     """
-    kept, kept_dois = _kept_groups(pairs, keep), dois(keep)
-    stays = _stay(before, pairs, kept=kept, kept_dois=kept_dois)
-    fresh = _untouched(pairs, trained)
-    free = groups_of(fresh) - groups_of(trained) - kept - stays.groups
-    testable = (p for p in fresh if p.group in free and not _touches(p, kept_dois))
-    tested = _cap(testable, group_pairs)
+    rows, kept_rows = Pairs.of(pairs), Pairs.of(keep)
+    kept = _kept_groups(rows, kept_rows)
+    kept_dois = kept_rows.dois()
+    stays = _stay(before, rows, kept=kept, kept_dois=kept_dois)
+    known = footprint(()) if trained is None else trained
+    is_fresh = ~rows.touching(among(rows.words.dois, known.dois))
+    names = rows.words.groups
+    is_out = among(names, known.groups) | among(names, [*kept, *stays.groups])
+    is_free = _present(rows.group[is_fresh], names) & ~is_out
+    is_testable = is_fresh & is_free[rows.group]
+    is_testable &= ~rows.touching(among(rows.words.dois, kept_dois))
+    tested = _cap(rows, is_testable, group_pairs)
     if renew:
         stays = stays._replace(pairs=[], retired=(*stays.retired, *stays.pairs))
-        groups = _take_all(pairs, stays, tested=tested, share=share)
+        groups = _take_all(rows, stays, tested=tested, share=share)
     else:
-        groups = _choose(pairs, stays, tested=tested, free=free, share=share, kept=kept)
-    added = sorted(placed for group in groups for placed in tested.get(group, ()))
+        groups = _choose(rows, stays, tested=tested, is_free=is_free, share=share, kept=kept)
+    added = np.sort(np.concatenate([*(tested.of(group) for group in groups), NONE]))
+    chosen = names.take(pa.array(groups, pa.int64())).to_pylist()
     return stays._replace(
-        groups=stays.groups | groups, pairs=stays.pairs + [pair for _, pair in added]
+        groups=stays.groups | set(chosen), pairs=stays.pairs + list(rows.only(added))
     )
 
 
@@ -114,15 +138,15 @@ def training_part(pairs: Iterable[LabelledPair], held_out: HeldOut) -> Training:
     `group_dropped` counts the pairs of a chosen or waiting group, `doi_dropped` those of other
     groups that touch a DOI which is, was, or waits to be tested on.
     """
-    pairs = list(pairs)
-    waiting = waiting_groups(pairs, held_out)
-    out = held_out.groups | waiting
-    others = [pair for pair in pairs if pair.group not in out]
-    coming = _cap((pair for pair in pairs if pair.group in waiting), GROUP_PAIRS).values()
-    later = (pair for placed in coming for _, pair in placed)
-    tested = dois(chain(held_out.pairs, held_out.retired, later))
-    free = [pair for pair in others if not _touches(pair, tested)]
-    return Training(free, len(pairs) - len(others), len(others) - len(free))
+    rows = Pairs.of(pairs)
+    waits = among(rows.words.groups, waiting_groups(rows, held_out))
+    is_out = (waits | among(rows.words.groups, held_out.groups))[rows.group]
+    coming = rows.only(_cap(rows, waits[rows.group], GROUP_PAIRS).rows)
+    tested = among(rows.words.dois, dois(chain(held_out.pairs, held_out.retired)))
+    is_free = ~is_out & ~rows.touching(tested | coming.used())
+    dropped = int(np.count_nonzero(is_out))
+    free = rows.only(is_free)
+    return Training(free, dropped, len(rows) - dropped - len(free))
 
 
 def waiting_groups(pairs: Iterable[LabelledPair], held_out: HeldOut) -> set[str]:
@@ -140,26 +164,37 @@ def is_within(group: str, share: float) -> bool:
 
 def dois(pairs: Iterable[LabelledPair]) -> set[str]:
     """All DOIs that stand in `pairs`, on either side."""
-    return {doi for pair in pairs for doi in (pair.doi_a, pair.doi_b)}
+    return set(Pairs.of(pairs).dois().to_pylist())
 
 
 def groups_of(pairs: Iterable[LabelledPair]) -> set[str]:
     """All groups that `pairs` are of."""
-    return {pair.group for pair in pairs}
+    return set(Pairs.of(pairs).group_names().to_pylist())
 
 
-def families(pairs: Iterable[LabelledPair]) -> dict[str, set[str]]:
-    """The groups of each family, by its name in order."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for pair in pairs:
-        found[pair.family].add(pair.group)
-    return dict(sorted(found.items()))
+def footprint(pairs: Iterable[LabelledPair]) -> Footprint:
+    """The DOIs and the groups of pairs, to be known again."""
+    rows = Pairs.of(pairs)
+    return Footprint(rows.dois(), rows.group_names())
+
+
+def united(footprints: Iterable[Footprint]) -> Footprint:
+    """What stands in any of them."""
+    found = footprint(())
+    for one in footprints:
+        both = zip(found, one, strict=True)
+        found = Footprint(*(pa.concat_arrays(texts).unique() for texts in both))
+    return found
 
 
 def spread(pairs: Iterable[LabelledPair], held_out: HeldOut) -> list[tuple[str, tuple[int, int]]]:
     """Of each family by name: how many of its groups are held out, and how many it has."""
-    found = families(pairs).items()
-    return [(name, (len(groups & held_out.groups), len(groups))) for name, groups in found]
+    rows = Pairs.of(pairs)
+    is_held = among(rows.words.groups, held_out.groups)
+    return [
+        (name, (int(np.count_nonzero(is_held[groups])), len(groups)))
+        for name, groups in _families(rows)
+    ]
 
 
 def wanted_of(groups: int, share: float) -> int:
@@ -167,10 +202,11 @@ def wanted_of(groups: int, share: float) -> int:
     return ceil(round(share * groups, SHARE_DIGITS))
 
 
-def touched(held_out: Iterable[LabelledPair], trained: Collection[LabelledPair]) -> int:
+def touched(held_out: Iterable[LabelledPair], trained: Footprint) -> int:
     """How many held-out pairs share a DOI or a group with pairs that a model trained on."""
-    known, groups = dois(trained), groups_of(trained)
-    return sum(pair.group in groups or _touches(pair, known) for pair in held_out)
+    rows = Pairs.of(held_out)
+    knows_group = among(rows.words.groups, trained.groups)[rows.group]
+    return int(np.count_nonzero(knows_group | rows.touching(among(rows.words.dois, trained.dois))))
 
 
 def digest(*parts: str) -> bytes:
@@ -178,120 +214,158 @@ def digest(*parts: str) -> bytes:
     return sha256((SALT + "\0".join(parts)).encode()).digest()
 
 
-def _kept_groups(pairs: Iterable[LabelledPair], keep: Collection[LabelledPair]) -> set[str]:
+NONE = np.empty(0, np.int64)
+
+
+class _Tested(NamedTuple):
+    """The places of pairs to test on, int64, by the code of their group: from `first`, `counts`."""
+
+    rows: Places
+    first: Places
+    counts: Places
+
+    def of(self, group: int) -> Places:
+        """Those of a group."""
+        return self.rows[self.first[group] : self.first[group] + self.counts[group]]
+
+
+def _present(codes: NDArray[np.int32], words: pa.Array) -> Mask:
+    found = np.zeros(len(words), bool)
+    found[codes] = True
+    return found
+
+
+def _kept_groups(rows: Pairs, keep: Pairs) -> set[str]:
     # Also where the dataset has one of these pairs under another group: it must be able to train.
-    keys = {pair.key for pair in keep}
-    return groups_of(keep) | {p.group for p in pairs if keys and p.key in keys}
+    return groups_of(keep) | groups_of(rows.only(rows.having(keep)))
 
 
-def _stay(
-    before: HeldOut, pairs: Iterable[LabelledPair], *, kept: set[str], kept_dois: set[str]
-) -> Selection:
+def _stay(before: HeldOut, rows: Pairs, *, kept: set[str], kept_dois: pa.Array) -> Selection:
     """What was held out, need not train and was not dropped, with the labels it has by now."""
-    labels = {pair.key: pair.label for pair in pairs} if before.pairs else {}
     stays, retired = (
-        [p for p in some if p.group not in kept and not _touches(p, kept_dois)]
+        [p for p, out in zip(some, _is_kept(some, kept, kept_dois), strict=True) if not out]
         for some in (before.pairs, before.retired)
     )
-    labelled = [p._replace(label=labels[p.key]) for p in stays if p.key in labels]
+    labels = labels_of(stays, rows)
+    labelled = [p._replace(label=label) for p, label in labels if label is not None]
     return Selection(before.groups - kept, labelled, tuple(retired))
 
 
-def _untouched(
-    pairs: Sequence[LabelledPair], trained: Collection[LabelledPair]
-) -> Sequence[LabelledPair]:
-    known = dois(trained)
-    return [pair for pair in pairs if not _touches(pair, known)] if known else pairs
+def _is_kept(
+    pairs: Sequence[LabelledPair], kept: set[str], kept_dois: pa.Array
+) -> NDArray[np.bool_]:
+    rows = Pairs.of(pairs)
+    of_group = among(rows.words.groups, kept)[rows.group]
+    return np.asarray(of_group | rows.touching(among(rows.words.dois, kept_dois)))
+
+
+def labels_of(
+    pairs: Sequence[LabelledPair], dataset: Sequence[LabelledPair]
+) -> list[tuple[LabelledPair, int | None]]:
+    """Each of the pairs with the label that it has in the dataset, None where that lacks it."""
+    found = Pairs.of(dataset)
+    found = found.only(found.having(Pairs.of(pairs)))
+    labels = {pair.key: pair.label for pair in found}
+    return [(pair, labels.get(pair.key)) for pair in pairs]
 
 
 def _choose(
-    pairs: Sequence[LabelledPair],
+    rows: Pairs,
     stays: Selection,
     *,
-    tested: Mapping[str, list[Placed]],
-    free: set[str],
+    tested: _Tested,
+    is_free: Mask,
     share: float,
     kept: set[str],
-) -> frozenset[str]:
-    """The further groups, of those that are `free`; `tested` has their pairs to test on."""
-    sources = _sources(pairs)
-    wanted = {
-        name: min(wanted_of(len(groups - kept), share), len(groups) // 2)
-        - len(groups & stays.groups)
-        for name, groups in sources
-    }
-    asking = defaultdict(list)
-    for name, groups in sources:
-        for group in groups:
+) -> list[int]:
+    """The further groups, by their codes, of those that are free."""
+    is_kept, stay = (among(rows.words.groups, names) for names in (kept, stays.groups))
+    wanted, asking = dict[str, int](), defaultdict[int, list[str]](list)
+    for name, groups in _sources(rows):
+        most = min(wanted_of(int(np.count_nonzero(~is_kept[groups])), share), len(groups) // 2)
+        wanted[name] = most - int(np.count_nonzero(stay[groups]))
+        for group in groups[is_free[groups]].tolist():
             asking[group].append(name)
-    room, chosen = _Room(pairs, stays), set()
-    for group in sorted(free, key=digest):
+    room, chosen = _Room(rows, stays), list[int]()
+    for group in _by_digest(rows, np.flatnonzero(is_free)):
         asks = [name for name in asking[group] if wanted[name] > 0]
-        if asks and room.take(group, [pair for _, pair in tested.get(group, ())]):
-            chosen.add(group)
+        if asks and room.take(group, tested.of(group)):
+            chosen.append(group)
             for name in asks:
                 wanted[name] -= 1
-    return frozenset(chosen)
+    return chosen
 
 
-def _take_all(
-    pairs: Sequence[LabelledPair],
-    stays: Selection,
-    *,
-    tested: Mapping[str, list[Placed]],
-    share: float,
-) -> frozenset[str]:
+def _take_all(rows: Pairs, stays: Selection, *, tested: _Tested, share: float) -> list[int]:
     """All fresh groups within `share`, as long as enough is left to train on."""
-    room = _Room(pairs, stays)
-    fresh = sorted((group for group in tested if is_within(group, share)), key=digest)
-    return frozenset(g for g in fresh if room.take(g, [pair for _, pair in tested[g]]))
+    room = _Room(rows, stays)
+    fresh = np.flatnonzero(tested.counts)
+    names = rows.words.groups.take(pa.array(fresh)).to_pylist()
+    within = [group for group, name in zip(fresh, names, strict=True) if is_within(name, share)]
+    ordered = _by_digest(rows, np.array(within, np.int64))
+    return [group for group in ordered if room.take(group, tested.of(group))]
 
 
-def _sources(pairs: Iterable[LabelledPair]) -> list[tuple[str, set[str]]]:
+def _by_digest(rows: Pairs, groups: Places) -> list[int]:
+    names = rows.words.groups.take(pa.array(groups)).to_pylist()
+    ordered = sorted(zip(names, groups.tolist(), strict=True), key=lambda one: digest(one[0]))
+    return [group for _, group in ordered]
+
+
+def _families(rows: Pairs) -> list[tuple[str, Places]]:
+    """The codes of each family's groups, by the families' names in order."""
+    names, of_source = rows.families()
+    size = max(len(rows.words.groups), 1)
+    both = np.unique(of_source[rows.source].astype(np.int64) * size + rows.group)
+    family, group = np.divmod(both, size)
+    found = ((name, group[family == place]) for place, name in enumerate(names))
+    return [(name, groups) for name, groups in found if len(groups)]
+
+
+def _sources(rows: Pairs) -> list[tuple[str, Places]]:
     """The groups of each family; where no family has two, all groups as if they were of one."""
-    found = families(pairs)
-    if any(len(groups) > 1 for groups in found.values()):
-        return list(found.items())
-    return [("", set().union(*found.values()))]
+    found = _families(rows)
+    if any(len(groups) > 1 for _, groups in found):
+        return found
+    return [("", np.unique(rows.group).astype(np.int64))]
 
 
 class _Room:
     """How much is left to train on, while groups are held out one after the other."""
 
-    def __init__(self, pairs: Sequence[LabelledPair], stays: Selection) -> None:
-        self._of_group: dict[str, list[int]] = defaultdict(list)
-        self._of_doi: dict[str, list[int]] = defaultdict(list)
-        for place, pair in enumerate(pairs):
-            self._of_group[pair.group].append(place)
-            self._of_doi[pair.doi_a].append(place)
-            self._of_doi[pair.doi_b].append(place)
-        self._most_lost = (1 - LEAST_TRAINED) * len(pairs)
-        self._lost = self._loss(stays.groups, chain(stays.pairs, stays.retired))
+    def __init__(self, rows: Pairs, stays: Selection) -> None:
+        self._rows = rows
+        self._of_group = Where(rows.group)
+        self._of_doi = Where(np.concatenate([rows.doi_a, rows.doi_b]))
+        self._most_lost = (1 - LEAST_TRAINED) * len(rows)
+        known = among(rows.words.dois, dois(chain(stays.pairs, stays.retired)))
+        self._is_lost = among(rows.words.groups, stays.groups)[rows.group] | rows.touching(known)
+        self._lost = int(np.count_nonzero(self._is_lost))
 
-    def take(self, group: str, tested: Iterable[LabelledPair]) -> bool:
+    def take(self, group: int, tested: Places) -> bool:
         """Hold a group out, unless too little would be left; whether it was."""
-        loss = self._loss([group], tested) - self._lost
-        if len(self._lost) + len(loss) > self._most_lost:
+        codes = np.concatenate([self._rows.doi_a[tested], self._rows.doi_b[tested]])
+        places = [self._of_group.of(group), *map(self._of_doi.of, np.unique(codes).tolist())]
+        touching = np.concatenate(places) % max(len(self._rows), 1)
+        loss = np.unique(touching[~self._is_lost[touching]])
+        if self._lost + len(loss) > self._most_lost:
             return False
-        self._lost |= loss
+        self._is_lost[loss] = True
+        self._lost += len(loss)
         return True
 
-    def _loss(self, groups: Iterable[str], tested: Iterable[LabelledPair]) -> set[int]:
-        places = [self._of_group.get(group, ()) for group in groups]
-        places += [self._of_doi.get(doi, ()) for doi in dois(tested)]
-        return set(chain.from_iterable(places))
 
-
-def _cap(pairs: Iterable[LabelledPair], group_pairs: int) -> dict[str, list[Placed]]:
-    """Of each group's pairs those to test on, each with its place in the input."""
-    groups: dict[str, list[Placed]] = defaultdict(list)
-    for placed in enumerate(pairs):
-        groups[placed[1].group].append(placed)
-    return {
-        group: sorted(placed, key=lambda item: digest(*item[1].key))[:group_pairs]
-        for group, placed in groups.items()
-    }
-
-
-def _touches(pair: LabelledPair, known: set[str]) -> bool:
-    return pair.doi_a in known or pair.doi_b in known
+def _cap(rows: Pairs, mask: Mask, group_pairs: int) -> _Tested:
+    """Of each group's pairs in the mask those to test on, by the SHA-256 of the pair."""
+    places = np.flatnonzero(mask)
+    places = places[np.argsort(rows.group[places], kind="stable")]
+    counts = np.bincount(rows.group[places], minlength=len(rows.words.groups))
+    first = np.cumsum(counts) - counts
+    kept = np.minimum(counts, group_pairs)
+    capped = np.arange(len(places)) - np.repeat(first, counts) < np.repeat(kept, counts)
+    for group in np.flatnonzero(counts > group_pairs).tolist():
+        own = slice(first[group], first[group] + counts[group])
+        placed = zip(rows.only(places[own]), places[own].tolist(), strict=True)
+        ordered = sorted(placed, key=lambda one: digest(*one[0].key))
+        places[own] = [place for _, place in ordered]
+    return _Tested(places[capped], np.cumsum(kept) - kept, kept)

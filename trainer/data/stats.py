@@ -1,23 +1,25 @@
 """What the store of pairs holds: counts, balance, groups, tokens."""
 
-import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from schemas.document import Document
 from schemas.model import render
 from trainer.data import split
 from trainer.data.metadata import MetadataStore
 from trainer.data.pairs import Balance, PairStore, Shard, balance
+from trainer.data.table import Pairs
 from trainer.errors import TrainingError
 from worker.model import checkpoint
 from worker.model.checkpoint import Checkpoint
 from worker.model.origin import BASE, resolve_source
 
 TEXTS_AT_ONCE = 4096
+NONE = np.empty(0, np.int32)
 
 
 class Lengths(NamedTuple):
@@ -46,58 +48,56 @@ class Stats(NamedTuple):
 def of(store: PairStore, metadata: MetadataStore, templates: Sequence[str]) -> Stats:
     """Count what is stored, and the base model's tokens of the texts that `templates` render."""
     dataset = store.dataset()
-    dois = split.dois(dataset.pairs)
-    groups = Counter(pair.group for pair in dataset.pairs)
-    titled, tokens = _read(dois, metadata, templates) if dataset.pairs else (0, {})
-    sides = {"sentence_0": "doi_a", "sentence_1": "doi_b"} if dataset.pairs else {}
+    rows = Pairs.of(dataset.pairs)
+    groups = rows.group_counts()
+    titled, tokens = _read(rows, metadata, templates) if len(rows) else (0, NONE)
+    sides = {"sentence_0": rows.doi_a, "sentence_1": rows.doi_b} if len(rows) else {}
     return Stats(
         dataset.version,
         tuple(store.shards()),
-        balance(dataset.pairs),
-        dict(sorted(Counter(f"{p.source}={p.label}" for p in dataset.pairs).items())),
-        len(groups),
-        max(groups.values(), default=0),
-        len(dois),
+        balance(rows),
+        _sources(rows),
+        int(np.count_nonzero(groups)),
+        int(groups.max(initial=0)),
+        int(np.count_nonzero(rows.used())),
         titled,
-        {
-            name: _summary(tokens, map(attrgetter(side), dataset.pairs))
-            for name, side in sides.items()
-        },
+        {name: _summary(tokens[side]) for name, side in sides.items()},
     )
 
 
+def _sources(rows: Pairs) -> dict[str, int]:
+    """How many pairs each source labelled so: by `source=label`."""
+    kinds = np.bincount(2 * rows.source + rows.label).tolist()
+    names = rows.words.sources.to_pylist()
+    counts = ((f"{names[kind // 2]}={kind % 2}", count) for kind, count in enumerate(kinds))
+    return dict(sorted((name, count) for name, count in counts if count))
+
+
 def _read(
-    dois: set[str], metadata: MetadataStore, templates: Sequence[str]
-) -> tuple[int, dict[str, int]]:
-    """How many of the DOIs have a title; and the tokens of each text that can be rendered."""
+    rows: Pairs, metadata: MetadataStore, templates: Sequence[str]
+) -> tuple[int, NDArray[np.int32]]:
+    """How many of the DOIs have a title; and of each word the tokens of its text, 0 without one."""
     base = checkpoint.read(resolve_source(BASE))
     if not isinstance(base, Checkpoint):
         raise TrainingError(f"the base model can't be read: {base}")
-    titled, tokens = 0, dict.fromkeys(dois, 0)
-    rest = _documents(dois, metadata)
-    while documents := list(islice(rest, TEXTS_AT_ONCE)):
+    used = np.flatnonzero(rows.used())
+    titled, tokens = 0, np.zeros(len(rows.words.dois), np.int32)
+    known = metadata.documents(split.dois(rows))
+    # What a tokenizer says of a text is a hundred times the text: not of all at once.
+    for start in range(0, len(used), TEXTS_AT_ONCE):
+        places = used[start : start + TEXTS_AT_ONCE]
+        dois = rows.words.dois.take(pa.array(places)).to_pylist()
+        documents = [known.get(doi) or Document(doi=doi) for doi in dois]
         titled += sum(document.title is not None for document in documents)
-        read = [(d.doi, text) for d in documents if (text := render(d, templates)) is not None]
-        # What a tokenizer says of a text is a hundred times the text: not of all at once.
-        encodings = base.tokenizer.encode_batch_fast([text for _, text in read])
-        tokens.update((doi, len(e.ids)) for (doi, _), e in zip(read, encodings, strict=True))
+        read = [render(document, templates) for document in documents]
+        has_text = np.array([text is not None for text in read])
+        encodings = base.tokenizer.encode_batch_fast([text for text in read if text is not None])
+        tokens[places[has_text]] = [len(encoding.ids) for encoding in encodings]
     return titled, tokens
 
 
-def _documents(dois: set[str], metadata: MetadataStore) -> Iterator[Document]:
-    known = set[str]()
-    for document in metadata.each(dois):
-        known.add(document.doi)
-        yield document
-    yield from (Document(doi=doi) for doi in dois - known)
-
-
-def _summary(tokens: Mapping[str, int], side: Iterable[str]) -> Lengths:
-    least, total, most, read, unread = sys.maxsize, 0, 0, 0, 0
-    for length in map(tokens.__getitem__, side):
-        if length:
-            least, most = min(least, length), max(most, length)
-            total, read = total + length, read + 1
-        else:
-            unread += 1
-    return Lengths(least if read else 0, total / read if read else 0.0, most, unread)
+def _summary(tokens: NDArray[np.int32]) -> Lengths:
+    read = tokens[tokens > 0]
+    if not len(read):
+        return Lengths(0, 0.0, 0, len(tokens))
+    return Lengths(int(read.min()), float(read.mean()), int(read.max()), len(tokens) - len(read))

@@ -99,7 +99,7 @@ def ask(
         subject.load(),
         choice,
         templates=subject.templates,
-        trained=split.dois(judging.trained_pairs(stores, subject.records)),
+        trained=judging.trained_on(stores, subject.records),
         on_progress=on_progress,
     )
 
@@ -279,7 +279,7 @@ def write_card(
 
 
 def _seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> int:
-    return split.touched(held_out.pairs, judging.trained_pairs(stores, subject.records))
+    return split.touched(held_out.pairs, judging.trained_on(stores, subject.records))
 
 
 def _refuse_seen(stores: Stores, subject: Subject, held_out: HeldOutSet) -> None:

@@ -1,6 +1,6 @@
 """Queries of a person's own, with the DOIs that they should find: which can be judged, and how."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import compress
 from pathlib import PurePath
@@ -16,6 +16,7 @@ from schemas.evaluation import EvalReport, OwnQueries, Slice
 from schemas.job import Rejection
 from schemas.model import render, shorten
 from trainer.data.held_out import HeldOutSet
+from trainer.data.split import Footprint
 from trainer.errors import EvaluationError
 from trainer.evaluation import metrics
 from trainer.evaluation.evaluate import Encoder, encode
@@ -112,12 +113,12 @@ def add(
     choice: Choice,
     *,
     templates: Sequence[str],
-    trained: Collection[str],
+    trained: Footprint,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvalReport:
     """The report with the figures of a person's own queries, as the slice `own queries`.
 
-    `trained` are the DOIs that the model trained on. Raises as `evaluate.score` does.
+    `trained` is what the model trained on. Raises as `evaluate.score` does.
     """
     found = _score(encoder, choice, templates=templates, on_progress=on_progress)
     values = np.array(found, np.float64).reshape(-1, len(QUERY_METRICS))
@@ -130,7 +131,8 @@ def add(
     }
     queries = len(values)
     part = Slice(name=OWN, pairs=0, positives=0, groups=queries, queries=queries, metrics=estimates)
-    seen = sum(not dois_of([q]).isdisjoint(trained) for q in compress(choice.asked, is_judged))
+    met = trained.met(dois_of(choice.asked))
+    seen = sum(not dois_of([q]).isdisjoint(met) for q in compress(choice.asked, is_judged))
     own = OwnQueries(
         file=choice.file,
         queries=choice.given,

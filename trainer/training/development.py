@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from schemas.pair import LabelledPair
 from trainer.data import split
+from trainer.data.table import Pairs, among
 
 SALT = "development"
 
@@ -15,20 +16,18 @@ class Parts(NamedTuple):
     These have a DOI of a training pair: the loss over them would fall as they are learnt by heart.
     """
 
-    trained: Sequence[LabelledPair]
-    development: Sequence[LabelledPair]
+    trained: Pairs
+    development: Pairs
     dropped: int
 
 
 def set_apart(pairs: Sequence[LabelledPair], *, share: float) -> Parts:
     """Set about this share (0 to 1) of the groups apart, the same ones whatever comes later."""
-    if not share:
-        return Parts(pairs, (), 0)
-    chosen = {group for group in split.groups_of(pairs) if _is_within(group, share)}
-    trained = [pair for pair in pairs if pair.group not in chosen]
-    apart = [pair for pair in pairs if pair.group in chosen]
-    known = split.dois(trained)
-    free = [pair for pair in apart if pair.doi_a not in known and pair.doi_b not in known]
+    rows = Pairs.of(pairs)
+    chosen = {group for group in split.groups_of(rows) if share and _is_within(group, share)}
+    is_apart = among(rows.words.groups, chosen)[rows.group]
+    trained, apart = rows.only(~is_apart), rows.only(is_apart)
+    free = apart.only(~apart.touching(trained.used()))
     return Parts(trained, free, len(apart) - len(free))
 
 

@@ -6,13 +6,20 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from schemas.document import Document
 from schemas.model import render
 from schemas.pair import LabelledPair
+from trainer.data.table import Pairs, Where, each_text
 from trainer.training.development import set_apart
 from trainer.training.recipe import Recipe
 
 Columns = dict[str, list[Any]]
+Texts = Sequence[str | None]  # by the codes of DOIs
+Places = NDArray[np.int64]
 
 
 class Examples(NamedTuple):
@@ -32,12 +39,6 @@ class Examples(NamedTuple):
     overlapping: int = 0
 
 
-class _Texts(NamedTuple):
-    pair: LabelledPair
-    a: str
-    b: str
-
-
 def build(
     pairs: Sequence[LabelledPair], documents: Mapping[str, Document], *, recipe: Recipe
 ) -> Examples:
@@ -48,9 +49,11 @@ def build(
     an anchor with several gets is drawn by the recipe's seed. The development split is made like
     them.
     """
-    parts = set_apart(pairs, share=recipe.development_share)
-    made = _build(parts.trained, documents, recipe=recipe)
-    apart = _build(parts.development, documents, recipe=recipe)
+    rows = Pairs.of(pairs)
+    parts = set_apart(rows, share=recipe.development_share)
+    texts = _texts(rows, documents, recipe.templates)
+    made = _build(parts.trained, texts, recipe=recipe)
+    apart = _build(parts.development, texts, recipe=recipe)
     return made._replace(
         unread=made.unread + apart.unread,
         development={
@@ -61,77 +64,79 @@ def build(
     )
 
 
-def _build(
-    pairs: Sequence[LabelledPair], documents: Mapping[str, Document], *, recipe: Recipe
-) -> Examples:
-    read = list(_read(pairs, documents, recipe.templates))
-    positives = [texts for texts in read if texts.pair.label]
-    unread = len(pairs) - len(read)
+def _texts(rows: Pairs, documents: Mapping[str, Document], templates: Sequence[str]) -> Texts:
+    """What is read of each DOI among the words that a pair has."""
+    words = zip(each_text(rows.words.dois), rows.used().tolist(), strict=True)
+    return [
+        render(documents.get(doi) or Document(doi=doi), templates) if is_used else None
+        for doi, is_used in words
+    ]
+
+
+def _build(rows: Pairs, texts: Texts, *, recipe: Recipe) -> Examples:
+    has_text = np.array([text is not None for text in texts], bool)
+    read = rows.only(has_text[rows.doi_a] & has_text[rows.doi_b])
+    positives = np.flatnonzero(read.label)
+    count, unread = len(positives), len(rows) - len(read)
     if not recipe.ranks:
         table: Columns = {
-            "sentence_0": [texts.a for texts in read],
-            "sentence_1": [texts.b for texts in read],
-            "label": [float(texts.pair.label) for texts in read],
+            "sentence_0": [texts[code] for code in read.doi_a.tolist()],
+            "sentence_1": [texts[code] for code in read.doi_b.tolist()],
+            "label": read.label.astype(float).tolist(),
         }
-        return Examples({"pairs": table}, len(read), len(positives), unread)
+        return Examples({"pairs": table}, len(read), count, unread)
     drawn = random.Random(recipe.arguments.seed)  # noqa: S311 - a draw, no secret
     if recipe.group_positives:
-        positives = _cap(positives, recipe.group_positives, drawn=drawn)
-    negatives = _negatives(read, drawn) if "labelled" in recipe.negatives else {}
-    rows = [(t.a, t.b, negatives.get(t.pair)) for t in positives]
-    return Examples(_tables(rows), len(positives), len(positives), unread)
+        positives = _cap(read, positives, recipe.group_positives, drawn=drawn)
+    negatives = _negatives(read, texts, drawn) if "labelled" in recipe.negatives else {}
+    sides = (read.doi_a[positives].tolist(), read.doi_b[positives].tolist())
+    both = zip(*sides, positives.tolist(), strict=True)
+    made = [(texts[a], texts[b], negatives.get(place)) for a, b, place in both]
+    return Examples(_tables(made), len(made), len(made), unread)
 
 
-def _read(
-    pairs: Sequence[LabelledPair], documents: Mapping[str, Document], templates: Sequence[str]
-) -> list[_Texts]:
-    texts: dict[str, str | None] = {}
-    for doi in dict.fromkeys(doi for pair in pairs for doi in (pair.doi_a, pair.doi_b)):
-        texts[doi] = render(documents.get(doi) or Document(doi=doi), templates)
-    sides = ((pair, texts[pair.doi_a], texts[pair.doi_b]) for pair in pairs)
-    return [_Texts(pair, a, b) for pair, a, b in sides if a is not None and b is not None]
+def _cap(read: Pairs, positives: Places, limit: int, *, drawn: random.Random) -> Places:
+    """At most so many of the positives' places of each group, in their order."""
+    where = Where(read.group[positives])
+    codes = np.unique(read.group[positives])
+    names = read.words.groups.take(pa.array(codes)).to_pylist()
+    kept = list[int]()
+    for _, code in sorted(zip(names, codes.tolist(), strict=True)):
+        places = positives[where.of(code)].tolist()
+        kept += drawn.sample(places, limit) if len(places) > limit else places
+    return np.sort(np.array(kept, np.int64))
 
 
-def _cap(positives: Sequence[_Texts], limit: int, *, drawn: random.Random) -> list[_Texts]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, texts in enumerate(positives):
-        groups[texts.pair.group].append(row)
-    kept = (
-        drawn.sample(rows, limit) if len(rows) > limit else rows
-        for _, rows in sorted(groups.items())
-    )
-    return [positives[row] for row in sorted(row for rows in kept for row in rows)]
-
-
-def _negatives(read: Sequence[_Texts], drawn: random.Random) -> dict[LabelledPair, str]:
-    """For each positive a text that is labelled 0 with its anchor, else in its group."""
-    by_anchor: dict[tuple[str, str], list[str]] = defaultdict(list)
-    by_group: dict[str, list[str]] = defaultdict(list)
-    for texts in read:
-        if not texts.pair.label:
-            by_anchor[texts.pair.group, texts.a].append(texts.b)
-            by_group[texts.pair.group].append(texts.b)
-    found: dict[LabelledPair, str] = {}
-    related = _related(read)
-    for texts in read:
-        if texts.pair.label:
-            known = by_anchor.get((texts.pair.group, texts.a)) or by_group.get(texts.pair.group, [])
-            free = [text for text in known if text not in related[texts.a]]
+def _negatives(read: Pairs, texts: Texts, drawn: random.Random) -> dict[int, str]:
+    """For the places of positives a text that is labelled 0 with its anchor, else in its group."""
+    rows = [
+        (group, str(texts[a]), str(texts[b]), label)
+        for group, a, b, label in zip(
+            *(column.tolist() for column in (read.group, read.doi_a, read.doi_b, read.label)),
+            strict=True,
+        )
+    ]
+    by_anchor: dict[tuple[int, str], list[str]] = defaultdict(list)
+    by_group: dict[int, list[str]] = defaultdict(list)
+    related: dict[str, set[str]] = defaultdict(set)
+    for group, a, b, label in rows:
+        if label:
+            related[a] |= {a, b}
+            related[b] |= {a, b}
+        else:
+            by_anchor[group, a].append(b)
+            by_group[group].append(b)
+    found: dict[int, str] = {}
+    for place, (group, a, _, label) in enumerate(rows):
+        if label:
+            known = by_anchor.get((group, a)) or by_group.get(group, [])
+            free = [text for text in known if text not in related[a]]
             if free:
-                found[texts.pair] = drawn.choice(free)
+                found[place] = drawn.choice(free)
     return found
 
 
-def _related(read: Sequence[_Texts]) -> dict[str, set[str]]:
-    related: dict[str, set[str]] = defaultdict(set)
-    for texts in read:
-        if texts.pair.label:
-            related[texts.a] |= {texts.a, texts.b}
-            related[texts.b] |= {texts.a, texts.b}
-    return related
-
-
-def _tables(rows: Sequence[tuple[str, str, str | None]]) -> dict[str, Columns]:
+def _tables(rows: Sequence[tuple[str | None, ...]]) -> dict[str, Columns]:
     triplets = [row for row in rows if row[2] is not None]
     others = [row for row in rows if row[2] is None]
     tables: dict[str, Columns] = {}

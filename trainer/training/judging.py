@@ -8,7 +8,7 @@ from schemas.training import TrainingRecord
 from trainer.data import split
 from trainer.data.held_out import HeldOutSet
 from trainer.data.proposal import propose
-from trainer.data.split import NOTHING, HeldOut
+from trainer.data.split import NOTHING, Footprint, HeldOut
 from trainer.errors import EvaluationError, HeldOutUnknown, PairsError, TrainingError
 from trainer.records import read_records
 from trainer.stores import Stores
@@ -45,7 +45,7 @@ def freeze(
         share=share,
         keep=stores.pairs.dataset(keep).pairs if keep else (),
         before=before,
-        trained=() if is_anew else _trained_by_any(stores),
+        trained=None if is_anew else _trained_by_any(stores),
         apart=stores.settings.pairs.apart,
         corpus=corpus,
     )
@@ -114,8 +114,8 @@ def outdated(stores: Stores) -> str | None:
         frozen = stores.held_out.load()
     except HeldOutUnknown:
         return None
-    labels = {pair.key: pair.label for pair in stores.pairs.dataset().pairs}
-    count = sum(labels.get(pair.key) != pair.label for pair in frozen.pairs)
+    labels = split.labels_of(frozen.pairs, stores.pairs.dataset().pairs)
+    count = sum(label != pair.label for pair, label in labels)
     if not count:
         return None
     return (
@@ -130,9 +130,9 @@ def spread_words(pairs: Iterable[LabelledPair], held_out: HeldOut) -> str:
     return ", ".join(f"{name} {held:,} of {groups:,} groups" for name, (held, groups) in found)
 
 
-def trained_pairs(stores: Stores, records: Iterable[TrainingRecord]) -> set[LabelledPair]:
-    """The pairs that runs of these records trained on, and the runs before them in the lineage."""
-    return _pairs_of(stores, _lineage(stores, records))
+def trained_on(stores: Stores, records: Iterable[TrainingRecord]) -> Footprint:
+    """What runs of these records trained on, and the runs before them in the lineage."""
+    return _trained_by(stores, _lineage(stores, records))
 
 
 def refuse_leaks(
@@ -142,7 +142,7 @@ def refuse_leaks(
     held_out: HeldOutSet,
 ) -> None:
     """Raise `EvaluationError`, with the way out, where a version trained on what is held out."""
-    seen = split.touched(held_out.pairs, trained_pairs(stores, records))
+    seen = split.touched(held_out.pairs, trained_on(stores, records))
     if seen:
         beside = records[-1].held_out[:SHORT]
         raise EvaluationError(
@@ -162,11 +162,11 @@ def _before(stores: Stores, begin: str | None) -> HeldOut:
         return NOTHING
 
 
-def _trained_by_any(stores: Stores) -> set[LabelledPair]:
+def _trained_by_any(stores: Stores) -> Footprint:
     versions = (stores.registry.look(version)[0] for version in stores.registry.versions())
     records = [record for path in versions for record in read_records(path)]
     try:
-        return _pairs_of(stores, records)
+        return _trained_by(stores, records)
     except (HeldOutUnknown, PairsError) as error:
         raise TrainingError(
             f"what a version was trained on is not known here: {error}; `--from {ANEW}` holds out "
@@ -174,12 +174,15 @@ def _trained_by_any(stores: Stores) -> set[LabelledPair]:
         ) from error
 
 
-def _pairs_of(stores: Stores, records: Iterable[TrainingRecord]) -> set[LabelledPair]:
-    found = set[LabelledPair]()
-    for shards, held_out in {(record.shards, record.held_out) for record in records}:
-        dataset = stores.pairs.dataset(shards, with_dropped=True)
-        found.update(split.training_part(dataset.pairs, stores.held_out.load(held_out)).pairs)
-    return found
+def _trained_by(stores: Stores, records: Iterable[TrainingRecord]) -> Footprint:
+    runs = {(record.shards, record.held_out) for record in records}
+    return split.united(_footprint(stores, *run) for run in runs)
+
+
+def _footprint(stores: Stores, shards: Sequence[str], held_out: str) -> Footprint:
+    dataset = stores.pairs.dataset(shards, with_dropped=True)
+    training = split.training_part(dataset.pairs, stores.held_out.load(held_out))
+    return split.footprint(training.pairs)
 
 
 def _lineage(stores: Stores, records: Iterable[TrainingRecord]) -> Iterator[TrainingRecord]:

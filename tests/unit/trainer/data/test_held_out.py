@@ -20,7 +20,7 @@ from trainer.data.pair_files import read
 from trainer.data.pairs import Dataset, PairStore
 from trainer.data.proposal import propose
 from trainer.data.shards import digest
-from trainer.data.split import dois, touched, training_part
+from trainer.data.split import dois, footprint, touched, training_part
 from trainer.errors import HeldOutUnknown, PairsError
 from worker.errors import SourceError
 from worker.settings.ingest import LimitSettings
@@ -224,7 +224,7 @@ def test_a_set_that_is_frozen_again_is_the_same_with_what_came_since(tmp_path: P
         (),
         [*PAIRS, *(p for n in range(20, 30) for p in group(f"g{n}", range(10 * n - 5, 10 * n)))],
     )
-    trained = training_part(PAIRS, frozen).pairs
+    trained = footprint(training_part(PAIRS, frozen).pairs)
     again = store.keep(propose(more, TITLED, share=0.2, before=frozen, trained=trained, corpus=40))
     assert again.groups > frozen.groups
     assert again.pairs[: len(frozen.pairs)] == frozen.pairs
@@ -242,7 +242,7 @@ LATER = [pair for n in range(60) for pair in group(f"later{n}", range(200 + n, 2
 def test_a_renewed_set_is_loaded_as_it_was_and_is_as_old_as_its_questions(tmp_path: Path) -> None:
     store, first = HeldOutStore(tmp_path), freeze(tmp_path)
     assert first.reserve == 0.2
-    trained = training_part([*PAIRS, *LATER], first).pairs
+    trained = footprint(training_part([*PAIRS, *LATER], first).pairs)
     more = Dataset("later", (), [*PAIRS, *LATER])
     how = {"share": 0.2, "before": first, "trained": trained, "corpus": 40}
     renewed = store.keep(propose(more, TITLED, renew=True, **how))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
 from tests.support.strategies import LABELLED_PAIRS
-from trainer.data.split import Selection, dois, hold_out, touched, training_part
+from trainer.data.split import Selection, dois, footprint, hold_out, touched, training_part
 
 PAIRS = st.lists(LABELLED_PAIRS, max_size=40)
 SHARES = st.floats(0, 1)
@@ -79,7 +79,7 @@ def test_what_was_held_out_stays_and_nothing_is_added_that_a_model_trained_on(
     pairs = one_label(pairs)
     everything = one_label(pairs + later)
     before = hold_out(pairs, share=share)
-    trained = training_part(everything if has_trained else pairs, before).pairs
+    trained = footprint(training_part(everything if has_trained else pairs, before).pairs)
     again = hold_out(everything, share=other, before=before, trained=trained)
     assert again.groups >= before.groups
     kept = again.pairs[: len(before.pairs)]
@@ -101,11 +101,11 @@ def test_new_groups_are_held_out_where_a_model_knows_the_old_ones() -> None:
     old = [p for n in range(40) for p in star(f"old {n}", 3)]
     new = [p for n in range(20) for p in star(f"new {n}", 3)]
     before = hold_out(old, share=0.1)
-    trained = training_part(old, before).pairs
+    trained = footprint(training_part(old, before).pairs)
     again = hold_out(old + new, share=0.1, before=before, trained=trained)
     assert Counter(group.split()[0] for group in again.groups) == {"old": 4, "new": 2}
     assert len(again.pairs) == 18
-    everything = training_part(old + new, before).pairs
+    everything = footprint(training_part(old + new, before).pairs)
     assert hold_out(old + new, share=0.1, before=before, trained=everything) == before
 
 
@@ -205,7 +205,7 @@ def test_a_renewal_tests_on_what_no_model_met_and_keeps_what_was_held_out(
     """Groups that came after the first set wait untrained; the second is of these alone."""
     pairs, everything = one_label(pairs), one_label(pairs + later)
     first = hold_out(pairs, share=share)._replace(reserve=share)
-    trained = training_part(everything, first).pairs
+    trained = footprint(training_part(everything, first).pairs)
     second = hold_out(everything, share=share, before=first, trained=trained, renew=True)
     keys = {pair.key for pair in first.pairs}
     assert not {pair.key for pair in second.pairs} & keys
@@ -231,8 +231,8 @@ def test_groups_that_come_later_wait_for_the_next_set() -> None:
     old = [pair for n in range(40) for pair in star(f"old{n}", 3)]
     new = [pair for n in range(60) for pair in star(f"new{n}", 3)]
     first = hold_out(old, share=0.3)._replace(reserve=0.3)
-    trained = training_part(old + new, first).pairs
-    waiting = {p.group for p in new} - groups_of(trained)
+    trained = footprint(training_part(old + new, first).pairs)
+    waiting = {p.group for p in new} - set(trained.groups.to_pylist())
     assert 8 <= len(waiting) <= 30, "about three in ten"
     second = hold_out(old + new, share=0.3, before=first, trained=trained, renew=True)
     assert groups_of(second.pairs) == waiting
