@@ -95,7 +95,7 @@ def train(
     subject = subjects.version_subject(stores, version)
     with Texts("evaluating") as texts:
         reports = assessment.write_card(
-            stores, subject, stores.held_out.load(plan.held_out), on_progress=texts.show
+            stores, subject, stores.held_out.load(plan.held_out).at_hand(), on_progress=texts.show
         )
     path = stores.registry.get(version)[0]
     record = read_record(path)
@@ -126,7 +126,7 @@ def evaluate(
     from trainer.evaluation import assessment, subjects  # noqa: PLC0415 - imports torch
 
     stores = open_stores(read_settings())
-    found = stores.held_out.load(held_out)
+    found = stores.held_out.load(held_out).at_hand()
     own, rejected = _own(stores, found, queries) if queries else (None, [])
     reports: dict[str, EvalReport] = {}
     with Texts("evaluating") as texts:
@@ -169,7 +169,7 @@ def compare(
 
     settings = read_settings()
     stores = open_stores(settings)
-    found, verdicts = stores.held_out.load(held_out), dict[str, Verdict]()
+    found, verdicts = stores.held_out.load(held_out).at_hand(), dict[str, Verdict]()
     with Texts("comparing") as texts:
         for challenger in challengers:
             first, second = subjects.opponents(stores, champion, challenger)

@@ -50,6 +50,10 @@ class HeldOutSet(NamedTuple):
     reserve: float = 0.0
     exempt: frozenset[str] = frozenset()
 
+    def at_hand(self) -> "HeldOutSet":
+        """The same set with its documents made once, to be looked at many times."""
+        return self._replace(documents=dict(self.documents))
+
 
 class HeldOutStore:
     """The frozen sets below `root`, each in a directory `held_out/<id>`."""
@@ -66,10 +70,10 @@ class HeldOutStore:
         pairs and the documents stay what they are, so that whatever could be judged still can;
         what is frozen anew has its own id, and is in force. Raises `PairsError`.
         """
-        learnt = {doi: _learn(document, known) for doi, document in frozen.documents.items()}
-        both = ((document, learnt[doi]) for doi, document in frozen.documents.items())
+        both = ((document, _learn(document, known)) for document in frozen.documents.values())
         if not any(_is_read_otherwise(*one, templates=templates) for one in both):
             return frozen
+        learnt = Documents.of(_learn(document, known) for document in frozen.documents.values())
         corpus = [_learn(document, known) for document in frozen.corpus]
         renewed = frozen._replace(documents=learnt, corpus=corpus)
         return self.keep(identified(renewed), since=self.since(frozen.id))

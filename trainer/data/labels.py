@@ -10,12 +10,10 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trainer.data.table import Codes, Mask, Pairs
+from trainer.data.table import Codes, Mask, Pairs, Places
 
 PAIRS_AT_ONCE = 65_536  # of those of which several rows speak
-Places = NDArray[np.int64]
 
 
 class Said(NamedTuple):
@@ -96,31 +94,33 @@ class Settled(NamedTuple):
     corrected: int
 
 
-def settle(rows: Pairs, *, corrects: Mask, stored: int | None = None) -> Settled:
-    """What counts of rows that came one after the other; stored are the first so many, or all.
+def settle(rows: Pairs, *, corrects: Mask) -> Settled:
+    """What counts of rows that came one after the other: stored ones, and behind them an import's.
 
-    Of these, those in `corrects` overrule what their source said before; what is imported
-    overrules what is stored. Most pairs have one row, which counts; of the others each is heard.
+    `corrects` says of each stored one whether it overrules what its source said before; what is
+    imported overrules what is stored. Most pairs have one row, which counts; of the others all
+    are heard.
     """
-    stored = len(rows) if stored is None else stored
     order = np.argsort(rows.keys, kind="stable")
     first = np.flatnonzero(np.diff(rows.keys[order], prepend=-1))
     counts = np.diff(first, append=len(order))
     alone = np.sort(order[first[counts == 1]])
     found = _Heard()
-    for said in _spoken(rows, order, first[counts > 1], counts[counts > 1]):
-        found.hear(said, corrects=corrects, stored=stored)
-    before, groups = _in_order(found.before, alone[alone < stored], rows.group)
-    added, added_groups = _in_order(found.added, alone[alone >= stored], rows.group)
+    for said in _spoken(rows, order, first=first[counts > 1], counts=counts[counts > 1]):
+        found.hear(said, corrects=corrects)
+    before, groups = _in_order(found.before, alone=alone[alone < len(corrects)], groups=rows.group)
+    added, added_groups = _in_order(
+        found.added, alone=alone[alone >= len(corrects)], groups=rows.group
+    )
     return Settled(
-        before,
-        groups,
-        np.concatenate([alone, np.array(found.after, np.int64)]),
-        added,
-        added_groups,
-        found.repeated,
-        found.contradictions,
-        found.corrected,
+        before=before,
+        groups=groups,
+        after=np.append(alone, np.frombuffer(found.after, np.int64)),
+        added=added,
+        added_groups=added_groups,
+        repeated=found.repeated,
+        contradictions=found.contradictions,
+        corrected=found.corrected,
     )
 
 
@@ -128,7 +128,7 @@ class _Heard:
     """What became of the pairs of which several rows speak.
 
     Of what counts `before` and of what is `added` four numbers each, in one long array: the row by
-    which its pair has its place, the how manieth of the pair it is, its own row, its group.
+    which its pair has its place, which of the pair's rows it is, its own row, its group.
     """
 
     def __init__(self) -> None:
@@ -137,11 +137,11 @@ class _Heard:
         self.after = array("q")
         self.repeated = self.contradictions = self.corrected = 0
 
-    def hear(self, said: Iterable[Said], *, corrects: Mask, stored: int) -> None:
+    def hear(self, said: Iterable[Said], *, corrects: Mask) -> None:
         """Take the rows of one pair in."""
         known, given = Opinions(), Opinions(every_source=True)
         for row in said:
-            if row.row < stored:
+            if row.row < len(corrects):
                 known.add(row, corrects=bool(corrects[row.row]))
             else:
                 given.add(row)
@@ -158,7 +158,9 @@ class _Heard:
         self.corrected += known.corrected
 
 
-def _spoken(rows: Pairs, order: Places, first: Places, counts: Places) -> Iterator[Iterable[Said]]:
+def _spoken(
+    rows: Pairs, order: Places, *, first: Places, counts: Places
+) -> Iterator[Iterable[Said]]:
     """The rows of each pair that has several: in `order` so many from a `first` one."""
     _, of_source = rows.families()
     for start in range(0, len(first), PAIRS_AT_ONCE):
@@ -175,11 +177,11 @@ def _within(counts: Places) -> Places:
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _in_order(heard: "array[int]", alone: Places, groups: Codes) -> tuple[Places, Codes]:
+def _in_order(heard: "array[int]", *, alone: Places, groups: Codes) -> tuple[Places, Codes]:
     """Rows that count, with their groups' codes, in the order in which their pairs came."""
     if not heard:
         return alone, groups[alone]
-    since, nth, row, group = np.array(heard, np.int64).reshape(-1, 4).T
+    since, nth, row, group = np.frombuffer(heard, np.int64).reshape(-1, 4).T
     order = np.lexsort((np.append(nth, np.zeros_like(alone)), np.append(since, alone)))
     every = np.append(group, groups[alone]).astype(np.int32)
     return np.append(row, alone)[order], every[order]

@@ -170,7 +170,10 @@ class MetadataStore:
 
 
 class Documents(Mapping[str, Document]):
-    """Documents by their DOIs; each is made where it is asked for: it takes ten times its row."""
+    """Documents by their DOIs, each made anew where it is asked for: it takes ten times its row.
+
+    Who looks at each many times makes a `dict` of it first.
+    """
 
     def __init__(self, rows: Mapping[str, Row]) -> None:
         self._rows = rows
@@ -182,6 +185,9 @@ class Documents(Mapping[str, Document]):
 
     def __getitem__(self, doi: str) -> Document:
         return _document(self._rows[doi])
+
+    def __contains__(self, doi: object) -> bool:
+        return doi in self._rows
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

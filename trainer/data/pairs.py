@@ -110,12 +110,14 @@ class PairStore:
         file can't be read, `LimitExceeded` where the import goes past the caps, `PairsError`.
         """
         report, rejected = Report(), list[Rejection]()
-        given = Pairs.of(self._read(sources, options, report, rejected))
+        given = Pairs.of(self._read(sources, options, report=report, rejected=rejected))
+        read = len(given) + len(rejected)
         with nullcontext() if dry_run else self._shards.locked():
             facts = self._shards.facts()
             stored, corrects = self._stored(facts)
             rows = Pairs.joined(stored, given)
-            found = settle(rows, corrects=corrects, stored=len(stored))
+            del stored, given
+            found = settle(rows, corrects=corrects)
             before, after = balance(rows.only(found.before)), balance(rows.only(found.after))
             _check(before, after, caps=self._caps)
             # What overrules an earlier row means something behind it alone: its id says so.
@@ -125,7 +127,7 @@ class PairStore:
             shard = self._shards.write(new, files=sources, after=behind) if keep else None
         return ImportReport(
             files=tuple(PurePath(source).name for source in sources),
-            read=len(given) + len(rejected),
+            read=read,
             new=len(new),
             repeated=found.repeated,
             contradictions=found.contradictions,
@@ -171,9 +173,11 @@ class PairStore:
         self,
         sources: Sequence[str],
         options: SourceOptions,
+        *,
         report: Report,
         rejected: list[Rejection],
     ) -> Iterator[LabelledPair]:
+        """The pairs of the sources; what was rejected is put into `rejected`."""
         found = (
             item
             for source in sources
@@ -196,10 +200,15 @@ class PairStore:
         First come those that any order gives the same, by their ids.
         """
         ordered = sorted(facts, key=lambda f: (f.number, f.created_at) if f.after else (0, f.id))
+        rows = Pairs.of_pieces(piece for known in ordered for piece in self._pieces(known))
         corrects = [np.full(known.rows, bool(known.after)) for known in ordered]
-        pieces = (piece for known in ordered for piece in self._shards.pieces(known))
-        rows = Pairs.of_pieces(pieces)
         return rows, np.concatenate([*corrects, np.empty(0, bool)])
+
+    def _pieces(self, facts: Facts) -> Iterator[pa.RecordBatch]:
+        for piece in self._shards.pieces(facts):
+            if any(column.null_count for column in piece.columns):
+                raise PairsError(f"the shard {facts.id} lacks a value")
+            yield piece
 
 
 def balance(pairs: Iterable[LabelledPair]) -> Balance:

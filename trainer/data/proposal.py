@@ -50,7 +50,7 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
         )
     tested = list(dict.fromkeys(doi for p in chosen.pairs for doi in (p.doi_a, p.doi_b)))
     is_tested = among(rows.words.dois, tested)
-    ranked = _ranked(rows, documents, searched, is_tested=is_tested, tested=set(tested))
+    ranked = _ranked(rows, documents, searched=searched, is_tested=is_tested, tested=set(tested))
     reserve = min(share, 1 - split.LEAST_TRAINED)
     within = {group for group in groups if split.is_within(group, reserve)}
     found = HeldOutSet(
@@ -72,8 +72,8 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
 def _ranked(
     rows: Pairs,
     documents: Mapping[str, Document],
-    searched: Iterable[str],
     *,
+    searched: Iterable[str],
     is_tested: Mask,
     tested: set[str],
 ) -> Iterator[tuple[bool, bool, bytes, str]]:
@@ -84,14 +84,12 @@ def _ranked(
     belongs = rows.only((rows.label > 0) & rows.touching(is_tested)).used()
     used = rows.used()
     known = {doi for doi, document in documents.items() if document.title is not None}
-    in_pairs = set[str]()
-    more = {*documents, *searched}
+    more = {*documents, *searched} - tested
     for doi in each_text(rows.words.dois.filter(pa.array(used))):
-        if doi in more:
-            in_pairs.add(doi)
+        more.discard(doi)
     for doi in each_text(rows.words.dois.filter(pa.array(used & ~is_tested & ~belongs))):
         yield doi not in known, True, split.digest(doi), doi
-    for doi in more - in_pairs - tested:
+    for doi in more:
         yield doi not in known, False, split.digest(doi), doi
 
 

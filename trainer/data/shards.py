@@ -97,15 +97,16 @@ class ShardFolder:
         return rows_of(self.pieces(facts))
 
     def pieces(self, facts: Facts) -> Iterator[pa.RecordBatch]:
-        """The rows of a shard as columns, a piece after the other; raises as `read` does."""
+        """The rows of a shard as columns, a piece after the other; raises as `read` does.
+
+        They are read twice from one open file, which another process may set aside meanwhile.
+        """
         path = self._at(facts)
-        try:
-            found = digest(rows_of(read_pieces(path, schema=self._schema)), after=facts.after)
-        except UnicodeDecodeError as error:  # its texts were not looked at before
-            raise PairsError(f"{path} was changed: {error}") from error
-        if found != facts.id:
-            raise PairsError(f"the shard {path} was changed: its rows are not those of its name")
-        return read_pieces(path, schema=self._schema)
+        with _opened(path, schema=self._schema) as file:
+            found = digest(rows_of(_pieces(file)), after=facts.after)
+            if found != facts.id or file.metadata.num_rows != facts.rows:
+                raise PairsError(f"the shard {path} was changed: it isn't what its name says")
+            yield from _pieces(file)
 
     def _at(self, facts: Facts) -> Path:
         path = self._path / f"{facts.id}.parquet"
@@ -160,21 +161,25 @@ def write_rows(path: Path, rows: Sequence[Sequence[Any]], *, schema: pa.Schema) 
 
 def read_rows(path: Path, *, schema: pa.Schema) -> list[tuple[Any, ...]]:
     """The rows of a Parquet file; raises `PairsError`."""
-    try:
-        return list(rows_of(read_pieces(path, schema=schema)))
-    except UnicodeDecodeError as error:  # its texts are not looked at before
-        raise PairsError(f"{path} was changed: {error}") from error
+    with _opened(path, schema=schema) as file:
+        return list(rows_of(_pieces(file)))
 
 
-def read_pieces(path: Path, *, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The columns of a Parquet file, so many rows at once; raises `PairsError`."""
+@contextmanager
+def _opened(path: Path, *, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
                 raise PairsError(f"{path} was changed: it has other columns")
-            yield from file.iter_batches(batch_size=ROWS_A_PIECE)
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise PairsError(f"{path} can't be read: {_first_line(error)}") from error
+    except UnicodeDecodeError as error:  # its texts are not looked at before
+        raise PairsError(f"{path} was changed: {error}") from error
+
+
+def _pieces(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    yield from file.iter_batches(batch_size=ROWS_A_PIECE)
 
 
 def rows_of(pieces: Iterable[pa.RecordBatch]) -> Iterator[tuple[Any, ...]]:

@@ -16,14 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.pair import LabelledPair
-from trainer.data.table import TEXT, Mask, Pairs, Where, among
+from trainer.data.table import Mask, Pairs, Places, Where, among
 
 SALT = "doivec held-out\0"
 # 0.07 * 100 is 7.000000000000001: without rounding, eight groups of a hundred.
 SHARE_DIGITS = 9
 LEAST_TRAINED = 0.5
 GROUP_PAIRS = 200
-Places = NDArray[np.int64]
+NONE = np.empty(0, np.int64)
 
 
 class HeldOut(Protocol):
@@ -69,10 +69,9 @@ class Footprint(NamedTuple):
     dois: pa.Array
     groups: pa.Array
 
-    def met(self, dois: Iterable[str]) -> set[str]:
+    def met(self, dois: Collection[str] | pa.Array) -> set[str]:
         """Those of the DOIs that are in it."""
-        asked = pa.array(list(dois), TEXT)
-        return set(asked.filter(pa.array(among(asked, self.dois))).to_pylist())
+        return set(self.dois.filter(pa.array(among(self.dois, dois))).to_pylist())
 
 
 class Training(NamedTuple):
@@ -116,10 +115,10 @@ def hold_out(
     is_fresh = ~rows.touching(among(rows.words.dois, known.dois))
     names = rows.words.groups
     is_out = among(names, known.groups) | among(names, [*kept, *stays.groups])
-    is_free = _present(rows.group[is_fresh], names) & ~is_out
+    is_free = (rows.only(is_fresh).group_counts() > 0) & ~is_out
     is_testable = is_fresh & is_free[rows.group]
     is_testable &= ~rows.touching(among(rows.words.dois, kept_dois))
-    tested = _cap(rows, is_testable, group_pairs)
+    tested = _cap(rows, is_testable, group_pairs=group_pairs)
     if renew:
         stays = stays._replace(pairs=[], retired=(*stays.retired, *stays.pairs))
         groups = _take_all(rows, stays, tested=tested, share=share)
@@ -141,7 +140,7 @@ def training_part(pairs: Iterable[LabelledPair], held_out: HeldOut) -> Training:
     rows = Pairs.of(pairs)
     waits = among(rows.words.groups, waiting_groups(rows, held_out))
     is_out = (waits | among(rows.words.groups, held_out.groups))[rows.group]
-    coming = rows.only(_cap(rows, waits[rows.group], GROUP_PAIRS).rows)
+    coming = rows.only(_cap(rows, waits[rows.group], group_pairs=GROUP_PAIRS).rows)
     tested = among(rows.words.dois, dois(chain(held_out.pairs, held_out.retired)))
     is_free = ~is_out & ~rows.touching(tested | coming.used())
     dropped = int(np.count_nonzero(is_out))
@@ -205,16 +204,15 @@ def wanted_of(groups: int, share: float) -> int:
 def touched(held_out: Iterable[LabelledPair], trained: Footprint) -> int:
     """How many held-out pairs share a DOI or a group with pairs that a model trained on."""
     rows = Pairs.of(held_out)
-    knows_group = among(rows.words.groups, trained.groups)[rows.group]
-    return int(np.count_nonzero(knows_group | rows.touching(among(rows.words.dois, trained.dois))))
+    groups = trained.groups.filter(pa.array(among(trained.groups, rows.words.groups)))
+    knows_group = among(rows.words.groups, groups)[rows.group]
+    knows_doi = rows.touching(among(rows.words.dois, trained.met(rows.words.dois)))
+    return int(np.count_nonzero(knows_group | knows_doi))
 
 
 def digest(*parts: str) -> bytes:
     """The SHA-256 (32 bytes) by which groups, pairs and documents are put in an order of chance."""
     return sha256((SALT + "\0".join(parts)).encode()).digest()
-
-
-NONE = np.empty(0, np.int64)
 
 
 class _Tested(NamedTuple):
@@ -229,12 +227,6 @@ class _Tested(NamedTuple):
         return self.rows[self.first[group] : self.first[group] + self.counts[group]]
 
 
-def _present(codes: NDArray[np.int32], words: pa.Array) -> Mask:
-    found = np.zeros(len(words), bool)
-    found[codes] = True
-    return found
-
-
 def _kept_groups(rows: Pairs, keep: Pairs) -> set[str]:
     # Also where the dataset has one of these pairs under another group: it must be able to train.
     return groups_of(keep) | groups_of(rows.only(rows.having(keep)))
@@ -243,7 +235,11 @@ def _kept_groups(rows: Pairs, keep: Pairs) -> set[str]:
 def _stay(before: HeldOut, rows: Pairs, *, kept: set[str], kept_dois: pa.Array) -> Selection:
     """What was held out, need not train and was not dropped, with the labels it has by now."""
     stays, retired = (
-        [p for p, out in zip(some, _is_kept(some, kept, kept_dois), strict=True) if not out]
+        [
+            p
+            for p, out in zip(some, _is_kept(some, kept=kept, kept_dois=kept_dois), strict=True)
+            if not out
+        ]
         for some in (before.pairs, before.retired)
     )
     labels = labels_of(stays, rows)
@@ -252,7 +248,7 @@ def _stay(before: HeldOut, rows: Pairs, *, kept: set[str], kept_dois: pa.Array) 
 
 
 def _is_kept(
-    pairs: Sequence[LabelledPair], kept: set[str], kept_dois: pa.Array
+    pairs: Sequence[LabelledPair], *, kept: set[str], kept_dois: pa.Array
 ) -> NDArray[np.bool_]:
     rows = Pairs.of(pairs)
     of_group = among(rows.words.groups, kept)[rows.group]
@@ -355,7 +351,7 @@ class _Room:
         return True
 
 
-def _cap(rows: Pairs, mask: Mask, group_pairs: int) -> _Tested:
+def _cap(rows: Pairs, mask: Mask, *, group_pairs: int) -> _Tested:
     """Of each group's pairs in the mask those to test on, by the SHA-256 of the pair."""
     places = np.flatnonzero(mask)
     places = places[np.argsort(rows.group[places], kind="stable")]

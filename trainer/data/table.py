@@ -21,6 +21,7 @@ TEXT = pa.large_string()  # there may be more than 2 GiB of them
 
 Codes = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Places = NDArray[np.int64]
 
 
 class Words(NamedTuple):
@@ -55,7 +56,7 @@ class Pairs(Sequence[LabelledPair]):
         while some := list(islice(rows, ROWS_AT_ONCE)):
             a, b, label, source, group = zip(*some, strict=True)
             texts = (pa.array(column, TEXT) for column in (a, b, source, group))
-            gathered.add(*texts, label=np.array(label, np.int8))
+            gathered.add(texts, label=np.array(label, np.int8))
         return gathered.pairs()
 
     @classmethod
@@ -64,7 +65,7 @@ class Pairs(Sequence[LabelledPair]):
         gathered = Gathered()
         for piece in pieces:
             texts = (piece[name].cast(TEXT) for name in ("doi_a", "doi_b", "source", "group"))
-            gathered.add(*texts, label=piece["label"].to_numpy())
+            gathered.add(texts, label=piece["label"].to_numpy())
         return gathered.pairs()
 
     @classmethod
@@ -100,7 +101,7 @@ class Pairs(Sequence[LabelledPair]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def only(self, rows: "Mask | NDArray[np.int64] | slice") -> "Pairs":
+    def only(self, rows: "Mask | Places | slice") -> "Pairs":
         """These rows, by a mask or by their places; the words stay."""
         return replace(
             self,
@@ -122,14 +123,12 @@ class Pairs(Sequence[LabelledPair]):
 
     def having(self, others: "Pairs") -> Mask:
         """Of each pair whether its two DOIs stand in one of the `others`, either way round."""
-        codes = self.codes(others.words.dois)
-        a, b = codes[others.doi_a], codes[others.doi_b]
-        return np.isin(self.keys, self._keys(a, b)[(a >= 0) & (b >= 0)])
-
-    def codes(self, dois: pa.Array) -> Codes:
-        """The code of each of the DOIs here, int32; -1 where it is none of the words."""
-        found = pc.index_in(dois, value_set=self.words.dois)
-        return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), np.int32)
+        found = pc.index_in(self.words.dois, value_set=others.words.dois).fill_null(-1)
+        codes = np.asarray(found.to_numpy(zero_copy_only=False), np.int32)
+        a, b = codes[self.doi_a], codes[self.doi_b]
+        is_known = (a >= 0) & (b >= 0)
+        is_known[is_known] = np.isin(others._keys(a[is_known], b[is_known]), others.keys)
+        return is_known
 
     def touching(self, known: Mask) -> Mask:
         """Of each pair whether one of its DOIs is among the `known` ones [words.dois]."""
@@ -205,7 +204,7 @@ class Where:
         self._order = np.argsort(codes, kind="stable")
         self._first = np.concatenate([[0], np.cumsum(np.bincount(codes))])
 
-    def of(self, code: int) -> NDArray[np.int64]:
+    def of(self, code: int) -> Places:
         """The places of a code that stands there, int64, in their order."""
         return np.asarray(self._order[self._first[code] : self._first[code + 1]], np.int64)
 
@@ -219,27 +218,13 @@ class Gathered:
         self._groups: list[pa.Array] = []
         self._labels: list[NDArray[np.int8]] = []
 
-    def add(
-        self,
-        a: pa.Array,
-        b: pa.Array,
-        source: pa.Array,
-        group: pa.Array,
-        *,
-        label: NDArray[np.int8],
-    ) -> None:
-        """Take equally long columns in, the texts as large strings."""
-        texts = ((*self._dois, self._sources, self._groups), (a, b, source, group))
-        for pieces, column in zip(*texts, strict=True):
-            pieces.append(column.dictionary_encode())
-        self._labels.append(label)
+    def add(self, texts: Iterable[pa.Array], *, label: NDArray[np.int8]) -> None:
+        """Take in `doi_a`, `doi_b`, `source`, `group` [pairs], large strings, and `label`."""
+        self._add((column.dictionary_encode() for column in texts), label)
 
     def add_coded(self, pairs: Pairs) -> None:
         """Take pairs in that are columns already."""
-        texts = ((*self._dois, self._sources, self._groups), pairs.coded())
-        for pieces, column in zip(*texts, strict=True):
-            pieces.append(column)
-        self._labels.append(pairs.label)
+        self._add(pairs.coded(), pairs.label)
 
     def pairs(self) -> Pairs:
         """All that was taken in, in its order."""
@@ -249,6 +234,11 @@ class Gathered:
         group, groups = _encode(self._groups)
         label = np.concatenate([*self._labels, np.empty(0, np.int8)])
         return Pairs(doi[:rows], doi[rows:], label, source, group, Words(dois, sources, groups))
+
+    def _add(self, columns: Iterable[pa.Array], label: NDArray[np.int8]) -> None:
+        for pieces, column in zip((*self._dois, self._sources, self._groups), columns, strict=True):
+            pieces.append(column)
+        self._labels.append(label)
 
 
 def _encode(pieces: list[pa.Array]) -> tuple[Codes, pa.Array]:

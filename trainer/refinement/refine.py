@@ -184,7 +184,7 @@ class Refine:
         assessment.check_judges(
             self._stores,
             champion,
-            self._stores.held_out.load(plan.held_out),
+            self._stores.held_out.load(plan.held_out).at_hand(),
             templates=plan.recipe.serving,
             rules=self._stores.settings.gate,
         )
@@ -219,7 +219,7 @@ class Refine:
             when = f"{back.ended_at:%Y-%m-%d %H:%M} UTC"
             words = f"{version[:SHORT]} was rolled back on {when}; --force promotes it again"
             return End(REFUSED, words, version, live)
-        stores, held_out = self._stores, self._stores.held_out.load(plan.held_out)
+        stores, held_out = self._stores, self._stores.held_out.load(plan.held_out).at_hand()
         challenger = subjects.version_subject(stores, version)
         with self._watcher.evaluating() as on_progress:
             told = self._until_told(on_progress)

@@ -24,7 +24,9 @@ class Parts(NamedTuple):
 def set_apart(pairs: Sequence[LabelledPair], *, share: float) -> Parts:
     """Set about this share (0 to 1) of the groups apart, the same ones whatever comes later."""
     rows = Pairs.of(pairs)
-    chosen = {group for group in split.groups_of(rows) if share and _is_within(group, share)}
+    if not share:
+        return Parts(rows, Pairs.of(()), 0)
+    chosen = {group for group in split.groups_of(rows) if _is_within(group, share)}
     is_apart = among(rows.words.groups, chosen)[rows.group]
     trained, apart = rows.only(~is_apart), rows.only(is_apart)
     free = apart.only(~apart.touching(trained.used()))

@@ -8,18 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from schemas.document import Document
 from schemas.model import render
 from schemas.pair import LabelledPair
-from trainer.data.table import Pairs, Where, each_text
+from trainer.data.table import Pairs, Places, Where, each_text
 from trainer.training.development import set_apart
 from trainer.training.recipe import Recipe
 
 Columns = dict[str, list[Any]]
 Texts = Sequence[str | None]  # by the codes of DOIs
-Places = NDArray[np.int64]
 
 
 class Examples(NamedTuple):
@@ -87,18 +85,26 @@ def _build(rows: Pairs, texts: Texts, *, recipe: Recipe) -> Examples:
         return Examples({"pairs": table}, len(read), count, unread)
     drawn = random.Random(recipe.arguments.seed)  # noqa: S311 - a draw, no secret
     if recipe.group_positives:
-        positives = _cap(read, positives, recipe.group_positives, drawn=drawn)
-    negatives = _negatives(read, texts, drawn) if "labelled" in recipe.negatives else {}
-    sides = (read.doi_a[positives].tolist(), read.doi_b[positives].tolist())
-    both = zip(*sides, positives.tolist(), strict=True)
-    made = [(texts[a], texts[b], negatives.get(place)) for a, b, place in both]
-    return Examples(_tables(made), len(made), len(made), unread)
+        positives = _cap(read, positives, limit=recipe.group_positives, drawn=drawn)
+    negatives = _negatives(read, texts, drawn=drawn) if "labelled" in recipe.negatives else {}
+    has_one = np.isin(positives, list(negatives))
+    tables = {
+        "triplets": _sides(read, texts, positives[has_one])
+        | {"negative": [negatives[place] for place in positives[has_one].tolist()]},
+        "pairs": _sides(read, texts, positives[~has_one]),
+    }
+    kept = {name: columns for name, columns in tables.items() if columns["anchor"]}
+    return Examples(kept, len(positives), len(positives), unread)
 
 
-def _cap(read: Pairs, positives: Places, limit: int, *, drawn: random.Random) -> Places:
+def _sides(read: Pairs, texts: Texts, places: Places) -> Columns:
+    sides = {"anchor": read.doi_a[places], "positive": read.doi_b[places]}
+    return {name: [texts[code] for code in codes.tolist()] for name, codes in sides.items()}
+
+
+def _cap(read: Pairs, positives: Places, *, limit: int, drawn: random.Random) -> Places:
     """At most so many of the positives' places of each group, in their order."""
-    where = Where(read.group[positives])
-    codes = np.unique(read.group[positives])
+    where, codes = Where(read.group[positives]), np.unique(read.group[positives])
     names = read.words.groups.take(pa.array(codes)).to_pylist()
     kept = list[int]()
     for _, code in sorted(zip(names, codes.tolist(), strict=True)):
@@ -107,19 +113,14 @@ def _cap(read: Pairs, positives: Places, limit: int, *, drawn: random.Random) ->
     return np.sort(np.array(kept, np.int64))
 
 
-def _negatives(read: Pairs, texts: Texts, drawn: random.Random) -> dict[int, str]:
+def _negatives(read: Pairs, texts: Texts, *, drawn: random.Random) -> dict[int, str]:
     """For the places of positives a text that is labelled 0 with its anchor, else in its group."""
-    rows = [
-        (group, str(texts[a]), str(texts[b]), label)
-        for group, a, b, label in zip(
-            *(column.tolist() for column in (read.group, read.doi_a, read.doi_b, read.label)),
-            strict=True,
-        )
-    ]
+    columns = [column.tolist() for column in (read.group, read.doi_a, read.doi_b, read.label)]
     by_anchor: dict[tuple[int, str], list[str]] = defaultdict(list)
     by_group: dict[int, list[str]] = defaultdict(list)
     related: dict[str, set[str]] = defaultdict(set)
-    for group, a, b, label in rows:
+    for group, code_a, code_b, label in zip(*columns, strict=True):
+        a, b = str(texts[code_a]), str(texts[code_b])
         if label:
             related[a] |= {a, b}
             related[b] |= {a, b}
@@ -127,30 +128,11 @@ def _negatives(read: Pairs, texts: Texts, drawn: random.Random) -> dict[int, str
             by_anchor[group, a].append(b)
             by_group[group].append(b)
     found: dict[int, str] = {}
-    for place, (group, a, _, label) in enumerate(rows):
+    for place, (group, code_a, _, label) in enumerate(zip(*columns, strict=True)):
         if label:
+            a = str(texts[code_a])
             known = by_anchor.get((group, a)) or by_group.get(group, [])
             free = [text for text in known if text not in related[a]]
             if free:
                 found[place] = drawn.choice(free)
     return found
-
-
-def _tables(rows: Sequence[tuple[str | None, ...]]) -> dict[str, Columns]:
-    triplets = [row for row in rows if row[2] is not None]
-    others = [row for row in rows if row[2] is None]
-    tables: dict[str, Columns] = {}
-    if triplets:
-        tables["triplets"] = dict(
-            zip(
-                ("anchor", "positive", "negative"),
-                map(list, zip(*triplets, strict=True)),
-                strict=True,
-            )
-        )
-    if others:
-        tables["pairs"] = {
-            "anchor": [a for a, _, _ in others],
-            "positive": [b for _, b, _ in others],
-        }
-    return tables

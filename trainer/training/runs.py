@@ -90,6 +90,7 @@ def plan(stores: Stores, recipe: Recipe, *, parent: str, shards: Sequence[str] =
     supplied = stores.supply(dois, templates=recipe.serving)
     held_out, told = judging.in_force(stores, templates=recipe.templates)
     documents = stores.metadata.documents(dois)
+    del dois  # of millions of pairs it is most of what is in memory
     training = split.training_part(dataset.pairs, held_out)
     records = read_records(begun.path) if begun.name != BASE else ()
     judging.refuse_leaks(stores, begun.name[:SHORT], records, held_out)

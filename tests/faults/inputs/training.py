@@ -109,14 +109,14 @@ def _open_metadata(folder: Path) -> Iterator[Case]:
 
 
 def _reads_back(rng: Random, store: MetadataStore, root: Path) -> bool:
-    for document in store.each():
+    for document in store.documents().values():
         check_document(document)
     shards = sorted((root / "metadata").glob("*.parquet"))
     for shard in shards[rng.randrange(3) :]:
         shard.write_bytes(noise.damaged(rng, shard.read_bytes()))
         break
     try:
-        for document in store.each():
+        for document in store.documents().values():
             check_document(document)
     except PairsError as error:
         check_reason(error)

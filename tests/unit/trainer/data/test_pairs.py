@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
 from tests.support.paths import DATA
-from trainer.data.pairs import Balance, ImportReport, PairStore, balance
+from trainer.data.pairs import SCHEMA, Balance, ImportReport, PairStore, balance
+from trainer.data.shards import FACTS, ShardFolder
+from trainer.data.table import Pairs
 from trainer.errors import LimitExceeded, PairsError
 from worker.errors import SourceError
 from worker.settings.ingest import LimitSettings
@@ -407,9 +409,26 @@ def test_a_shard_with_other_pairs_is_refused(tmp_path: Path) -> None:
     pq.write_table(damaged, path)
     with pytest.raises(PairsError, match=r"was changed: .*codec can't decode"):
         store(tmp_path).dataset()
+    note = json.loads(good.schema.metadata[FACTS])
+    for rows_told in (0, -1, 99):
+        told = {FACTS: json.dumps(note | {"rows": rows_told})}
+        pq.write_table(good.replace_schema_metadata(told), path)
+        with pytest.raises(PairsError, match="was changed"):
+            store(tmp_path).dataset()
     path.write_bytes(b"PAR1")
     with pytest.raises(PairsError, match="is no shard"):
         store(tmp_path).shards()
+
+
+def test_a_shard_that_is_set_aside_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    pairs = store(tmp_path)
+    report = pairs.import_files([table(tmp_path, rows(chain(4)))])
+    folder = ShardFolder(tmp_path / "trainer" / "pairs", schema=SCHEMA)
+    (facts,) = folder.facts()
+    reading = folder.pieces(facts)
+    first = next(reading)
+    pairs.drop(report.shard or "")
+    assert Pairs.of_pieces([first, *reading]) == chain(4)
 
 
 def test_a_shard_under_another_name_is_refused(tmp_path: Path) -> None:
