@@ -28,7 +28,6 @@ from worker.stopping import Stopping
 from worker.ticker import Ticker
 
 QUEUE, REFINE_TASK = "trainer", "trainer.refine"
-FOREVER = {"max_retries": None, "interval_start": 0.1, "interval_step": 0.5, "interval_max": 5.0}
 PAUSE_S = 1.0
 log = logging.getLogger(__name__)
 
@@ -57,12 +56,13 @@ def beat_options(settings: Settings) -> dict[str, Any]:
         "task": REFINE_TASK,
         "schedule": Slots(settings.schedule).crontab,
         "kwargs": {"slot": BeatLazyFunc(latest_slot, settings.schedule)},
-        "options": {"queue": QUEUE, "retry": True, "retry_policy": FOREVER},
+        "options": {"queue": QUEUE, "retry": False},
     }
     return {
         "timezone": settings.schedule.time_zone,
         "beat_schedule": {"refine": entry},
         "beat_schedule_filename": str(path),
+        "beat_scheduler": "trainer.beat:PatientScheduler",
     }
 
 

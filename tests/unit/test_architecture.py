@@ -116,7 +116,7 @@ ROOMS = {
     "celery": {
         *("worker/app.py", "worker/tasks.py", "worker/stopping.py", "worker/threads.py"),
         *("worker/bootstrap.py", "worker/runtime.py"),
-        *("trainer/tasks.py", "trainer/refinement/slots.py"),
+        *("trainer/tasks.py", "trainer/beat.py", "trainer/refinement/slots.py"),
     },
 }
 LONGEST_LINES = 40

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 from typing import Any, NamedTuple
 
 import pytest
 import redis as plain_redis
 from celery.beat import PersistentScheduler
+from kombu.utils.imports import symbol_by_name
 
 from schemas.history import Entry
 from schemas.model import ModelVersion
@@ -595,6 +597,36 @@ def test_a_trainer_told_to_stop_ends_and_the_next_one_goes_on(deployment: Deploy
     with deployment.redis_client() as client:
         asked = Request.model_validate_json(client.get("doivec:note:refine") or b"")  # type: ignore[arg-type] - typed for async too
     assert (asked.wishes, asked.starts) == ({"recipe": str(path)}, 0)
+
+
+@pytest.mark.parametrize("was_connected", [True, False])
+def test_a_slot_is_sent_though_redis_was_away_when_it_was_due(
+    redis_server: RedisServer, tmp_path: Path, was_connected: bool
+) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    comes_back = Timer(0.3, server.start)
+    settings = settings_of(server, data_dir=tmp_path)
+    application = make_app(lambda: settings)
+    application.conf.update(beat_options(settings))
+    make = symbol_by_name(application.conf.beat_scheduler)
+    beat = make(app=application, schedule_filename=str(tmp_path / "beat"))
+    try:
+        beat.schedule["refine"].last_run_at = datetime.now(UTC) - timedelta(days=8)
+        if was_connected:
+            assert beat.producer.channel
+        server.kill()
+        comes_back.start()
+        beat.tick()
+        beat.tick()
+        with plain_redis.Redis.from_url(server.url) as client:
+            assert client.llen(QUEUE) == 1
+    finally:
+        if comes_back.ident:
+            comes_back.join()
+        beat.close()
+        application.close()
+        server.stop()
 
 
 def test_schedule_runs_in_the_foreground_with_its_state_in_the_data_directory(
