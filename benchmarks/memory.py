@@ -1,10 +1,10 @@
 """What the trainer's work on pairs takes of memory: import, count, hold out, plan, bootstrap.
 
-`python -m benchmarks.memory [PAIRS]` writes `benchmarks/results/memory.json`: two minutes of one core
-for 300,000 pairs, three quarters of an hour for ten million. The pairs are made up: ten of each group,
-DOIs of usual length, three pairs of four with a DOI that another one has, a title for one DOI in five.
-Each step runs in a process of its own, whose largest resident size is told, less what its imports
-take (0.5 GiB).
+`python -m benchmarks.memory [PAIRS]` writes `benchmarks/results/memory.json`: two minutes of one
+core for 300,000 pairs, three quarters of an hour for ten million. The pairs are made up: ten of
+each group, DOIs of usual length, three pairs of four with a DOI that another one has, a title for
+one DOI in five. Each step runs in a process of its own, whose largest resident size is told, less
+what its imports take (0.5 GiB).
 """
 
 import json
