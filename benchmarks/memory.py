@@ -2,9 +2,9 @@
 
 `python -m benchmarks.memory [PAIRS]` writes `benchmarks/results/memory.json`: two minutes of one
 core for 300,000 pairs, three quarters of an hour for ten million. The pairs are made up: ten of
-each group, DOIs of usual length, three pairs of four with a DOI that another one has, a title for
-one DOI in five. Each step runs in a process of its own, whose largest resident size is told, less
-what its imports take (0.5 GiB).
+each group, which share their first DOI, two second DOIs of three in another pair too, DOIs of
+usual length, a title for one in five. Each step runs in a process of its own, whose largest
+resident size is told, less what its imports take (0.5 GiB).
 """
 
 import json

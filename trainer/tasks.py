@@ -62,7 +62,7 @@ def beat_options(settings: Settings) -> dict[str, Any]:
         "timezone": settings.schedule.time_zone,
         "beat_schedule": {"refine": entry},
         "beat_schedule_filename": str(path),
-        "beat_scheduler": "trainer.beat:PatientScheduler",
+        "beat_scheduler": "trainer.refinement.beat:PatientScheduler",
     }
 
 

@@ -84,7 +84,7 @@ ROOMS = {
         "worker/sources/parquet.py",
         *(
             f"trainer/data/{name}.py"
-            for name in ("shards", "pairs", "pair_files", "metadata", "held_out")
+            for name in ("shards", "table", "pairs", "pair_files", "metadata", "held_out")
         ),
     },
     "bibtexparser": {"worker/sources/bibtex.py"},
@@ -107,7 +107,7 @@ ROOMS = {
         "trainer/card/push.py",
     },
     "tenacity": {"worker/patience.py", "worker/metadata/registries/client.py"},
-    "kombu": {"worker/app.py", "trainer/tasks.py"},
+    "kombu": {"worker/app.py", "trainer/tasks.py", "trainer/refinement/beat.py"},
     "qdrant_client": {
         f"worker/store/{name}.py"
         for name in ("server", "connection", "aliases", "messages", "failures")
@@ -116,7 +116,7 @@ ROOMS = {
     "celery": {
         *("worker/app.py", "worker/tasks.py", "worker/stopping.py", "worker/threads.py"),
         *("worker/bootstrap.py", "worker/runtime.py"),
-        *("trainer/tasks.py", "trainer/beat.py", "trainer/refinement/slots.py"),
+        *("trainer/tasks.py", "trainer/refinement/beat.py", "trainer/refinement/slots.py"),
     },
 }
 LONGEST_LINES = 40

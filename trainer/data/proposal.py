@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 
-import pyarrow as pa
-
 from schemas.document import Document
 from schemas.pair import LabelledPair
 from trainer.data import split
@@ -12,7 +10,7 @@ from trainer.data.held_out import HeldOutSet, identified
 from trainer.data.metadata import Documents
 from trainer.data.pairs import Dataset
 from trainer.data.split import NOTHING, Footprint, HeldOut, groups_of
-from trainer.data.table import Mask, Pairs, among, each_text
+from trainer.data.table import Mask, Pairs
 from trainer.errors import PairsError
 
 
@@ -49,7 +47,7 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
             "train, and those that are kept"
         )
     tested = list(dict.fromkeys(doi for p in chosen.pairs for doi in (p.doi_a, p.doi_b)))
-    is_tested = among(rows.words.dois, tested)
+    is_tested = rows.words.dois.among(tested)
     ranked = _ranked(rows, documents, searched=searched, is_tested=is_tested, tested=set(tested))
     reserve = min(share, 1 - split.LEAST_TRAINED)
     within = {group for group in groups if split.is_within(group, reserve)}
@@ -85,9 +83,9 @@ def _ranked(
     used = rows.used()
     known = {doi for doi, document in documents.items() if document.title is not None}
     more = {*documents, *searched} - tested
-    for doi in each_text(rows.words.dois.filter(pa.array(used))):
+    for doi in rows.words.dois.only(used):
         more.discard(doi)
-    for doi in each_text(rows.words.dois.filter(pa.array(used & ~is_tested & ~belongs))):
+    for doi in rows.words.dois.only(used & ~is_tested & ~belongs):
         yield doi not in known, True, split.digest(doi), doi
     for doi in more:
         yield doi not in known, False, split.digest(doi), doi

@@ -12,11 +12,10 @@ from math import ceil
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.pair import LabelledPair
-from trainer.data.table import Mask, Pairs, Places, Where, among
+from trainer.data.table import Mask, Pairs, Places, Texts, Where
 
 SALT = "doivec held-out\0"
 # 0.07 * 100 is 7.000000000000001: without rounding, eight groups of a hundred.
@@ -64,14 +63,14 @@ NOTHING = Selection(frozenset(), [])
 
 
 class Footprint(NamedTuple):
-    """The distinct DOIs and groups of some pairs, as Arrow arrays of large strings."""
+    """The distinct DOIs and groups of some pairs, each once."""
 
-    dois: pa.Array
-    groups: pa.Array
+    dois: Texts
+    groups: Texts
 
-    def met(self, dois: Collection[str] | pa.Array) -> set[str]:
+    def met(self, dois: Texts | Collection[str]) -> set[str]:
         """Those of the DOIs that are in it."""
-        return set(self.dois.filter(pa.array(among(self.dois, dois))).to_pylist())
+        return set(self.dois.only(self.dois.among(dois)))
 
 
 class Training(NamedTuple):
@@ -112,12 +111,12 @@ def hold_out(
     kept_dois = kept_rows.dois()
     stays = _stay(before, rows, kept=kept, kept_dois=kept_dois)
     known = footprint(()) if trained is None else trained
-    is_fresh = ~rows.touching(among(rows.words.dois, known.dois))
+    is_fresh = ~rows.touching(rows.words.dois.among(known.dois))
     names = rows.words.groups
-    is_out = among(names, known.groups) | among(names, [*kept, *stays.groups])
+    is_out = names.among(known.groups) | names.among([*kept, *stays.groups])
     is_free = (rows.only(is_fresh).group_counts() > 0) & ~is_out
     is_testable = is_fresh & is_free[rows.group]
-    is_testable &= ~rows.touching(among(rows.words.dois, kept_dois))
+    is_testable &= ~rows.touching(rows.words.dois.among(kept_dois))
     tested = _cap(rows, is_testable, group_pairs=group_pairs)
     if renew:
         stays = stays._replace(pairs=[], retired=(*stays.retired, *stays.pairs))
@@ -125,7 +124,7 @@ def hold_out(
     else:
         groups = _choose(rows, stays, tested=tested, is_free=is_free, share=share, kept=kept)
     added = np.sort(np.concatenate([*(tested.of(group) for group in groups), NONE]))
-    chosen = names.take(pa.array(groups, pa.int64())).to_pylist()
+    chosen = names.at(np.array(groups, np.int64))
     return stays._replace(
         groups=stays.groups | set(chosen), pairs=stays.pairs + list(rows.only(added))
     )
@@ -138,10 +137,10 @@ def training_part(pairs: Iterable[LabelledPair], held_out: HeldOut) -> Training:
     groups that touch a DOI which is, was, or waits to be tested on.
     """
     rows = Pairs.of(pairs)
-    waits = among(rows.words.groups, waiting_groups(rows, held_out))
-    is_out = (waits | among(rows.words.groups, held_out.groups))[rows.group]
+    waits = rows.words.groups.among(waiting_groups(rows, held_out))
+    is_out = (waits | rows.words.groups.among(held_out.groups))[rows.group]
     coming = rows.only(_cap(rows, waits[rows.group], group_pairs=GROUP_PAIRS).rows)
-    tested = among(rows.words.dois, dois(chain(held_out.pairs, held_out.retired)))
+    tested = rows.words.dois.among(dois(chain(held_out.pairs, held_out.retired)))
     is_free = ~is_out & ~rows.touching(tested | coming.used())
     dropped = int(np.count_nonzero(is_out))
     free = rows.only(is_free)
@@ -163,12 +162,12 @@ def is_within(group: str, share: float) -> bool:
 
 def dois(pairs: Iterable[LabelledPair]) -> set[str]:
     """All DOIs that stand in `pairs`, on either side."""
-    return set(Pairs.of(pairs).dois().to_pylist())
+    return set(Pairs.of(pairs).dois())
 
 
 def groups_of(pairs: Iterable[LabelledPair]) -> set[str]:
     """All groups that `pairs` are of."""
-    return set(Pairs.of(pairs).group_names().to_pylist())
+    return set(Pairs.of(pairs).group_names())
 
 
 def footprint(pairs: Iterable[LabelledPair]) -> Footprint:
@@ -182,14 +181,14 @@ def united(footprints: Iterable[Footprint]) -> Footprint:
     found = footprint(())
     for one in footprints:
         both = zip(found, one, strict=True)
-        found = Footprint(*(pa.concat_arrays(texts).unique() for texts in both))
+        found = Footprint(*(mine.joined(theirs) for mine, theirs in both))
     return found
 
 
 def spread(pairs: Iterable[LabelledPair], held_out: HeldOut) -> list[tuple[str, tuple[int, int]]]:
     """Of each family by name: how many of its groups are held out, and how many it has."""
     rows = Pairs.of(pairs)
-    is_held = among(rows.words.groups, held_out.groups)
+    is_held = rows.words.groups.among(held_out.groups)
     return [
         (name, (int(np.count_nonzero(is_held[groups])), len(groups)))
         for name, groups in _families(rows)
@@ -204,9 +203,9 @@ def wanted_of(groups: int, share: float) -> int:
 def touched(held_out: Iterable[LabelledPair], trained: Footprint) -> int:
     """How many held-out pairs share a DOI or a group with pairs that a model trained on."""
     rows = Pairs.of(held_out)
-    groups = trained.groups.filter(pa.array(among(trained.groups, rows.words.groups)))
-    knows_group = among(rows.words.groups, groups)[rows.group]
-    knows_doi = rows.touching(among(rows.words.dois, trained.met(rows.words.dois)))
+    groups = trained.groups.only(trained.groups.among(rows.words.groups))
+    knows_group = rows.words.groups.among(groups)[rows.group]
+    knows_doi = rows.touching(rows.words.dois.among(trained.met(rows.words.dois)))
     return int(np.count_nonzero(knows_group | knows_doi))
 
 
@@ -232,7 +231,7 @@ def _kept_groups(rows: Pairs, keep: Pairs) -> set[str]:
     return groups_of(keep) | groups_of(rows.only(rows.having(keep)))
 
 
-def _stay(before: HeldOut, rows: Pairs, *, kept: set[str], kept_dois: pa.Array) -> Selection:
+def _stay(before: HeldOut, rows: Pairs, *, kept: set[str], kept_dois: Texts) -> Selection:
     """What was held out, need not train and was not dropped, with the labels it has by now."""
     stays, retired = (
         [
@@ -248,11 +247,11 @@ def _stay(before: HeldOut, rows: Pairs, *, kept: set[str], kept_dois: pa.Array) 
 
 
 def _is_kept(
-    pairs: Sequence[LabelledPair], *, kept: set[str], kept_dois: pa.Array
+    pairs: Sequence[LabelledPair], *, kept: set[str], kept_dois: Texts
 ) -> NDArray[np.bool_]:
     rows = Pairs.of(pairs)
-    of_group = among(rows.words.groups, kept)[rows.group]
-    return np.asarray(of_group | rows.touching(among(rows.words.dois, kept_dois)))
+    of_group = rows.words.groups.among(kept)[rows.group]
+    return np.asarray(of_group | rows.touching(rows.words.dois.among(kept_dois)))
 
 
 def labels_of(
@@ -275,7 +274,7 @@ def _choose(
     kept: set[str],
 ) -> list[int]:
     """The further groups, by their codes, of those that are free."""
-    is_kept, stay = (among(rows.words.groups, names) for names in (kept, stays.groups))
+    is_kept, stay = (rows.words.groups.among(names) for names in (kept, stays.groups))
     wanted, asking = dict[str, int](), defaultdict[int, list[str]](list)
     for name, groups in _sources(rows):
         most = min(wanted_of(int(np.count_nonzero(~is_kept[groups])), share), len(groups) // 2)
@@ -296,14 +295,14 @@ def _take_all(rows: Pairs, stays: Selection, *, tested: _Tested, share: float) -
     """All fresh groups within `share`, as long as enough is left to train on."""
     room = _Room(rows, stays)
     fresh = np.flatnonzero(tested.counts)
-    names = rows.words.groups.take(pa.array(fresh)).to_pylist()
+    names = rows.words.groups.at(fresh)
     within = [group for group, name in zip(fresh, names, strict=True) if is_within(name, share)]
     ordered = _by_digest(rows, np.array(within, np.int64))
     return [group for group in ordered if room.take(group, tested.of(group))]
 
 
 def _by_digest(rows: Pairs, groups: Places) -> list[int]:
-    names = rows.words.groups.take(pa.array(groups)).to_pylist()
+    names = rows.words.groups.at(groups)
     ordered = sorted(zip(names, groups.tolist(), strict=True), key=lambda one: digest(one[0]))
     return [group for _, group in ordered]
 
@@ -334,8 +333,8 @@ class _Room:
         self._of_group = Where(rows.group)
         self._of_doi = Where(np.concatenate([rows.doi_a, rows.doi_b]))
         self._most_lost = (1 - LEAST_TRAINED) * len(rows)
-        known = among(rows.words.dois, dois(chain(stays.pairs, stays.retired)))
-        self._is_lost = among(rows.words.groups, stays.groups)[rows.group] | rows.touching(known)
+        known = rows.words.dois.among(dois(chain(stays.pairs, stays.retired)))
+        self._is_lost = rows.words.groups.among(stays.groups)[rows.group] | rows.touching(known)
         self._lost = int(np.count_nonzero(self._is_lost))
 
     def take(self, group: int, tested: Places) -> bool:

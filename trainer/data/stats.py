@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.document import Document
@@ -68,7 +67,7 @@ def of(store: PairStore, metadata: MetadataStore, templates: Sequence[str]) -> S
 def _sources(rows: Pairs) -> dict[str, int]:
     """How many pairs each source labelled so: by `source=label`."""
     kinds = np.bincount(2 * rows.source + rows.label).tolist()
-    names = rows.words.sources.to_pylist()
+    names = list(rows.words.sources)
     counts = ((f"{names[kind // 2]}={kind % 2}", count) for kind, count in enumerate(kinds))
     return dict(sorted((name, count) for name, count in counts if count))
 
@@ -86,7 +85,7 @@ def _read(
     # What a tokenizer says of a text is a hundred times the text: not of all at once.
     for start in range(0, len(used), TEXTS_AT_ONCE):
         places = used[start : start + TEXTS_AT_ONCE]
-        dois = rows.words.dois.take(pa.array(places)).to_pylist()
+        dois = rows.words.dois.at(places)
         documents = [known.get(doi) or Document(doi=doi) for doi in dois]
         titled += sum(document.title is not None for document in documents)
         read = [render(document, templates) for document in documents]

@@ -7,6 +7,7 @@ which is kept once.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import eq
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -24,12 +25,53 @@ Mask = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
 
-class Words(NamedTuple):
-    """Distinct texts, in Arrow arrays; a text's code is its place there."""
+class Texts:
+    """Distinct texts, an Arrow array; a text's code is its place among them."""
 
-    dois: pa.Array
-    sources: pa.Array
-    groups: pa.Array
+    def __init__(self, array: pa.Array) -> None:
+        self.array = array
+
+    @classmethod
+    def of(cls, texts: "Texts | Collection[str]") -> "Texts":
+        """Texts that are distinct already."""
+        return texts if isinstance(texts, Texts) else cls(pa.array(list(texts), TEXT))
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ROWS_AT_ONCE):  # not all as objects at once
+            yield from self.array[start : start + ROWS_AT_ONCE].to_pylist()
+
+    def at(self, codes: "Codes | Places") -> list[str]:
+        """The texts of these codes."""
+        return list(self.array.take(pa.array(codes)).to_pylist())
+
+    def only(self, mask: Mask) -> "Texts":
+        """Those in the mask; they have other codes."""
+        return Texts(self.array.filter(pa.array(mask)))
+
+    def joined(self, others: "Texts") -> "Texts":
+        """These and the others, each once."""
+        return Texts(pa.concat_arrays([self.array, others.array]).unique())
+
+    def codes_in(self, others: "Texts") -> Codes:
+        """The code that each text has among others, int32; -1 where it isn't among them."""
+        found = pc.index_in(self.array, value_set=others.array).fill_null(-1)
+        return np.asarray(found.to_numpy(zero_copy_only=False), np.int32)
+
+    def among(self, others: "Texts | Collection[str]") -> Mask:
+        """Of each text whether it is one of the others."""
+        found = pc.is_in(self.array, value_set=Texts.of(others).array)
+        return np.asarray(found.to_numpy(zero_copy_only=False), bool)
+
+
+class Words(NamedTuple):
+    """The texts of pairs."""
+
+    dois: Texts
+    sources: Texts
+    groups: Texts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,9 +137,9 @@ class Pairs(Sequence[LabelledPair]):
         return pair
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or len(self) != len(other):
-            return NotImplemented if not isinstance(other, Sequence) else False
-        return all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -123,8 +165,7 @@ class Pairs(Sequence[LabelledPair]):
 
     def having(self, others: "Pairs") -> Mask:
         """Of each pair whether its two DOIs stand in one of the `others`, either way round."""
-        found = pc.index_in(self.words.dois, value_set=others.words.dois).fill_null(-1)
-        codes = np.asarray(found.to_numpy(zero_copy_only=False), np.int32)
+        codes = self.words.dois.codes_in(others.words.dois)
         a, b = codes[self.doi_a], codes[self.doi_b]
         is_known = (a >= 0) & (b >= 0)
         is_known[is_known] = np.isin(others._keys(a[is_known], b[is_known]), others.keys)
@@ -140,21 +181,21 @@ class Pairs(Sequence[LabelledPair]):
         found[self.doi_a] = found[self.doi_b] = True
         return found
 
-    def dois(self) -> pa.Array:
+    def dois(self) -> Texts:
         """The distinct DOIs of the pairs."""
-        return self.words.dois.filter(pa.array(self.used()))
+        return self.words.dois.only(self.used())
 
     def group_counts(self) -> NDArray[np.int64]:
         """How many pairs are of each group among the words."""
         return np.bincount(self.group, minlength=len(self.words.groups))
 
-    def group_names(self) -> pa.Array:
+    def group_names(self) -> Texts:
         """The distinct groups of the pairs."""
-        return self.words.groups.filter(pa.array(self.group_counts() > 0))
+        return self.words.groups.only(self.group_counts() > 0)
 
     def families(self) -> tuple[list[str], Codes]:
         """The families of the words' sources, by name, and the number of each source's."""
-        of_sources = [source.partition(":")[0] for source in self.words.sources.to_pylist()]
+        of_sources = [source.partition(":")[0] for source in self.words.sources]
         names = sorted(set(of_sources))
         places = {name: place for place, name in enumerate(names)}
         return names, np.array([places[name] for name in of_sources], np.int32)
@@ -163,10 +204,10 @@ class Pairs(Sequence[LabelledPair]):
         """The texts of `doi_a`, `doi_b`, `source`, `group` [pairs], in dictionary arrays."""
         words = self.words
         return (
-            pa.DictionaryArray.from_arrays(self.doi_a, words.dois),
-            pa.DictionaryArray.from_arrays(self.doi_b, words.dois),
-            pa.DictionaryArray.from_arrays(self.source, words.sources),
-            pa.DictionaryArray.from_arrays(self.group, words.groups),
+            pa.DictionaryArray.from_arrays(self.doi_a, words.dois.array),
+            pa.DictionaryArray.from_arrays(self.doi_b, words.dois.array),
+            pa.DictionaryArray.from_arrays(self.source, words.sources.array),
+            pa.DictionaryArray.from_arrays(self.group, words.groups.array),
         )
 
     def _keys(self, a: Codes, b: Codes) -> NDArray[np.int64]:
@@ -176,25 +217,13 @@ class Pairs(Sequence[LabelledPair]):
     def _objects(self, rows: slice) -> Iterator[LabelledPair]:
         some, words = self.only(rows), self.words
         columns = (
-            words.dois.take(pa.array(some.doi_a)).to_pylist(),
-            words.dois.take(pa.array(some.doi_b)).to_pylist(),
+            words.dois.at(some.doi_a),
+            words.dois.at(some.doi_b),
             some.label.tolist(),
-            words.sources.take(pa.array(some.source)).to_pylist(),
-            words.groups.take(pa.array(some.group)).to_pylist(),
+            words.sources.at(some.source),
+            words.groups.at(some.group),
         )
         return map(LabelledPair, *columns)
-
-
-def among(words: pa.Array, texts: Collection[str] | pa.Array) -> Mask:
-    """Of each of the words whether it is one of the texts."""
-    given = texts if isinstance(texts, pa.Array) else pa.array(list(texts), TEXT)
-    return np.asarray(pc.is_in(words, value_set=given).to_numpy(zero_copy_only=False), bool)
-
-
-def each_text(words: pa.Array) -> Iterator[str]:
-    """The texts of an Arrow array, not all in memory at once."""
-    for start in range(0, len(words), ROWS_AT_ONCE):
-        yield from words[start : start + ROWS_AT_ONCE].to_pylist()
 
 
 class Where:
@@ -210,7 +239,7 @@ class Where:
 
 
 class Gathered:
-    """Columns that come in pieces; equal texts of a piece are kept once at once."""
+    """Columns that come in pieces; each text of a piece is kept once."""
 
     def __init__(self) -> None:
         self._dois: tuple[list[pa.Array], list[pa.Array]] = ([], [])
@@ -241,9 +270,9 @@ class Gathered:
         self._labels.append(label)
 
 
-def _encode(pieces: list[pa.Array]) -> tuple[Codes, pa.Array]:
+def _encode(pieces: list[pa.Array]) -> tuple[Codes, Texts]:
     if not pieces:
-        return np.empty(0, np.int32), pa.array([], TEXT)
+        return np.empty(0, np.int32), Texts.of(())
     whole = pa.chunked_array(pieces).unify_dictionaries()
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in whole.chunks])
-    return codes.astype(np.int32, copy=False), whole.chunk(0).dictionary
+    return codes.astype(np.int32, copy=False), Texts(whole.chunk(0).dictionary)

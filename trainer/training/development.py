@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from schemas.pair import LabelledPair
 from trainer.data import split
-from trainer.data.table import Pairs, among
+from trainer.data.table import Pairs
 
 SALT = "development"
 
@@ -27,7 +27,7 @@ def set_apart(pairs: Sequence[LabelledPair], *, share: float) -> Parts:
     if not share:
         return Parts(rows, Pairs.of(()), 0)
     chosen = {group for group in split.groups_of(rows) if _is_within(group, share)}
-    is_apart = among(rows.words.groups, chosen)[rows.group]
+    is_apart = rows.words.groups.among(chosen)[rows.group]
     trained, apart = rows.only(~is_apart), rows.only(is_apart)
     free = apart.only(~apart.touching(trained.used()))
     return Parts(trained, free, len(apart) - len(free))

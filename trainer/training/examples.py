@@ -7,12 +7,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from schemas.document import Document
 from schemas.model import render
 from schemas.pair import LabelledPair
-from trainer.data.table import Pairs, Places, Where, each_text
+from trainer.data.table import Pairs, Places, Where
 from trainer.training.development import set_apart
 from trainer.training.recipe import Recipe
 
@@ -64,7 +63,7 @@ def build(
 
 def _texts(rows: Pairs, documents: Mapping[str, Document], templates: Sequence[str]) -> Texts:
     """What is read of each DOI among the words that a pair has."""
-    words = zip(each_text(rows.words.dois), rows.used().tolist(), strict=True)
+    words = zip(rows.words.dois, rows.used().tolist(), strict=True)
     return [
         render(documents.get(doi) or Document(doi=doi), templates) if is_used else None
         for doi, is_used in words
@@ -105,7 +104,7 @@ def _sides(read: Pairs, texts: Texts, places: Places) -> Columns:
 def _cap(read: Pairs, positives: Places, *, limit: int, drawn: random.Random) -> Places:
     """At most so many of the positives' places of each group, in their order."""
     where, codes = Where(read.group[positives]), np.unique(read.group[positives])
-    names = read.words.groups.take(pa.array(codes)).to_pylist()
+    names = read.words.groups.at(codes)
     kept = list[int]()
     for _, code in sorted(zip(names, codes.tolist(), strict=True)):
         places = positives[where.of(code)].tolist()

@@ -599,34 +599,87 @@ def test_a_trainer_told_to_stop_ends_and_the_next_one_goes_on(deployment: Deploy
     assert (asked.wishes, asked.starts) == ({"recipe": str(path)}, 0)
 
 
-@pytest.mark.parametrize("was_connected", [True, False])
-def test_a_slot_is_sent_though_redis_was_away_when_it_was_due(
-    redis_server: RedisServer, tmp_path: Path, was_connected: bool
-) -> None:
-    server = RedisServer(tmp_path)
-    server.start()
-    comes_back = Timer(0.3, server.start)
-    settings = settings_of(server, data_dir=tmp_path)
+@contextmanager
+def beating(server: RedisServer, folder: Path) -> Iterator[PersistentScheduler]:
+    """A beat whose refine is due."""
+    settings = settings_of(server, data_dir=folder)
     application = make_app(lambda: settings)
     application.conf.update(beat_options(settings))
     make = symbol_by_name(application.conf.beat_scheduler)
-    beat = make(app=application, schedule_filename=str(tmp_path / "beat"))
+    beat = make(app=application, schedule_filename=str(folder / "beat"))
     try:
-        beat.schedule["refine"].last_run_at = datetime.now(UTC) - timedelta(days=8)
-        if was_connected:
-            assert beat.producer.channel
-        server.kill()
-        comes_back.start()
-        beat.tick()
-        beat.tick()
-        with plain_redis.Redis.from_url(server.url) as client:
-            assert client.llen(QUEUE) == 1
+        yield beat
     finally:
-        if comes_back.ident:
-            comes_back.join()
         beat.close()
         application.close()
+
+
+def tick(beat: PersistentScheduler) -> None:
+    """Once where a slot is due, once more where none is."""
+    beat.tick()
+    beat.tick()
+
+
+def make_due(beat: PersistentScheduler) -> None:
+    beat.schedule["refine"].last_run_at = datetime.now(UTC) - timedelta(days=8)
+    beat._heap = None
+
+
+def queued(server: RedisServer) -> int:
+    with plain_redis.Redis.from_url(server.url) as client:
+        return int(client.llen(QUEUE))  # type: ignore[arg-type] - typed for async too
+
+
+@pytest.fixture
+def own_redis(redis_server: RedisServer, tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        yield server
+    finally:
         server.stop()
+
+
+def test_a_slot_is_sent_though_redis_went_away_after_the_last_one(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    with beating(own_redis, tmp_path) as beat:
+        make_due(beat)
+        tick(beat)
+        with plain_redis.Redis.from_url(own_redis.url) as client:
+            assert client.delete(QUEUE) == 1
+        own_redis.kill()
+        comes_back = Timer(0.3, own_redis.start)
+        comes_back.start()
+        make_due(beat)
+        tick(beat)
+        comes_back.join()
+        assert queued(own_redis) == 1
+
+
+def test_a_beat_that_ends_while_redis_is_away_leaves_its_slot_to_the_next(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    def end(*_: object) -> None:
+        raise SystemExit
+
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        with beating(own_redis, tmp_path) as beat:
+            make_due(beat)
+            assert beat.producer.channel
+            own_redis.kill()
+            Timer(1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            with pytest.raises(SystemExit):
+                tick(beat)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    own_redis.start()
+    with beating(own_redis, tmp_path) as beat:
+        tick(beat)
+        assert queued(own_redis) == 1
+        tick(beat)
+        assert queued(own_redis) == 1, "once"
 
 
 def test_schedule_runs_in_the_foreground_with_its_state_in_the_data_directory(

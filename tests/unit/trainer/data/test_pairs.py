@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,9 +18,9 @@ from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
 from tests.support.paths import DATA
+from trainer.data import shards
 from trainer.data.pairs import SCHEMA, Balance, ImportReport, PairStore, balance
-from trainer.data.shards import FACTS, ShardFolder
-from trainer.data.table import Pairs
+from trainer.data.shards import FACTS, ShardFolder, digest
 from trainer.errors import LimitExceeded, PairsError
 from worker.errors import SourceError
 from worker.settings.ingest import LimitSettings
@@ -420,15 +421,28 @@ def test_a_shard_with_other_pairs_is_refused(tmp_path: Path) -> None:
         store(tmp_path).shards()
 
 
-def test_a_shard_that_is_set_aside_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+def test_a_shard_that_is_set_aside_while_it_is_read_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pairs = store(tmp_path)
     report = pairs.import_files([table(tmp_path, rows(chain(4)))])
+
+    def checked(*args: Any, **kwargs: Any) -> str:
+        found = digest(*args, **kwargs)
+        pairs.drop(found)
+        return found
+
+    monkeypatch.setattr(shards, "digest", checked)
+    assert pairs.dataset([report.shard or ""]).pairs == chain(4)
+    assert pairs.shards() == []
+
+
+def test_a_shard_that_lacks_a_value_is_refused(tmp_path: Path) -> None:
     folder = ShardFolder(tmp_path / "trainer" / "pairs", schema=SCHEMA)
-    (facts,) = folder.facts()
-    reading = folder.pieces(facts)
-    first = next(reading)
-    pairs.drop(report.shard or "")
-    assert Pairs.of_pieces([first, *reading]) == chain(4)
+    with folder.locked():
+        folder.write([(A, B, 1, "one", None)], files=["made.csv"])
+    with pytest.raises(PairsError, match="lacks a value"):
+        store(tmp_path).dataset()
 
 
 def test_a_shard_under_another_name_is_refused(tmp_path: Path) -> None:

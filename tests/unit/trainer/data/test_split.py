@@ -232,7 +232,7 @@ def test_groups_that_come_later_wait_for_the_next_set() -> None:
     new = [pair for n in range(60) for pair in star(f"new{n}", 3)]
     first = hold_out(old, share=0.3)._replace(reserve=0.3)
     trained = footprint(training_part(old + new, first).pairs)
-    waiting = {p.group for p in new} - set(trained.groups.to_pylist())
+    waiting = {p.group for p in new} - set(trained.groups)
     assert 8 <= len(waiting) <= 30, "about three in ten"
     second = hold_out(old + new, share=0.3, before=first, trained=trained, renew=True)
     assert groups_of(second.pairs) == waiting

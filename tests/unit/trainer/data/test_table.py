@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemas.pair import LabelledPair
 from tests.support.strategies import LABELLED_PAIRS
 from trainer.data import table
-from trainer.data.table import Pairs, among
+from trainer.data.table import Pairs
 
 PAIRS = st.lists(LABELLED_PAIRS, max_size=40)
 
@@ -33,12 +33,12 @@ def test_columns_answer_as_sets_would(
     rows, keys = Pairs.of(pairs), {pair.key for pair in others}
     dois = {doi for pair in others for doi in (pair.doi_a, pair.doi_b)}
     assert rows.having(Pairs.of(others)).tolist() == [pair.key in keys for pair in pairs]
-    touching = rows.touching(among(rows.words.dois, dois)).tolist()
+    touching = rows.touching(rows.words.dois.among(dois)).tolist()
     assert touching == [not dois.isdisjoint((pair.doi_a, pair.doi_b)) for pair in pairs]
     labelled = rows.only(rows.label > 0)
     positives = [pair for pair in pairs if pair.label]
-    assert set(labelled.dois().to_pylist()) == {d for p in positives for d in (p.doi_a, p.doi_b)}
-    assert set(labelled.group_names().to_pylist()) == {pair.group for pair in positives}
+    assert set(labelled.dois()) == {d for p in positives for d in (p.doi_a, p.doi_b)}
+    assert set(labelled.group_names()) == {pair.group for pair in positives}
     names, of_source = rows.families()
     assert [names[code] for code in of_source[rows.source]] == [pair.family for pair in pairs]
 
@@ -49,4 +49,4 @@ def test_what_comes_in_pieces_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Pairs.of(pair for pair in pairs)
     assert rows == pairs
     assert len(rows.words.dois) == 55, "each once"
-    assert list(table.each_text(rows.words.dois)) == rows.words.dois.to_pylist()
+    assert list(rows.words.dois) == rows.words.dois.array.to_pylist()
