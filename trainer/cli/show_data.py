@@ -10,7 +10,7 @@ from trainer.cli.show import SHORT
 from trainer.data.held_out import HeldOutSet
 from trainer.data.metadata import MetadataReport
 from trainer.data.pairs import Balance, ImportReport, Shard
-from trainer.data.split import wanted_of
+from trainer.data.selection import wanted_of
 from worker.cli.console import out, print_reading, print_rejections, say_json
 
 if TYPE_CHECKING:

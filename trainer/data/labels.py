@@ -101,8 +101,9 @@ def settle(rows: Pairs, *, corrects: Mask) -> Settled:
     imported overrules what is stored. Most pairs have one row, which counts; of the others all
     are heard.
     """
-    order = np.argsort(rows.keys, kind="stable")
-    first = np.flatnonzero(np.diff(rows.keys[order], prepend=-1))
+    keys = rows.keys
+    order = np.argsort(keys, kind="stable")
+    first = np.flatnonzero(np.diff(keys[order], prepend=-1))
     counts = np.diff(first, append=len(order))
     alone = np.sort(order[first[counts == 1]])
     found = _Heard()

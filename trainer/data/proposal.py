@@ -9,6 +9,7 @@ from trainer.data import split
 from trainer.data.held_out import HeldOutSet, identified
 from trainer.data.metadata import Documents
 from trainer.data.pairs import Dataset
+from trainer.data.selection import hold_out
 from trainer.data.split import NOTHING, Footprint, HeldOut, groups_of
 from trainer.data.table import Mask, Pairs
 from trainer.errors import PairsError
@@ -29,7 +30,7 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
 ) -> HeldOutSet:
     """A set that holds `share` (0 to 1) of the dataset's groups out, not kept yet.
 
-    For `share`, `keep`, `before`, `trained`, `renew` see `trainer.data.split.hold_out`. The same
+    For `share`, `keep`, `before`, `trained`, `renew` see `selection.hold_out`. The same
     `share` of groups that come later, at most half, waits for a renewal. The corpus has at most
     `corpus` of the other documents, none of which is known to belong with a held-out one: those
     with a title first, of these those in no pair of the dataset, each by SHA-256. They come from
@@ -37,9 +38,7 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
     nothing could be held out.
     """
     rows = Pairs.of(dataset.pairs)
-    chosen = split.hold_out(
-        rows, share=share, keep=keep, before=before, trained=trained, renew=renew
-    )
+    chosen = hold_out(rows, share=share, keep=keep, before=before, trained=trained, renew=renew)
     groups = groups_of(rows)
     if not chosen.pairs:
         raise PairsError(
@@ -48,7 +47,7 @@ def propose(  # noqa: PLR0913 - each is a decision of the caller's
         )
     tested = list(dict.fromkeys(doi for p in chosen.pairs for doi in (p.doi_a, p.doi_b)))
     is_tested = rows.words.dois.among(tested)
-    ranked = _ranked(rows, documents, searched=searched, is_tested=is_tested, tested=set(tested))
+    ranked = _ranked(rows, documents, searched=searched, is_tested=is_tested)
     reserve = min(share, 1 - split.LEAST_TRAINED)
     within = {group for group in groups if split.is_within(group, reserve)}
     found = HeldOutSet(
@@ -73,16 +72,15 @@ def _ranked(
     *,
     searched: Iterable[str],
     is_tested: Mask,
-    tested: set[str],
 ) -> Iterator[tuple[bool, bool, bytes, str]]:
-    """What may be searched beside `tested`, each DOI with its rank: the least come first.
+    """What may be searched beside what is tested, each DOI with its rank: the least come first.
 
     A document that a query cites, but whose pair is not held out, would count as a wrong answer.
     """
     belongs = rows.only((rows.label > 0) & rows.touching(is_tested)).used()
     used = rows.used()
     known = {doi for doi, document in documents.items() if document.title is not None}
-    more = {*documents, *searched} - tested
+    more = {*documents, *searched}
     for doi in rows.words.dois.only(used):
         more.discard(doi)
     for doi in rows.words.dois.only(used & ~is_tested & ~belongs):

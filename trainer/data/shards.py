@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,20 +94,26 @@ class ShardFolder:
         return facts.id
 
     def read(self, facts: Facts) -> Iterator[tuple[Any, ...]]:
-        """The rows of a shard; raises `PairsError` where they are not those of its id."""
-        return rows_of(self.pieces(facts))
+        """The rows of a shard, looked at as they pass.
+
+        Raises `PairsError` behind the last one where they are not those of its id: who takes some
+        relies on none before all have come.
+        """
+        return chain.from_iterable(rows for _, rows in self._checked(facts))
 
     def pieces(self, facts: Facts) -> Iterator[pa.RecordBatch]:
-        """The rows of a shard as columns, a piece after the other; raises as `read` does.
+        """The rows of a shard as columns, a piece after the other; raises as `read` does."""
+        return (piece for piece, _ in self._checked(facts))
 
-        They are read twice from one open file, which another process may set aside meanwhile.
-        """
-        path = self._at(facts)
+    def _checked(self, facts: Facts) -> Iterator[tuple[pa.RecordBatch, list[tuple[Any, ...]]]]:
+        path, found = self._at(facts), Digest(facts.after)
         with _opened(path, schema=self._schema) as file:
-            found = digest(rows_of(_pieces(file)), after=facts.after)
-            if found != facts.id or file.metadata.num_rows != facts.rows:
+            for piece in _pieces(file):
+                rows = list(rows_of([piece]))
+                found.add(rows)
+                yield piece, rows
+            if found.hex != facts.id or file.metadata.num_rows != facts.rows:
                 raise PairsError(f"the shard {path} was changed: it isn't what its name says")
-            yield from _pieces(file)
 
     def _at(self, facts: Facts) -> Path:
         path = self._path / f"{facts.id}.parquet"
@@ -140,13 +147,29 @@ def version(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
+class Digest:
+    """The SHA-256 of a text and of rows in their order, each as a JSON array."""
+
+    def __init__(self, after: str = "") -> None:
+        self._found = hashlib.sha256(after.encode())
+        self._encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+    def add(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Take rows in, behind those before."""
+        for row in rows:
+            self._found.update(self._encode(row).encode() + b"\n")
+
+    @property
+    def hex(self) -> str:
+        """The digest so far, hexadecimal."""
+        return self._found.hexdigest()
+
+
 def digest(rows: Iterable[Sequence[Any]], *, after: str = "") -> str:
-    """The SHA-256 (hexadecimal) of `after` and the rows in their order, each as a JSON array."""
-    found = hashlib.sha256(after.encode())
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-    for row in rows:
-        found.update(encode(row).encode() + b"\n")
-    return found.hexdigest()
+    """The SHA-256 (hexadecimal) of `after` and the rows in their order (see `Digest`)."""
+    found = Digest(after)
+    found.add(rows)
+    return found.hex
 
 
 def write_rows(path: Path, rows: Sequence[Sequence[Any]], *, schema: pa.Schema) -> None:

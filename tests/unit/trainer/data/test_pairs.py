@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +19,7 @@ from schemas.pair import LabelledPair
 from tests.support.paths import DATA
 from trainer.data import shards
 from trainer.data.pairs import SCHEMA, Balance, ImportReport, PairStore, balance
-from trainer.data.shards import FACTS, ShardFolder, digest
+from trainer.data.shards import FACTS, ShardFolder
 from trainer.errors import LimitExceeded, PairsError
 from worker.errors import SourceError
 from worker.settings.ingest import LimitSettings
@@ -424,17 +423,15 @@ def test_a_shard_with_other_pairs_is_refused(tmp_path: Path) -> None:
 def test_a_shard_that_is_set_aside_while_it_is_read_is_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shards, "ROWS_A_PIECE", 1)
     pairs = store(tmp_path)
     report = pairs.import_files([table(tmp_path, rows(chain(4)))])
-
-    def checked(*args: Any, **kwargs: Any) -> str:
-        found = digest(*args, **kwargs)
-        pairs.drop(found)
-        return found
-
-    monkeypatch.setattr(shards, "digest", checked)
-    assert pairs.dataset([report.shard or ""]).pairs == chain(4)
-    assert pairs.shards() == []
+    folder = ShardFolder(tmp_path / "trainer" / "pairs", schema=SCHEMA)
+    (facts,) = folder.facts()
+    reading = folder.read(facts)
+    first = next(reading)
+    pairs.drop(report.shard or "")
+    assert [first, *reading] == chain(4)
 
 
 def test_a_shard_that_lacks_a_value_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from schemas.pair import LabelledPair
 from tests.support.strategies import LABELLED_PAIRS
-from trainer.data.split import Selection, dois, footprint, hold_out, touched, training_part
+from trainer.data.selection import hold_out
+from trainer.data.split import Selection, dois, footprint, touched, training_part
 
 PAIRS = st.lists(LABELLED_PAIRS, max_size=40)
 SHARES = st.floats(0, 1)
