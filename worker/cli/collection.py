@@ -81,10 +81,10 @@ def delete(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> i
                 absent.append(doi)
                 if not as_json:
                     console.say(f"{doi} was not there")
-    dois.tell_rejected()
-    answer = {"dois": count, "invalid": dois.rejected}
+    dois.rejected.tell()
+    answer = {"dois": count, "invalid": dois.rejected.count}
     _tell_deleted(answer, absent, is_done=is_done, as_json=as_json)
-    return EXIT_LOSSES if dois.rejected else 0
+    return EXIT_LOSSES if dois.rejected.count else 0
 
 
 def _tell_deleted(
@@ -117,9 +117,9 @@ def missing(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> 
             lacking[lack] += 1
             console.say_answer({"doi": doi, "lacks": lack}, f"{doi}  {lack}", as_json=as_json)
     counts = ", ".join(f"{lacking[lack]:,} {lack}" for lack in Lack)
-    dois.tell_rejected()
+    dois.rejected.tell()
     console.say(f"of {dois.count:,} DOIs: {counts}", err=True)
-    return EXIT_LOSSES if lacking or dois.rejected else 0
+    return EXIT_LOSSES if lacking or dois.rejected.count else 0
 
 
 @commands.example("doi-worker show 10.1038/s41586-020-2649-2")

@@ -84,7 +84,7 @@ def index_(
     with IndexProgress() as progress:
         summary = indexing.run(snapshots, wishes, show=progress.show)
     if wanted:
-        wanted.tell_rejected()
+        wanted.rejected.tell()
     _tell(summary, index, as_json=as_json)
     if troubled := [one for one in summary.outcomes if one.trouble]:
         raise SourceError(
@@ -92,7 +92,7 @@ def index_(
             "what was read of them is kept, and the same command tries them again"
         )
     rejected = any(one.rejected for one in summary.outcomes)
-    return EXIT_LOSSES if rejected or (wanted and wanted.rejected) else 0
+    return EXIT_LOSSES if rejected or (wanted and wanted.rejected.count) else 0
 
 
 @metadata.example("doi-worker metadata show 10.1038/s41586-020-2649-2", name="show")
@@ -131,11 +131,11 @@ def forget(sources: tuple[str, ...], options: SourceOptions, as_json: bool) -> i
     dois = Dois(sources, limits=settings.limits, options=options)
     index = bootstrap.metadata_index(settings)
     forgotten = index.forget(dois)
-    dois.tell_rejected()
-    answer = {"dois": dois.count, "forgotten": forgotten, "invalid": dois.rejected}
+    dois.rejected.tell()
+    answer = {"dois": dois.count, "forgotten": forgotten, "invalid": dois.rejected.count}
     words = f"of {dois.count:,} DOIs {forgotten:,} were in the index and are forgotten"
     console.say_answer(answer, words, as_json=as_json)
-    return EXIT_LOSSES if dois.rejected else 0
+    return EXIT_LOSSES if dois.rejected.count else 0
 
 
 @metadata.example("doi-worker metadata status", name="status")

@@ -11,12 +11,13 @@ import click
 from schemas.job import Job
 from worker import bootstrap, lookups
 from worker.cli import console, follow, reasons
+from worker.cli.lists import Lists
 from worker.cli.lookups import Done, interruptible, say_plan, say_sources, shown, tell
 from worker.cli.options import Group, as_json
 from worker.cli.program import EXIT_LOSSES
 from worker.cli.progress import Bar
 from worker.cli.sources import source_options
-from worker.cli.titling import Lists, titled, writing
+from worker.cli.titling import titled, writing
 from worker.completion import Begun, Completion
 from worker.embedded.owner import refuse_other_owner
 from worker.embedded.process import WorkerProcess
@@ -205,9 +206,9 @@ def _resolve_lists(
         with shown(resolver, None), writing(output) as write:
             for document in titled(resolver, lists, want=settings.metadata.want):
                 write(document)
-    lists.tell_rejected()
+    lists.rejected.tell()
     code = tell(resolver, Done(resolver.tally["looked_up"], None), as_json=as_json)
-    return EXIT_LOSSES if lists.rejected else code
+    return EXIT_LOSSES if lists.rejected.count else code
 
 
 def _dry_run(
@@ -222,9 +223,9 @@ def _dry_run(
     found = plan(index, dois, settings=settings.metadata, now=time.time())
     what = "DOIs" if sources else "records of the live collection without what is wanted"
     say_plan(found, what, as_json=as_json)
-    lists.tell_rejected()
+    lists.rejected.tell()
     say_sources(settings.metadata)
-    return EXIT_LOSSES if lists.rejected else 0
+    return EXIT_LOSSES if lists.rejected.count else 0
 
 
 def _asked(settings: Settings, lists: Lists) -> Iterator[str]:

@@ -2,51 +2,16 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from schemas.document import Document
-from schemas.job import Rejection
-from worker.cli import console
 from worker.files import replacing
 from worker.metadata.resolver import PAGE_DOIS, PAGES, Resolver
 from worker.metadata.supplements import lacks
-from worker.settings.ingest import LimitSettings
 from worker.settings.metadata import Want
-from worker.sources.options import SourceOptions
-from worker.sources.records import read
-
-
-class Lists:
-    """The records of sources, read when asked for; what is no record is counted, and told."""
-
-    def __init__(
-        self, sources: Sequence[str], *, limits: LimitSettings, options: SourceOptions
-    ) -> None:
-        self._sources = sources
-        self._limits = limits
-        self._options = options
-        self._rejections: list[Rejection] = []
-        self.rejected = 0
-
-    def __iter__(self) -> Iterator[Document]:
-        for source in self._sources:
-            for record in read(source, limits=self._limits, options=self._options):
-                if isinstance(record, Document):
-                    yield record
-                else:
-                    self._reject(record)
-
-    def tell_rejected(self) -> None:
-        """Say what is no record: the first few, and how many more."""
-        console.print_rejections(self._rejections, self.rejected)
-
-    def _reject(self, rejection: Rejection) -> None:
-        self.rejected += 1
-        if len(self._rejections) < console.SHOWN_REJECTIONS:
-            self._rejections.append(rejection)
 
 
 def titled(resolver: Resolver, records: Iterable[Document], *, want: Want) -> Iterator[Document]:

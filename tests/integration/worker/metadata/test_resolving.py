@@ -61,9 +61,16 @@ def test_a_bare_list_gets_its_titles(shell: Shell, server: Registries) -> None:
 def test_a_list_is_looked_up_without_being_ingested(shell: Shell, server: Registries) -> None:
     titled = shell.folder / "titled.jsonl.gz"
     with_year = shell.folder / "given.csv"
-    with_year.write_text(f"doi,title,year\n{DOIS[0]},Given,1999\n{DOIS[1]},,1998\n{DOIS[39]},,1997")
-    said = shell.worker("metadata", "resolve", "given.csv", "dois.txt", "-o", str(titled))
-    assert "of 40 DOIs that were looked up" in said, "each once"
+    with_year.write_text(
+        f"doi,title,year\n{DOIS[0]},Given,1999\n{DOIS[1]},,1998\n{DOIS[39]},,1997\n"
+        + 7 * "none,,\n"
+    )
+    words = ("metadata", "resolve", "given.csv", "dois.txt", "-o", str(titled))
+    done = shell.run(WORKER, *words, expect=3)
+    assert "of 40 DOIs that were looked up" in done.stdout, "each once"
+    assert done.stderr.count("given.csv:") == 5
+    assert "… and 2 more lines hold no DOI" in done.stderr
+    assert "--rejects" not in done.stderr, "the command has none"
     with gzip.open(titled, "rt") as file:
         rows = [json.loads(line) for line in file]
     assert rows[:3] == [
