@@ -1,8 +1,10 @@
 """Two collections at once: dual writes, backfill, deletions and stale workers, on both stores."""
 
 import gc
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -472,6 +474,25 @@ def test_a_copy_that_cannot_be_read_holds_up_no_other(
     job = site.ledger.job("backfill-x")
     assert job.state is JobState.PAUSED
     assert "backfill-x:0" in job.note
+
+
+def test_a_worker_that_refuses_a_copy_leaves_the_tries_to_others(
+    site: Site, redis_server: RedisServer
+) -> None:
+    site.ingest("first", *RICH)
+    site.begin_copy(RICH)
+    with redis.Redis.from_url(redis_server.url) as client, ExitStack() as stack:
+        whole = client.hget("doivec:batch:backfill-x:0", "body")
+        client.hset("doivec:batch:backfill-x:0", "body", b"damaged")
+        poor = site.backfiller()
+        poor.start()
+        stack.callback(poor.stop)
+        wait_until(lambda: client.hget("doivec:job:backfill-x", "refusals") == b"1")
+        time.sleep(0.5)  # it looks a hundred times a second
+        assert client.hget("doivec:job:backfill-x", "refusals") == b"1"
+        client.hset("doivec:batch:backfill-x:0", "body", whole)
+        assert site.backfiller().step()
+    assert site.store.count(site.b) == len(RICH)
 
 
 def test_a_backfill_that_paused_goes_on_where_another_worker_copies_something(site: Site) -> None:
