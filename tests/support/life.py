@@ -169,13 +169,13 @@ class Life:
         with self._guard:
             return chosen.choice(list(self.known.values()))
 
-    def _least(self, k: int, deleted: int) -> int:
-        """How many of `k` an answer must have, begun when so many records had been deleted.
+    def _is_whole(self, answer: Sequence[object], k: int, deleted: int) -> bool:
+        """Whether an answer has `k` hits, begun when so many records had been deleted.
 
         Qdrant finds first and reads what it found then: what is deleted between drops out.
         """
         with self._guard:
-            return k - (self._deleting - deleted)
+            return k - (self._deleting - deleted) <= len(answer) <= k
 
     def _plain_reader(self, stop: threading.Event) -> None:
         chosen = random.Random(1)
@@ -191,9 +191,7 @@ class Life:
                         self.violations.append(f"{document}: {error}: {self._where(client, i)}")
                     continue
                 self.answers["plain_reader"] += 1
-                if document.doi in self.known and not (
-                    own and len(found) >= self._least(5, deleted)
-                ):
+                if document.doi in self.known and not (own and self._is_whole(found, 5, deleted)):
                     self.violations.append(f"{document.doi}: {len(own)} own, {len(found)} found")
                 vectors = np.array([p.vector for p in found])
                 documents = [_document(p.payload or {}) for p in found]
@@ -213,9 +211,8 @@ class Life:
             while not stop.is_set():
                 document, deleted = self._some(chosen), self._deleted
                 hits = searcher.search(text=f"On {document.doi}", k=3, all_kinds=True)
-                if len(hits) < self._least(3, deleted) or not all(
-                    -1 <= hit.score <= 1.0001 for hit in hits
-                ):
+                is_whole = self._is_whole(hits, 3, deleted)
+                if not is_whole or not all(-1 <= hit.score <= 1.0001 for hit in hits):
                     self.violations.append(f"{document.doi}: {hits}")
                 self._compare(f"On {document.doi}", hits)
                 deleted = self._deleted
@@ -224,7 +221,7 @@ class Life:
                     if document.doi in self.known
                     else []
                 )
-                if document.doi in self.known and len(similar) < self._least(3, deleted):
+                if document.doi in self.known and not self._is_whole(similar, 3, deleted):
                     self.violations.append(f"{document.doi}: {similar}")
 
     def _compare(self, text: str, hits: Sequence[Hit]) -> None:

@@ -30,11 +30,11 @@ class Rejected:
             self._first.append(rejection)
 
     def tell(self) -> None:
-        """Say which lines held no DOI: the first few, and how many more."""
+        """Say what was rejected: the first few, and how many more."""
         for rejection in self._first:
             console.print_rejection(rejection)
         if more := self.count - len(self._first):
-            console.say(f"… and {more:,} more lines hold no DOI", err=True)
+            console.say(f"… and {more:,} more rejected", err=True)
 
 
 class Lists:

@@ -69,7 +69,7 @@ def test_a_list_is_looked_up_without_being_ingested(shell: Shell, server: Regist
     done = shell.run(WORKER, *words, expect=3)
     assert "of 40 DOIs that were looked up" in done.stdout, "each once"
     assert done.stderr.count("given.csv:") == 5
-    assert "… and 2 more lines hold no DOI" in done.stderr
+    assert "… and 2 more rejected" in done.stderr
     assert "--rejects" not in done.stderr, "the command has none"
     with gzip.open(titled, "rt") as file:
         rows = [json.loads(line) for line in file]
